@@ -1,0 +1,1 @@
+"""Residual-style layers as steps of an ordinary differential equation, reproduced."""

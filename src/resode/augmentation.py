@@ -1,0 +1,87 @@
+"""What the network sees: normalised images, flipped and shifted at random in training.
+
+The random numbers are drawn on the host (`draw`) and applied by the backend (`augment`): NumPy's counter-based Philox
+generator gives the same numbers under every backend and for any update in any order, so nothing has to be saved to
+resume, and `augment` stays a pure, compilable function.
+"""
+
+import numpy as np
+from keras import ops
+
+from .params import AugmentationParams
+
+# Philox streams: two draws with the same seed and counter must not share numbers.
+_ORDER, _AUGMENTATION = 0, 1
+
+
+def mean_image(images: np.ndarray) -> np.ndarray:
+    """The mean of each pixel over a training set, (N, H, W, C) uint8 → (H, W, C) float32."""
+    return images.mean(axis=0, dtype=np.float64).astype("float32")
+
+
+def normalise(images, mean):
+    """(images − mean) / 128, (N, H, W, C) uint8 → float32; every pixel then lies in [−2, 2]. Source: the post's notebook."""
+    return (ops.cast(images, "float32") - mean) / 128.0
+
+
+def order(seed: int, epoch: int, samples: int) -> np.ndarray:
+    """The order of the training images in `epoch` (from 0): a permutation of 0 … samples − 1, a function of its arguments."""
+    return _generator(seed, _ORDER, epoch).permutation(samples).astype("int32")
+
+
+def draw(params: AugmentationParams, seed: int, update: int, batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The random numbers of one update (from 0), a function of the arguments.
+
+    Args:
+        size: height and width of the images, in pixels.
+
+    Returns:
+        flips (batch,) bool, true with probability 1/2 where flipping is on; shifts (batch, 2) float32, pixels down and
+        right, uniform on ±`params.shift` × size.
+    """
+    uniform = _generator(seed, _AUGMENTATION, update).random((batch, 3), dtype="float32")
+    flips = (uniform[:, 0] < 0.5) & params.horizontal_flip
+    return flips, (2 * uniform[:, 1:] - 1) * np.float32(params.shift * size)
+
+
+def augment(images, flips, shifts, interpolation: str):
+    """Shift images, then flip them left to right.
+
+    A pixel at (r, c) takes the value at (r − shift₀, c − shift₁), between pixels resampled, outside the image taken
+    from the nearest edge pixel: `scipy.ndimage.shift(mode="nearest")` of order 1 (bilinear) or 0 (nearest).
+
+    Args:
+        images: (N, H, W, C) float.
+        flips: (N,) bool.
+        shifts: (N, 2) float, pixels down and right; see `draw`.
+        interpolation: "bilinear" or "nearest".
+
+    Returns:
+        (N, H, W, C), dtype of `images`.
+    """
+    count, height, width, channels = images.shape
+    rows = ops.clip(ops.arange(height, dtype="float32") - shifts[:, :1], 0, height - 1)
+    columns = ops.clip(ops.arange(width, dtype="float32") - shifts[:, 1:], 0, width - 1)
+    # Flipping the result left to right is reading its columns backwards.
+    columns = ops.where(flips[:, None], ops.flip(columns, axis=1), columns)
+    pixels = ops.reshape(images, (count * height * width, channels))
+    starts = ops.arange(count, dtype="int32")[:, None, None] * (height * width)
+
+    def at(row, column):
+        index = starts + ops.cast(row, "int32")[:, :, None] * width + ops.cast(column, "int32")[:, None, :]
+        return ops.take(pixels, index, axis=0)
+
+    if interpolation == "nearest":
+        return at(ops.floor(rows + 0.5), ops.floor(columns + 0.5))
+    top, left = ops.floor(rows), ops.floor(columns)
+    bottom, right = ops.minimum(top + 1, height - 1), ops.minimum(left + 1, width - 1)
+    down = ops.cast(rows - top, images.dtype)[:, :, None, None]
+    across = ops.cast(columns - left, images.dtype)[:, None, :, None]
+    upper = at(top, left) * (1 - across) + at(top, right) * across
+    lower = at(bottom, left) * (1 - across) + at(bottom, right) * across
+    return upper * (1 - down) + lower * down
+
+
+def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+    # The third word of the counter leaves 2^128 numbers to each (stream, counter) before streams could meet.
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, counter, 0]))

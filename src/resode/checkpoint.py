@@ -1,0 +1,87 @@
+"""Checkpoints that survive a kill at any moment, and the folder of one run.
+
+A checkpoint is one file: the SHA-256 of what follows, then a NumPy archive of the variables and of a JSON text. The
+two newest are kept. A torn file is noticed by its checksum, and the one before it is used.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .files import write_bytes
+
+_KEPT = 2
+_DIGEST = 64
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; the lock goes with the process, however it ends.
+
+    Raises:
+        InputError: another process trains in this folder (its id is named), or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lock", "a+")
+    except OSError as error:
+        raise InputError(f"cannot write in {folder}: {error.strerror}; make the folder writable") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f"this training already runs as process {file.read().strip()}; wait for it or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def save(folder: Path, update: int, values: list[np.ndarray], state: dict) -> None:
+    """Write the checkpoint of `update` and delete all but the newest two.
+
+    Args:
+        values: the variables, in the order in which `restore` returns them.
+        state: whatever JSON can hold.
+
+    Raises:
+        InputError: the disk is full or the folder not writable; older checkpoints stay.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), "uint8"), **{str(i): v for i, v in enumerate(values)})
+    content = buffer.getvalue()
+    write_bytes(_path(folder, update), hashlib.sha256(content).hexdigest().encode() + content)
+    for old in _newest_first(folder)[_KEPT:]:
+        old.unlink()
+
+
+def restore(folder: Path) -> tuple[list[np.ndarray], dict] | None:
+    """The newest intact checkpoint as (values, state), or None; says so of each damaged one it passes over."""
+    for path in _newest_first(folder):
+        content = path.read_bytes()
+        if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
+            print(f"Checkpoint {path.name} is damaged (checksum); using the one before it.", flush=True)
+            continue
+        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
+            values = [archive[str(i)] for i in range(len(archive.files) - 1)]
+            return values, json.loads(archive["state"].tobytes())
+    return None
+
+
+def _path(folder: Path, update: int) -> Path:
+    return folder / f"{update:09d}.checkpoint"
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.checkpoint"), reverse=True)

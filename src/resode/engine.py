@@ -1,0 +1,107 @@
+"""Compiled updates: gather, augment, differentiate and step, on the device.
+
+Keras owns model, loss, optimiser and metrics; `model.train_step` is its own. What is added is that the data set lies on
+the device as bytes, and that on JAX a block of updates is one compiled call.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from .augmentation import augment, normalise
+from .records import Dataset
+
+
+def block_length() -> int:
+    """Updates in one compiled call: many on a JAX accelerator, where a dispatch costs more than an update, else one.
+
+    On XLA:CPU a convolution inside a compiled loop is about three times slower than outside.
+    """
+    if keras.backend.backend() != "jax":
+        return 1
+    import jax
+
+    return 1 if jax.default_backend() == "cpu" else 100
+
+
+class Engine:
+    """Updates of a compiled `model` on the training images of `dataset`.
+
+    Args:
+        model: compiled Keras model with built optimiser.
+        mean: mean image (H, W, C) that is subtracted; see `augmentation.normalise`.
+        interpolation: see `augmentation.augment`.
+    """
+
+    def __init__(self, model: keras.Model, dataset: Dataset, mean: np.ndarray, interpolation: str):
+        self.model = model
+        images = keras.ops.convert_to_tensor(dataset.train_images)
+        labels = keras.ops.convert_to_tensor(dataset.train_labels.astype("int32"))
+
+        def batch(samples, flips, shifts):
+            chosen = normalise(keras.ops.take(images, samples, axis=0), mean)
+            return augment(chosen, flips, shifts, interpolation), keras.ops.take(labels, samples, axis=0)
+
+        self._run = {"tensorflow": _tensorflow, "jax": _jax}[keras.backend.backend()](model, batch)
+
+    def run(self, samples: np.ndarray, flips: np.ndarray, shifts: np.ndarray) -> None:
+        """Do a block of updates; the model's weights, optimiser and metrics hold the result.
+
+        Args:
+            samples: (updates, batch) int32, indices of training images.
+            flips, shifts: (updates, batch) and (updates, batch, 2); see `augmentation.draw`.
+        """
+        self._run(samples, flips, shifts)
+
+    def metrics(self) -> dict[str, float]:
+        """Mean loss and accuracy since the last `reset_metrics`."""
+        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
+
+    def variables(self) -> list[keras.Variable]:
+        """All that changes in training: weights, optimiser and the epoch's partial metrics, in a fixed order."""
+        return self.model.variables + self.model.optimizer.variables + self.model.metrics_variables
+
+
+def _tensorflow(model: keras.Model, batch: Callable) -> Callable:
+    import tensorflow as tf
+
+    @tf.function
+    def update(samples, flips, shifts):
+        model.train_step(batch(samples, flips, shifts))
+
+    def run(samples, flips, shifts):
+        for one in zip(samples, flips, shifts, strict=True):
+            update(*map(tf.convert_to_tensor, one))
+
+    return run
+
+
+def _jax(model: keras.Model, batch: Callable) -> Callable:
+    import jax
+
+    def groups():
+        return (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+
+    def update(state, numbers):
+        _, state = model.train_step(state, batch(*numbers))
+        return state, None
+
+    @jax.jit
+    def block(state, numbers):
+        if len(numbers[0]) == 1:
+            return update(state, [one[0] for one in numbers])[0]
+        return jax.lax.scan(update, state, numbers)[0]
+
+    def run(*numbers):
+        state = block(tuple([variable.value for variable in group] for group in groups()), numbers)
+        for variables, values in zip(groups(), state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    return run

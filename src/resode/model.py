@@ -1,0 +1,88 @@
+"""The post's network: a convolutional stem, Hamiltonian units that grow in channels, a linear classifier."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from .layers import ChannelZeroPadding, HamiltonianConv2D
+from .params import ModelParams
+
+STEM_KERNEL_SIZE = 7
+# Keras can be configured to put channels first; the Hamiltonian layers split the last axis.
+CHANNELS_LAST = {"data_format": "channels_last"}
+
+
+def build(
+    params: ModelParams, classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)
+) -> keras.Model:
+    """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
+
+        stem    7×7 convolution to channels[0], batch normalization, ReLU
+        units   one HamiltonianConv2D for each entry of channels, each of `unroll_length` steps of size h
+        between 2×2 average pooling after the units in `pool_after`, zero channels where the next unit has more
+        head    average over what is left of the image, softmax
+
+    Source: S. Rome (2018), srome.github.io, and the notebook beside it.
+
+    Args:
+        params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
+        classes: number of classes.
+        input_shape: (height, width, colours) of an image.
+
+    Returns:
+        A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
+
+    Example:
+        >>> build(resode.params.load().model).count_params()
+        3157914
+    """
+    image = keras.Input(input_shape, name="image")
+    x = _stem(image, params)
+    for unit, channels in enumerate(params.channels, start=1):
+        x = _grow(x, channels, unit)
+        x = HamiltonianConv2D(
+            h=params.h,
+            unroll_length=params.unroll_length,
+            kernel_size=params.kernel_size,
+            activation=params.activation,
+            kernel_regularizer=_l2(params),
+            name=f"unit{unit}",
+        )(x)
+        if unit in params.pool_after:
+            x = layers.AveragePooling2D(2, **CHANNELS_LAST, name=f"unit{unit}_pool")(x)
+    return keras.Model(image, _head(x, params, classes), name="resode")
+
+
+def _stem(x: Any, params: ModelParams) -> Any:
+    margin = STEM_KERNEL_SIZE // 2
+    x = layers.ZeroPadding2D(margin, **CHANNELS_LAST, name="stem_padding")(x)
+    x = layers.Conv2D(
+        params.channels[0],
+        STEM_KERNEL_SIZE,
+        padding="valid",
+        kernel_initializer="he_normal",
+        kernel_regularizer=_l2(params),
+        **CHANNELS_LAST,
+        name="stem_convolution",
+    )(x)
+    x = layers.BatchNormalization(name="stem_normalization")(x)
+    return layers.Activation("relu", name="stem_activation")(x)
+
+
+def _grow(x: Any, channels: int, unit: int) -> Any:
+    factor = channels // x.shape[-1]
+    return ChannelZeroPadding(factor, name=f"unit{unit}_channels")(x) if factor > 1 else x
+
+
+def _head(x: Any, params: ModelParams, classes: int) -> Any:
+    x = layers.AveragePooling2D(tuple(x.shape[1:3]), **CHANNELS_LAST, name="head_pool")(x)
+    x = layers.Flatten(**CHANNELS_LAST, name="head_flatten")(x)
+    # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
+    return layers.Dense(
+        classes, activation="softmax", kernel_regularizer=_l2(params), dtype="float32", name="head_softmax"
+    )(x)
+
+
+def _l2(params: ModelParams) -> keras.regularizers.Regularizer:
+    return keras.regularizers.L2(params.l2)

@@ -1,0 +1,207 @@
+"""The schema of params.yaml: what may be set, and what is refused before anything runs."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from . import paths
+from .errors import InputError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    # Strict: "4" is no number and true is no 1. A YAML 1.1 reader hands 1e-3 over as a string, which is so noticed.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(_Section):
+    """Which data set is used."""
+
+    name: Literal["cifar10", "digits"]
+    require_published: bool
+
+
+class ModelParams(_Section):
+    """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels."""
+
+    channels: Annotated[list[Count], Field(min_length=1)]
+    pool_after: list[int]
+    h: Positive
+    unroll_length: Count
+    kernel_size: Count
+    activation: Literal["relu", "tanh", "sigmoid", "softplus", "elu", "gelu", "silu"] | None
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @field_validator("channels")
+    @classmethod
+    def _even_and_growing(cls, channels: list[int]) -> list[int]:
+        for count in channels:
+            if count % 2:
+                raise ValueError(f"{count} is odd; every unit splits its channels into two halves (y, z)")
+        for before, after in zip(channels, channels[1:], strict=False):
+            if after % before:
+                raise ValueError(f"{after} is not a multiple of {before}; zero channels are appended in multiples")
+        return channels
+
+    @model_validator(mode="after")
+    def _pools_exist(self) -> "ModelParams":
+        # Pooling after the last unit is the head's; the others name the unit they follow.
+        allowed = range(1, len(self.channels))
+        if self.pool_after != sorted(set(self.pool_after) & set(allowed)):
+            raise ValueError(
+                f"pool_after {self.pool_after} must be increasing unit numbers from 1 to {len(self.channels) - 1}"
+            )
+        if len(self.pool_after) > 5:
+            raise ValueError(f"pool_after {self.pool_after}: a 32 x 32 image can be halved at most 5 times")
+        return self
+
+
+class AugmentationParams(_Section):
+    """Random flips and shifts of the training images."""
+
+    horizontal_flip: bool
+    shift: Annotated[float, Field(ge=0, lt=1)]
+    interpolation: Literal["bilinear", "nearest"]
+
+
+class TrainingParams(_Section):
+    """The schedule as the post states it, at the reference batch size, and the optimiser.
+
+    Equal numbers of images are seen at any batch size:
+    updates = iterations * reference_batch_size / batch_size.
+    """
+
+    reference_batch_size: Count
+    reference_iterations: Positive
+    reference_drops: list[Positive]
+    batch_size: Count
+    learning_rate: Positive
+    drop_factor: Annotated[float, Field(gt=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _whole_updates(self) -> "TrainingParams":
+        if self.reference_drops != sorted(set(self.reference_drops)):
+            raise ValueError(f"reference_drops {self.reference_drops} must increase")
+        if self.reference_drops and self.reference_drops[-1] >= self.reference_iterations:
+            raise ValueError(
+                f"reference_drops {self.reference_drops} must lie before reference_iterations"
+                f" {self.reference_iterations:g}"
+            )
+        for name, value in [("reference_iterations", self.reference_iterations)] + [
+            ("reference_drops", drop) for drop in self.reference_drops
+        ]:
+            if not self._scaled(value).is_integer():
+                raise ValueError(
+                    f"{name}: {value:g} x {self.reference_batch_size} / {self.batch_size} is not a whole number of updates"
+                )
+        return self
+
+    def _scaled(self, iterations: float) -> float:
+        return iterations * self.reference_batch_size / self.batch_size
+
+    @property
+    def updates(self) -> int:
+        """Updates at `batch_size` that show as many images as the reference iterations do."""
+        return int(self._scaled(self.reference_iterations))
+
+    @property
+    def drops(self) -> list[int]:
+        """Updates after which the learning rate is multiplied by `drop_factor`."""
+        return [int(self._scaled(drop)) for drop in self.reference_drops]
+
+
+class EvaluationParams(_Section):
+    """What the evaluation shows."""
+
+    mistakes: Annotated[int, Field(ge=1, le=100)]
+
+
+class StabilityParams(_Section):
+    """Phase portraits and the power iteration for the units' spectral norms."""
+
+    steps: Count
+    h: Positive
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Params(_Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: DataParams
+    model: ModelParams
+    augmentation: AugmentationParams
+    training: TrainingParams
+    evaluation: EvaluationParams
+    stability: StabilityParams
+
+
+def read(path: Path | None = None) -> dict[str, Any]:
+    """The content of params.yaml as it stands, unchecked.
+
+    Raises:
+        InputError: the file is missing or not a YAML mapping.
+    """
+    path = path or paths.PARAMS
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; restore it with: git checkout params.yaml") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold sections such as `model:`; it holds {type(content).__name__}")
+    return content
+
+
+def load(given: dict[str, Any] | None = None) -> Params | SimpleNamespace:
+    """The checked parameters.
+
+    Args:
+        given: some of the sections, as the runner hands them to a notebook. Keys that a given section leaves out are
+            taken from params.yaml. Empty or None: everything from params.yaml.
+
+    Returns:
+        All of params.yaml, or an object with just the given sections, so that a notebook cannot depend on a section
+        that its pipeline stage does not declare.
+
+    Raises:
+        InputError: an unknown key, a wrong type or a value out of range; the message names key, value and what is
+            allowed.
+    """
+    content = read()
+    for name, value in (given or {}).items():
+        both = isinstance(value, dict) and isinstance(content.get(name), dict)
+        content[name] = {**content[name], **value} if both else value
+    checked = validate(content)
+    return SimpleNamespace(**{name: getattr(checked, name) for name in given}) if given else checked
+
+
+def validate(content: dict[str, Any]) -> Params:
+    """Check `content` against the schema; see `load` for what is raised."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise InputError("; ".join(_message(one) for one in error.errors())) from error
+
+
+def _message(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    # The members of a union ("… or null") are no keys of the file.
+    key = key.removesuffix(".literal['relu','tanh','sigmoid','softplus','elu','gelu','silu']")
+    if error["type"] == "extra_forbidden":
+        return f"params.yaml: unknown key {key}"
+    if error["type"] == "missing":
+        return f"params.yaml: {key} is missing"
+    text = error["msg"].removeprefix("Value error, ")
+    hint = ""
+    if isinstance(error["input"], str) and error["type"] == "float_type":
+        hint = " (YAML 1.1 needs a dot in a power of ten: 1.0e-3)"
+    shown = "" if error["type"] == "value_error" else f" = {error['input']!r}"
+    return f"params.yaml: {key}{shown}: {text[:1].lower()}{text[1:]}{hint}"

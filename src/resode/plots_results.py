@@ -1,0 +1,209 @@
+"""Figures of the evaluation and report notebooks, and the style of all results' figures."""
+
+import base64
+import functools
+import html
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from . import files
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; grey is always the published run.
+BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9A9A9A", "#333333"
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+# Pixels per inch of the PNG, and of the page it is shown on.
+RESOLUTION, SHOWN = 150, 100
+History = Sequence[Mapping[str, float]]
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Let `draw` draw in the style of the results' figures."""
+
+    @functools.wraps(draw)
+    def wrapper(*arguments, **options) -> Figure:
+        with plt.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return wrapper
+
+
+def subplots(*shape: int, size: tuple[float, float], **options):
+    """Figure and axes, as `pyplot.subplots`; `size` in inches."""
+    figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", **options)
+    # pyplot would otherwise show the figure a second time at the end of the notebook's cell.
+    plt.close(figure)
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """`figure` as PNG; equal figures give equal bytes."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=RESOLUTION, metadata={"Software": None})
+    return content.getvalue()
+
+
+def show(figure: Figure, path: Path, alt: str) -> HTML:
+    """Write `figure` to `path` as PNG and return it for the notebook.
+
+    Args:
+        alt: what the figure shows, for those who cannot see it.
+    """
+    content = png(figure)
+    files.write_bytes(path, content)
+    # As HTML and not as an image output: nbconvert drops an image output's description.
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    width = round(SHOWN * figure.get_figwidth())
+    return HTML(
+        f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
+    )
+
+
+# --- training
+
+
+@styled
+def training_curve(history: History, published: History | None = None) -> Figure:
+    """Accuracy and loss over the epochs; the published run in grey behind, where it is comparable.
+
+    Args:
+        history: rows of results/training/history.csv.
+        published: rows of reference/published_training_curve.csv, or None.
+    """
+    figure, (left, right) = subplots(1, 2, size=(10, 4.4))
+    for axes, quantity in ((left, "accuracy"), (right, "loss")):
+        if published:
+            _curves(axes, published, quantity, (GREY, GREY), "published")
+        _curves(axes, history, quantity, (ORANGE, BLUE), "this run")
+        axes.set_xlabel("epoch")
+        axes.margins(x=0.01)
+    left.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    left.set_title("Accuracy")
+    right.set_title("Loss (cross-entropy + L2 penalty)")
+    right.set_ylim(bottom=0)
+    _mark_drops(left, history, published)
+    _mark_drops(right, history, published)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose: str) -> None:
+    epochs = [row["epoch"] for row in rows]
+    few = {"marker": "o", "markersize": 3.5} if len(rows) < 30 else {}
+    for split, colour, line in (("test", colours[0], "-"), ("train", colours[1], (0, (4, 1.5)))):
+        values = [row[f"{split}_{quantity}"] for row in rows]
+        axes.plot(
+            epochs, values, color=colour, linestyle=line, linewidth=1.4, label=f"{split}, {whose}", **few
+        )
+
+
+def _mark_drops(axes, history: History, published: History | None) -> None:
+    """A vertical line where the learning rate of an epoch is lower than the one before."""
+    for rows, colour, style in ((published, GREY, ":"), (history, INK, "--")):
+        drops = [b["epoch"] for a, b in zip(rows or [], (rows or [])[1:], strict=False) if _lower(b, a)]
+        for number, epoch in enumerate(drops):
+            whose = "published" if rows is published else "this run"
+            label = f"learning rate drops, {whose}" if number == 0 else None
+            axes.axvline(epoch - 0.5, color=colour, linestyle=style, linewidth=1.0, label=label, zorder=1)
+
+
+def _lower(row: Mapping[str, float], before: Mapping[str, float]) -> bool:
+    return row["learning_rate"] < 0.999 * before["learning_rate"]
+
+
+# --- evaluation
+
+
+@styled
+def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Confusion matrix; colour is the share of the actual class, the number the count of images."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, axes = subplots(size=(7.2, 6.2))
+    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class")
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            colour = "white" if share[row, column] > 0.55 else INK
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8.5)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the actual class")
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    return figure
+
+
+@styled
+def class_accuracy(accuracies: Mapping[str, float | None], overall: float) -> Figure:
+    """Test accuracy of each class, the best on top, with a line at the overall accuracy."""
+    known = {name: value for name, value in accuracies.items() if value is not None}
+    names = sorted(known, key=known.get)
+    values = [100 * known[name] for name in names]
+    figure, axes = subplots(size=(7.2, 0.6 + 0.36 * len(names)))
+    axes.hlines(names, 0, values, color="#C9DDEA", linewidth=5)
+    axes.plot(values, names, "o", color=BLUE, markersize=7)
+    near = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}}
+    for name, value in zip(names, values, strict=True):
+        axes.annotate(
+            f"{value:.1f} %", (value, name), (9, 0), textcoords="offset points", va="center", **near
+        )
+    axes.axvline(100 * overall, color=ORANGE, linewidth=1.2, linestyle="--")
+    axes.set_title(f"Test accuracy by class; dashed: all classes, {100 * overall:.2f} %", loc="left")
+    axes.set_xlim(0, 112)
+    axes.set_xticks(range(0, 101, 20))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.grid(False, axis="y")
+    return figure
+
+
+@styled
+def mistakes(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    chosen: np.ndarray,
+    class_names: Sequence[str],
+) -> Figure:
+    """The `chosen` images with actual class, predicted class and the probability given to the latter.
+
+    Args:
+        images: uint8 (N, H, W, 3), all test images.
+        labels: (N,); probabilities: (N, classes); chosen: indices into them.
+    """
+    columns = min(5, max(1, len(chosen)))
+    rows = max(1, -(-len(chosen) // columns))
+    figure, grid = subplots(rows, columns, size=(1.75 * max(columns, 3), 2.15 * rows), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    if not len(chosen):
+        grid[0, 0].text(0.5, 0.5, "no mistakes", ha="center", va="center")
+    for axes, index in zip(grid.flat, chosen, strict=False):
+        predicted = probabilities[index].argmax()
+        axes.imshow(images[index], interpolation="nearest")
+        title = f"{class_names[predicted]}, {100 * probabilities[index, predicted]:.1f} %"
+        axes.set_title(title, color=ORANGE, fontsize=9, pad=14)
+        axes.text(
+            0.5, 1.03, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=8.5
+        )
+    return figure

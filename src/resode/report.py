@@ -1,0 +1,479 @@
+"""Published against reproduced: compares results/ with reference/ and words the outcome.
+
+Everything here is derived from files the other stages wrote; nothing is computed anew.
+"""
+
+import csv
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from . import evaluation, files, paths
+from .errors import InputError
+from .evaluation import percent
+
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+# What a run is, from the least to the most it can say about the claim.
+DEMO, OTHER_DATA, OTHER_SETTING, REPRODUCTION = "demo", "altered data", "different setting", "reproduction"
+BEGIN, END = "<!-- result table: begin -->", "<!-- result table: end -->"
+NOT_RUN = "not run yet"
+# Keys of provenance.json that do not explain themselves.
+WORDED = {
+    "modified": "sources differ from the commit",
+    "wall_seconds": "wall time in seconds",
+    "resumes": "times resumed",
+}
+STAGES = ("model", "augmentation", "training", "evaluation", "stability")
+
+
+# --- reading
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages wrote about one run."""
+
+    model: dict
+    history: list[dict[str, float]]
+    provenance: dict
+    metrics: dict
+    stability: dict
+
+
+def read_run(results: Path = paths.RESULTS) -> Run:
+    """Read the results the report is built from.
+
+    Raises:
+        InputError: a file is missing or unreadable, or evaluation and training are of different runs.
+    """
+    history = evaluation.read_history(results / "training" / "history.csv")
+    metrics = _json(results / "evaluation" / "metrics.json")
+    if metrics["epochs"] != history[-1]["epoch"]:
+        raise InputError(
+            f"{results}/evaluation is of a run of {metrics['epochs']} epochs and {results}/training of one "
+            f"of {history[-1]['epoch']}; run the evaluation stage again"
+        )
+    return Run(
+        model=_json(results / "model" / "model.json"),
+        history=history,
+        provenance=_json(results / "training" / "provenance.json"),
+        metrics=metrics,
+        stability=_json(results / "stability" / "stability.json"),
+    )
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run the {path.parent.name} stage first") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); run the {path.parent.name} stage again") from None
+
+
+def read_published(reference: Path = paths.REFERENCE) -> dict:
+    """The published figures, their tolerances and the setting they hold for."""
+    return yaml.safe_load((reference / "published.yaml").read_text(encoding="utf-8"))
+
+
+def read_published_curve(reference: Path = paths.REFERENCE) -> list[dict[str, float]]:
+    """The published training curve, one row per epoch."""
+    with (reference / "published_training_curve.csv").open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+# --- comparing
+
+
+def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
+    """Where the run's parameters are not the claim's: {section: ["h is 0.3 instead of 0.15", …]}.
+
+    Args:
+        params: sections of params.yaml; `data` only needs the name of the data set.
+    """
+    found = {
+        section: [
+            f"{key} is {_shown(params.get(section, {}).get(key))} instead of {_shown(claimed)}"
+            for key, claimed in keys.items()
+            if not _equal(params.get(section, {}).get(key), claimed)
+        ]
+        for section, keys in published["claim"].items()
+    }
+    drops = params.get("training", {}).get("reference_drops")
+    if schedule(drops, published) is None:
+        known = " or ".join(_shown(known) for known in published["schedules"].values())
+        found["training"].append(f"reference_drops is {_shown(drops)} instead of {known}")
+    return {section: entries for section, entries in found.items() if entries}
+
+
+def schedule(drops: Sequence[float] | None, published: Mapping) -> str | None:
+    """Which of the claim's learning rate schedules `drops` is, or None; within one epoch."""
+    for name, known in published["schedules"].items():
+        if drops is None or len(drops) != len(known):
+            continue
+        if all(abs(a - b) <= published["schedule_tolerance"] for a, b in zip(drops, known, strict=True)):
+            return name
+    return None
+
+
+def _equal(value: object, claimed: object) -> bool:
+    numbers = (int, float)
+    if isinstance(value, numbers) and isinstance(claimed, numbers) and not isinstance(claimed, bool):
+        return math.isclose(value, claimed, rel_tol=1e-9)
+    return value == claimed
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_shown(one) for one in value) + "]"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def build(run: Run, published: Mapping) -> dict:
+    """The report as data: what kind of run it is, why, and one line for each published figure.
+
+    A line's verdict is "reproduced" or "not reproduced" where the run can decide it; the kind of run ("demo",
+    "altered data", "different setting") where it cannot; None for figures shown for orientation only.
+    """
+    changed = differences(run.provenance["params"] | {"data": run.provenance["data"]}, published)
+    kind = _kind(run.provenance["data"], changed)
+    values = _values(run)
+    return {
+        "kind": kind,
+        "data": run.provenance["data"]["title"],
+        "data_published": bool(run.provenance["data"]["published"]),
+        "differences": changed,
+        "schedule": schedule(run.provenance["params"]["training"]["reference_drops"], published),
+        "test_correct": run.metrics["test_correct"],
+        "test_total": run.metrics["test_total"],
+        "lines": [_line(figure, values[figure["id"]], kind, changed, run) for figure in published["figures"]],
+    }
+
+
+def _kind(data: Mapping, changed: Mapping) -> str:
+    if "data" in changed:
+        return DEMO
+    if not data["published"]:
+        return OTHER_DATA
+    return OTHER_SETTING if changed else REPRODUCTION
+
+
+def _values(run: Run) -> dict[str, float | None]:
+    above = [row["epoch"] for row in run.history if row["test_accuracy"] >= 0.9]
+    return {
+        **_counts(run.model),
+        **{
+            key: run.metrics[key] for key in ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy")
+        },
+        "train_accuracy": run.metrics["train_accuracy"],
+        "first_epoch_90": above[0] if above else None,
+        "hours": run.provenance["wall_seconds"] / 3600,
+    }
+
+
+def _counts(model: Mapping) -> dict[str, int]:
+    counts = model["parameters"]
+    return {"parameters": counts["total"], "trainable_parameters": counts["trainable"]}
+
+
+def _line(figure: Mapping, value: float | None, kind: str, changed: Mapping, run: Run) -> dict:
+    line = {key: figure[key] for key in ("id", "name", "unit", "source")}
+    line |= {"published": figure["value"], "reproduced": value, "tolerance": figure["tolerance"]}
+    if figure["id"] == "test_accuracy":
+        line["interval"] = [run.metrics["test_accuracy_low"], run.metrics["test_accuracy_high"]]
+    if figure["id"] == "best_test_accuracy":
+        line["epoch"] = run.metrics["best_epoch"]
+    line["verdict"] = _verdict(figure, value, kind, changed)
+    return line
+
+
+def _verdict(figure: Mapping, value: float | None, kind: str, changed: Mapping) -> str | None:
+    if figure["tolerance"] is None:
+        return None
+    # The parameter count follows from the network alone, whatever it was trained on and how.
+    decided_by_model = figure.get("needs") == "model" and kind != DEMO and "model" not in changed
+    if kind != REPRODUCTION and not decided_by_model:
+        return kind
+    return judge(value, figure["value"], figure["tolerance"])
+
+
+def judge(value: float, published: float, tolerance: float) -> str:
+    """ "reproduced" if `value` lies within `tolerance` of `published`, else "not reproduced"."""
+    return REPRODUCED if abs(value - published) <= tolerance + 1e-12 else NOT_REPRODUCED
+
+
+def write(folder: Path, report: Mapping) -> None:
+    """Write `report.json` to `folder`."""
+    files.write_json(Path(folder) / "report.json", dict(report))
+
+
+# --- wording
+
+
+def headline(report: Mapping) -> str:
+    """The result at the top of the page, as HTML."""
+    line = _by_id(report)["test_accuracy"]
+    low, high = line["interval"]
+    return (
+        '<div style="margin:1.2em 0">'
+        f'<div style="font-size:2.6em;font-weight:700;line-height:1.1">{percent(line["reproduced"])}</div>'
+        f"<div>test accuracy after the last epoch on <i>{html.escape(report['data'])}</i>: "
+        f"{report['test_correct']:,} of {report['test_total']:,} images, "
+        f"95&nbsp;% interval {percent(low)} to {percent(high)}.<br>"
+        f"{_against(report, line)}</div></div>"
+    )
+
+
+def _against(report: Mapping, line: Mapping) -> str:
+    published = f"Published for CIFAR-10: {percent(line['published'])}."
+    if report["kind"] != REPRODUCTION:
+        return published
+    distance = 100 * (line["reproduced"] - line["published"])
+    verdicts = [one["verdict"] for one in report["lines"]]
+    reproduced = verdicts.count(REPRODUCED)
+    total = reproduced + verdicts.count(NOT_REPRODUCED)
+    return (
+        f"{published} Difference {_signed(distance)} points: <b>{line['verdict']}</b>. "
+        f"{reproduced} of {total} figures with a tolerance are reproduced."
+    )
+
+
+def banner(report: Mapping) -> str:
+    """What kind of run this is and what may be read from it, as HTML; empty for a reproduction."""
+    text = {DEMO: _demo_text, OTHER_DATA: _altered_text, OTHER_SETTING: _setting_text}.get(report["kind"])
+    if text is None:
+        return ""
+    title, body = text(report)
+    return (
+        '<div style="border-left:6px solid #D55E00;background:#FFF4EC;color:#222;'
+        'padding:0.8em 1.1em;margin:1em 0">'
+        f'<div style="font-weight:700;font-size:1.15em">{title}</div>{body}</div>'
+    )
+
+
+def _demo_text(report: Mapping) -> tuple[str, str]:
+    data = f"<i>{html.escape(report['data'])}</i>"
+    return "This is a demo, not a reproduction.", (
+        f"The whole pipeline ran, from images to this page, but on {data} instead of CIFAR-10, with a "
+        "smaller network and a shorter schedule, so that it takes minutes on any computer. It shows that "
+        "everything works and what a finished report looks like. The task is far easier than CIFAR-10: the "
+        "accuracy says nothing about the published claim, and no line below gets a verdict. The published "
+        "figures stand beside it for orientation only. <code>make repro</code> runs the real thing."
+    )
+
+
+def _altered_text(report: Mapping) -> tuple[str, str]:
+    body = (
+        "<code>data.require_published</code> is off and at least one file of the data set is not the "
+        "published one (its SHA-256 differs). Nothing on this page says anything about CIFAR-10 as "
+        "published, and no accuracy gets a verdict."
+    )
+    return "The data are not the published CIFAR-10.", body + _difference_list(report)
+
+
+def _setting_text(report: Mapping) -> tuple[str, str]:
+    body = "The run's parameters are not those of the published run, so its accuracies get no verdict."
+    return "A different setting than the published one.", body + _difference_list(report)
+
+
+def _difference_list(report: Mapping) -> str:
+    entries = [f"{section}.{entry}" for section, found in report["differences"].items() for entry in found]
+    if not entries:
+        return ""
+    return "<ul>" + "".join(f"<li>{html.escape(entry)}</li>" for entry in entries) + "</ul>"
+
+
+def comparison_table(report: Mapping) -> str:
+    """Published against reproduced, line by line, as a Markdown table."""
+    rows = [
+        (
+            line["name"],
+            _value(line, "published"),
+            _reproduced(line),
+            _tolerance(line),
+            _marked(line["verdict"]),
+        )
+        for line in report["lines"]
+    ]
+    mine = "Reproduced" if report["kind"] == REPRODUCTION else "This run"
+    return table(("", "Published", mine, "Tolerance", "Verdict"), rows, "lrrrl")
+
+
+def sources_list(report: Mapping) -> str:
+    """Where each published figure comes from, as a Markdown list."""
+    return "\n".join(f"- {line['name']}: {line['source']}" for line in report["lines"])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> str:
+    """A Markdown table; `alignment` has one letter a column, l or r."""
+    rule = [":--" if letter == "l" else "--:" for letter in alignment]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def _by_id(report: Mapping) -> dict[str, dict]:
+    return {line["id"]: line for line in report["lines"]}
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2f}".replace("-", "−")
+
+
+def _value(line: Mapping, key: str) -> str:
+    value = line[key]
+    if value is None:
+        return "never" if line["id"] == "first_epoch_90" else "—"
+    if line["unit"] == "fraction":
+        return percent(value)
+    if line["unit"] == "hours":
+        return f"{value:.1f} h" if value >= 1 else f"{60 * value:.1f} min"
+    return f"{value:,}"
+
+
+def _reproduced(line: Mapping) -> str:
+    return _value(line, "reproduced") + (f" (epoch {line['epoch']})" if "epoch" in line else "")
+
+
+def _tolerance(line: Mapping) -> str:
+    if line["tolerance"] is None:
+        return "—"
+    return f"± {100 * line['tolerance']:.1f} points" if line["tolerance"] else "exact"
+
+
+def _marked(verdict: str | None) -> str:
+    marks = {REPRODUCED: "✓ reproduced", NOT_REPRODUCED: "✗ **not reproduced**", None: "—"}
+    return marks.get(verdict, f"no verdict: {verdict}")
+
+
+def provenance_table(run: Run) -> str:
+    """Hardware, software and data of the training run, as a Markdown table."""
+    entries = {WORDED.get(key, key): value for key, value in run.provenance.items() if key != "params"}
+    rows = [(name, f"`{value}`") for name, value in _leaves(entries)]
+    return table(("", ""), rows, "ll")
+
+
+def params_table(run: Run) -> str:
+    """The run's parameters, as a Markdown table."""
+    rows = [(name, f"`{value}`") for name, value in _leaves(run.provenance["params"])]
+    return table(("Parameter", "Value"), rows, "ll")
+
+
+def _leaves(content: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in content.items():
+        name = f"{prefix} · {key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from _leaves(value, name)
+        elif value is not None:
+            yield name, _shown(value).replace("|", "\\|").replace("\n", " ")
+
+
+def curve_text(report: Mapping, run: Run) -> str:
+    """What the training curve shows, as Markdown: the schedule, and whose curves are drawn."""
+    drawn = "The published curve is that of another data set and is not drawn."
+    if report["kind"] != DEMO:
+        drawn = "In grey the published run, whose learning rate dropped after epochs 109 and 218."
+    return f"{schedule_text(report, run)} {drawn}"
+
+
+def schedule_text(report: Mapping, run: Run) -> str:
+    """One sentence on the schedule that was trained with."""
+    last = run.history[-1]
+    drops = [
+        f"epoch {b['epoch']}"
+        for a, b in pairwise(run.history)
+        if b["learning_rate"] < 0.999 * a["learning_rate"]
+    ]
+    where = f"; the learning rate drops from {' and '.join(drops)} on" if drops else ""
+    which = f", as in the {report['schedule']}" if report["schedule"] else ""
+    return f"{last['epoch']:,} epochs, {last['updates']:,} updates{where}{which}."
+
+
+def stability_table(run: Run) -> str:
+    """Spectral norm and amplification of each trained unit, as a Markdown table."""
+    rows = [
+        (
+            str(unit["unit"]),
+            f"{unit['sigma_max']:.3f}",
+            f"{unit['h_sigma']:.3f}",
+            f"{unit['unit_amplification']:.3f}",
+        )
+        for unit in run.stability["units"]
+    ]
+    steps = run.stability["unroll_length"]
+    return table(("Unit", "σ_max(K)", "h σ_max", f"growth over {steps} steps"), rows, "lrrr")
+
+
+def links(results: Path = paths.RESULTS) -> str:
+    """Links from results/report/ to the other stages' pages that exist, as a Markdown list."""
+    pages = [stage for stage in STAGES if (results / stage).is_dir()]
+    return "\n".join(f"- [{stage}](../{stage}/{stage}.html)" for stage in pages)
+
+
+# --- README
+
+
+def readme_table(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> str:
+    """The README's result table in Markdown: of the reproduction, or of what is known without one.
+
+    A demo or a run in another setting is no reproduction; then only the parameter count, which needs no
+    training, stands beside the published figures.
+    """
+    published = read_published(reference)
+    report = results / "report" / "report.json"
+    if report.exists():
+        found = _json(report)
+        if found["kind"] == REPRODUCTION:
+            return comparison_table(found)
+    return _untrained_table(published, results / "model" / "model.json")
+
+
+def _untrained_table(published: Mapping, model: Path) -> str:
+    built = _json(model) if model.exists() else None
+    counts = _counts(built) if built else {}
+    rows = []
+    for figure in published["figures"]:
+        line = {**figure, "published": figure["value"], "reproduced": counts.get(figure["id"])}
+        known = line["reproduced"] is not None
+        verdict = None
+        if known:
+            same = built["matches_published"]
+            verdict = (
+                judge(line["reproduced"], figure["value"], figure["tolerance"]) if same else OTHER_SETTING
+            )
+        mine = _value(line, "reproduced") if known else NOT_RUN
+        rows.append((line["name"], _value(line, "published"), mine, _tolerance(line), _marked(verdict)))
+    return table(("", "Published", "Reproduced", "Tolerance", "Verdict"), rows, "lrrrl")
+
+
+def updated_readme(text: str, result_table: str) -> str:
+    """`text` with `result_table` between the markers.
+
+    Raises:
+        InputError: a marker is missing, or they are the wrong way round.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"README.md needs the lines {BEGIN} and {END}, in this order; restore them")
+    return f"{before}{BEGIN}\n{result_table}\n{END}{after}"
+
+
+def update_readme(readme: Path = paths.ROOT / "README.md", **folders: Path) -> None:
+    """Rewrite the result table of `readme` from results/; `folders` as for `readme_table`."""
+    text = readme.read_text(encoding="utf-8")
+    files.write_text(readme, updated_readme(text, readme_table(**folders)))
+
+
+def readme_is_current(readme: Path = paths.ROOT / "README.md", **folders: Path) -> bool:
+    """Whether the result table of `readme` is the one results/ give."""
+    text = readme.read_text(encoding="utf-8")
+    return updated_readme(text, readme_table(**folders)) == text
+
+
+if __name__ == "__main__":
+    update_readme()

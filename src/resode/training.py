@@ -1,0 +1,324 @@
+"""Training: the post's schedule, one line and one row an epoch, resumable after a kill."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from . import augmentation, checkpoint, engine, model, paths, provenance
+from .errors import InputError
+from .files import write_json, write_text
+from .params import ModelParams, Params, TrainingParams
+from .records import Dataset
+
+CHECKPOINT_SECONDS = 60
+WEIGHTS = "model.weights.h5"
+HISTORY = "history.csv"
+PROVENANCE = "provenance.json"
+_TEST_BATCH = 500
+# Timed before the expected duration is told; the first updates compile.
+_WARM_UP, _TIMED = 3, 10
+# The modules that decide the weights; a checkpoint made by other versions of them is not resumed.
+_CODE = ["augmentation", "checkpoint", "engine", "integrators", "layers", "model", "training"]
+
+
+def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """Learning rate η·f^k after k drops: the update that follows `drops[k-1]` updates is the first at the lower rate."""
+    values = [params.learning_rate * params.drop_factor**k for k in range(len(params.drops) + 1)]
+    if not params.drops:
+        return params.learning_rate
+    # Keras compares the number of finished updates with `step <= boundary`.
+    return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in params.drops], values)
+
+
+def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: int) -> keras.Model:
+    """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's)."""
+    keras.utils.set_random_seed(seed)
+    network = model.build(params, classes)
+    network.compile(
+        optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    network.optimizer.build(network.trainable_variables)
+    return network
+
+
+def load_weights(network: keras.Model, folder: Path) -> None:
+    """Give `network` the weights that training left in `folder`.
+
+    Raises:
+        InputError: there are none, or they belong to other parameters.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    try:
+        network.load_weights(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
+
+
+def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RUNS) -> None:
+    """Train on `dataset` and write weights, history and provenance to `results`.
+
+    Whole epochs of ⌊N / batch⌋ updates, as many as fit in the scheduled number of updates. Initial weights, order and
+    augmentation follow from (seed, epoch, update), so a run that is killed and started again ends with the same bytes.
+
+    Args:
+        params: sections seed, model, augmentation, training.
+        results: folder for `model.weights.h5` (weights), `history.csv` (a row an epoch; losses include the L2 terms) and
+            `provenance.json`.
+        runs: folder of the checkpoints.
+
+    Raises:
+        InputError: fewer images than a batch, a schedule shorter than an epoch, a loss that is not finite, another
+            process that trains the same, a disk that is full.
+    """
+    per_epoch = len(dataset.train_images) // params.training.batch_size
+    if per_epoch == 0:
+        raise InputError(
+            f"training.batch_size = {params.training.batch_size}: {dataset.name} has only {len(dataset.train_images)} images"
+        )
+    epochs = params.training.updates // per_epoch
+    if epochs == 0:
+        raise InputError(
+            f"training.reference_iterations = {params.training.reference_iterations:g} make {params.training.updates}"
+            f" updates, less than one epoch of {per_epoch}"
+        )
+    inputs = _inputs(dataset, params)
+    folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    with checkpoint.locked(folder):
+        _Run(dataset, params, inputs, folder, epochs, per_epoch).finish(results)
+
+
+class _Run:
+    """One training in its locked run folder."""
+
+    def __init__(self, dataset: Dataset, params: Params, inputs: dict, folder: Path, epochs: int, per_epoch: int):
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
+            tf.config.experimental.enable_op_determinism()
+        self.dataset, self.params, self.inputs, self.folder = dataset, params, inputs, folder
+        self.epochs, self.per_epoch = epochs, per_epoch
+        self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
+        self.mean = augmentation.mean_image(dataset.train_images)
+        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation.interpolation)
+        self.test_images = np.asarray(augmentation.normalise(dataset.test_images, self.mean))
+        self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
+        self.parent = os.getppid()
+
+    def finish(self, results: Path) -> None:
+        """Train to the end and write the results."""
+        self._restore()
+        self._announce()
+        self.block = engine.block_length()
+        self.started = self.saved = self.epoch_started = time.monotonic()
+        self.first = self.update
+        self.timer = None
+        while self.update < self.epochs * self.per_epoch:
+            self._advance()
+            if self.update % self.per_epoch == 0:
+                self._end_epoch()
+            if self.update % self.per_epoch == 0 or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+                self._save()
+        self._write(results)
+
+    def _restore(self) -> None:
+        found = checkpoint.restore(self.folder)
+        variables = self.engine.variables()
+        if found is None:
+            if self.folder.joinpath("inputs.json").exists() is False:
+                self._explain_fresh_start()
+            write_json(self.folder / "inputs.json", self.inputs)
+            return
+        values, state = found
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self.update, self.history = state["update"], state["history"]
+        self.seconds = state["seconds"]
+        if self.update < self.epochs * self.per_epoch:
+            self.resumes = state["resumes"] + 1
+            print(f"Resuming after update {self.update} of {self.epochs * self.per_epoch}.", flush=True)
+        else:
+            self.resumes = state["resumes"]
+            print("This training is already complete; writing its results.", flush=True)
+
+    def _explain_fresh_start(self) -> None:
+        others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
+        if others:
+            differing = _differences(json.loads(others[-1].read_text()), self.inputs)
+            print(f"Starting afresh: since the last training, {', '.join(differing)} changed.", flush=True)
+
+    def _announce(self) -> None:
+        drops = ", ".join(f"{drop:,}" for drop in self.params.training.drops) or "none"
+        print(
+            f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
+            f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
+            f"{provenance.hardware()}; {keras.backend.backend()}; {engine.block_length()} update(s) a compiled call.",
+            flush=True,
+        )
+
+    def _advance(self) -> None:
+        if os.getppid() != self.parent:
+            self._save()
+            raise InputError("the process that started this training is gone; stopped, rerun to resume")
+        batch, seed = self.params.training.batch_size, self.params.seed
+        epoch, within = divmod(self.update, self.per_epoch)
+        length = min(self.block, self.per_epoch - within)
+        order = augmentation.order(seed, epoch, len(self.dataset.train_images))
+        samples = order[within * batch : (within + length) * batch].reshape(length, batch)
+        size = self.dataset.train_images.shape[1]
+        draws = [
+            augmentation.draw(self.params.augmentation, seed, self.update + i, batch, size) for i in range(length)
+        ]
+        self.engine.run(samples, *(np.stack(numbers) for numbers in zip(*draws, strict=True)))
+        self.update += length
+        self._check_loss(epoch + 1)
+        self._tell_expected()
+
+    def _check_loss(self, epoch: int) -> None:
+        if not math.isfinite(self.engine.metrics()["loss"]):
+            raise InputError(
+                f"the loss is not finite in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
+                f" learning rate (the last good checkpoint stays in {self.folder})"
+            )
+
+    def _tell_expected(self) -> None:
+        done = (self.update - self.first) // self.block
+        if done == _WARM_UP:
+            self.timer = (self.update, time.monotonic())
+        elif done == _WARM_UP + _TIMED and self.timer:
+            update, then = self.timer
+            each = (time.monotonic() - then) / (self.update - update)
+            left = each * (self.epochs * self.per_epoch - self.update)
+            print(f"{1000 * each:.1f} ms an update: expect {_duration(left)} and the tests after each epoch.", flush=True)
+
+    def _end_epoch(self) -> None:
+        train = self.engine.metrics()
+        test = self.network.evaluate(
+            self.test_images, self.dataset.test_labels, batch_size=_TEST_BATCH, verbose=0, return_dict=True
+        )
+        self.network.reset_metrics()
+        epoch = self.update // self.per_epoch
+        # The rate of the epoch's last update, as the optimiser applied it.
+        rate = learning_rate(self.params.training)
+        rate = rate if isinstance(rate, float) else float(rate(self.update - 1))
+        row = {
+            "epoch": epoch,
+            "updates": self.update,
+            "learning_rate": round(rate, 10),
+            "train_loss": round(train["loss"], 6),
+            "train_accuracy": round(train["accuracy"], 6),
+            "test_loss": round(test["loss"], 6),
+            "test_accuracy": round(test["accuracy"], 6),
+        }
+        self.history.append(row)
+        now = time.monotonic()
+        done = self.update - self.first
+        left = (now - self.started) / done * (self.epochs * self.per_epoch - self.update)
+        each = (now - self.epoch_started) / min(done, self.per_epoch)
+        self.epoch_started = now
+        print(
+            f"epoch {epoch}/{self.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}"
+            f"  test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:.4f}"
+            f"  rate {row['learning_rate']:g}  {1000 * each:.1f} ms/update  {_duration(left)} left",
+            flush=True,
+        )
+
+    def _save(self) -> None:
+        now = time.monotonic()
+        state = {
+            "update": self.update,
+            "history": self.history,
+            "seconds": self.seconds + now - self.started,
+            "resumes": self.resumes,
+        }
+        values = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in self.engine.variables()]
+        checkpoint.save(self.folder, self.update, values, state)
+        self.saved = now
+
+    def _write(self, results: Path) -> None:
+        # A model without optimiser: its file holds the weights alone.
+        bare = model.build(self.params.model, len(self.dataset.class_names))
+        bare.set_weights(self.network.get_weights())
+        results.mkdir(parents=True, exist_ok=True)
+        temporary = results / f".{WEIGHTS}"
+        try:
+            bare.save_weights(temporary)
+            os.replace(temporary, results / WEIGHTS)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot write {results / WEIGHTS}: {error}; free space and rerun") from error
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_text(results / HISTORY, table.getvalue())
+        seconds = self.seconds + time.monotonic() - self.started
+        write_json(
+            results / PROVENANCE,
+            {
+                "hardware": provenance.hardware(),
+                **provenance.software(),
+                "precision": keras.config.dtype_policy().name,
+                **provenance.commit(),
+                "data": self.dataset.provenance,
+                "wall_seconds": round(seconds, 1),
+                "updates": self.update,
+                "resumes": self.resumes,
+                "params": self.inputs["params"],
+            },
+        )
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """history.csv of a training, a row an epoch."""
+    path = folder / HISTORY
+    if not path.is_file():
+        raise InputError(f"no training history at {path}; run: dvc repro training")
+    return pd.read_csv(path)
+
+
+def _inputs(dataset: Dataset, params: Params) -> dict:
+    """All that decides the weights."""
+    source = Path(__file__).parent
+    return {
+        "params": {
+            name: value if isinstance(value := getattr(params, name), int) else value.model_dump()
+            for name in ("seed", "model", "augmentation", "training")
+        },
+        "data": dataset.provenance["sha256"],
+        "code": {name: hashlib.sha256((source / f"{name}.py").read_bytes()).hexdigest() for name in _CODE},
+        "software": provenance.software(),
+        "precision": keras.config.dtype_policy().name,
+    }
+
+
+def _differences(before: dict, after: dict, prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

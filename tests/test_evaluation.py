@@ -1,0 +1,178 @@
+"""Evaluation: known values, and a refusal where weights and history are of different runs."""
+
+import base64
+import csv
+import io
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from resode import evaluation, plots_results
+from resode.errors import InputError
+
+NAMES = ["cat", "dog", "ship"]
+LABELS = np.array([0, 0, 1, 1, 2])
+PROBABILITIES = np.array(
+    [
+        [0.9, 0.05, 0.05],
+        [0.1, 0.7, 0.2],  # a cat taken for a dog, 0.7
+        [0.3, 0.6, 0.1],
+        [0.05, 0.05, 0.9],  # a dog taken for a ship, 0.9
+        [0.0, 0.0, 1.0],
+    ]
+)
+
+
+def history(*test_accuracies: float) -> list[dict[str, float]]:
+    return [
+        {
+            "epoch": epoch,
+            "updates": 10 * epoch,
+            "learning_rate": 0.1,
+            "train_loss": 1.0,
+            "train_accuracy": 0.5 + epoch / 100,
+            "test_loss": 1.0,
+            "test_accuracy": accuracy,
+        }
+        for epoch, accuracy in enumerate(test_accuracies, start=1)
+    ]
+
+
+def test_wilson_interval_by_hand():
+    # Centre (p + z²/2n) / (1 + z²/n), half width z √(p(1−p)/n + z²/4n²) / (1 + z²/n).
+    z, n, p = 1.959963985, 100, 0.9
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert evaluation.wilson_interval(90, 100) == pytest.approx((centre - half, centre + half), abs=1e-8)
+    assert evaluation.wilson_interval(90, 100) == pytest.approx((0.825634, 0.944771), abs=1e-6)
+
+
+def test_wilson_interval_stays_within_zero_and_one():
+    low, high = evaluation.wilson_interval(10, 10)
+    assert low == pytest.approx(0.722467, abs=1e-6)
+    assert high == 1
+
+
+def test_metrics_of_a_small_case():
+    # The rows from epoch 3 on are the last ten.
+    rows = history(0.99, 0.1, *[0.5] * 4, 0.8, *[0.5] * 4, 0.6)
+    numbers = evaluation.metrics(rows, PROBABILITIES, LABELS, NAMES)
+    assert (numbers["test_correct"], numbers["test_total"], numbers["test_accuracy"]) == (3, 5, 0.6)
+    assert (numbers["best_test_accuracy"], numbers["best_epoch"]) == (0.99, 1)
+    assert numbers["last_ten_test_accuracy"] == pytest.approx((8 * 0.5 + 0.8 + 0.6) / 10)
+    assert numbers["train_accuracy"] == pytest.approx(0.62)
+    assert numbers["epochs"] == 12
+    assert numbers["class_accuracy"] == {"cat": 0.5, "dog": 0.5, "ship": 1.0}
+    assert numbers["test_accuracy_low"] < 0.6 < numbers["test_accuracy_high"]
+
+
+def test_metrics_refuse_the_history_of_another_run():
+    with pytest.raises(InputError, match="0.6000.*0.9500.*do not belong together"):
+        evaluation.metrics(history(0.95), PROBABILITIES, LABELS, NAMES)
+
+
+def test_metrics_allow_one_image_for_rounding():
+    assert evaluation.metrics(history(0.8), PROBABILITIES, LABELS, NAMES)["test_accuracy"] == 0.6
+
+
+def test_class_without_images_has_no_accuracy():
+    numbers = evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES + ["truck"])
+    assert numbers["class_accuracy"]["truck"] is None
+
+
+def test_confusion_matrix_has_actual_rows():
+    matrix = evaluation.confusion_matrix(LABELS, PROBABILITIES.argmax(axis=1), 3)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 1]]
+
+
+def test_mistakes_come_surest_first_and_no_more_than_there_are():
+    assert evaluation.most_confident_mistakes(PROBABILITIES, LABELS, 1).tolist() == [3]
+    assert evaluation.most_confident_mistakes(PROBABILITIES, LABELS, 9).tolist() == [3, 1]
+
+
+def test_tied_mistakes_keep_the_order_of_the_test_set():
+    tied = np.array([[0.2, 0.8], [0.2, 0.8], [0.2, 0.8]])
+    assert evaluation.most_confident_mistakes(tied, np.zeros(3, int), 3).tolist() == [0, 1, 2]
+
+
+def test_written_files(tmp_path):
+    numbers = evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES)
+    evaluation.write(tmp_path, numbers, LABELS, PROBABILITIES, NAMES)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == numbers
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "confusion.csv").read_text())))
+    assert rows[1] == {"actual": "cat", "predicted": "dog"}
+    assert len(rows) == len(LABELS)
+
+
+def test_history_is_read_with_its_types(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text(",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,0.45\n")
+    row = evaluation.read_history(path)[0]
+    assert row == dict(zip(evaluation.HISTORY_COLUMNS, (1, 20, 0.1, 1.5, 0.4, 1.4, 0.45), strict=True))
+    assert isinstance(row["epoch"], int)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "is missing; run the training stage first"),
+        ("epoch,updates\n", "has no epochs"),
+        ("epoch,updates\n1,2\n", "lacks the column learning_rate"),
+        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,x,1.4,0.45\n", "no number"),
+        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1\n", "no number"),
+    ],
+)
+def test_unusable_history_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        evaluation.read_history(tmp_path / "history.csv")
+
+
+def softmax_of_inputs() -> keras.Model:
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, keras.layers.Softmax()(inputs))
+
+
+def test_predict_equals_the_softmax_and_ignores_the_batch_size():
+    logits = np.random.default_rng(0).normal(size=(7, 3)).astype("float32")
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for batch_size in (2, 7):
+        found = evaluation.predict(softmax_of_inputs(), logits, batch_size)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_predict_refuses_what_is_not_finite():
+    with pytest.raises(InputError, match="not finite"):
+        evaluation.predict(softmax_of_inputs(), np.full((1, 3), np.nan, "float32"))
+
+
+def test_figures_can_be_drawn_without_mistakes():
+    images = np.zeros((5, 32, 32, 3), np.uint8)
+    for chosen in ([], [3], [1, 3]):
+        assert plots_results.png(plots_results.mistakes(images, LABELS, PROBABILITIES, chosen, NAMES))
+
+
+def test_equal_figures_give_equal_bytes():
+    first, second = (
+        plots_results.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_shown_figure_is_the_written_one(tmp_path):
+    figure = plots_results.class_accuracy({"cat": 0.5, "dog": 1.0, "truck": None}, 0.75)
+    shown = plots_results.show(figure, tmp_path / "figure.png", "two <classes>")
+    encoded = base64.b64encode((tmp_path / "figure.png").read_bytes()).decode()
+    assert f"base64,{encoded}" in shown.data
+    assert 'alt="two &lt;classes&gt;"' in shown.data
+
+
+def test_summary_words_the_numbers():
+    text = evaluation.summary(evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES), "pets").data
+    assert "**60.00 %** of the test images of pets" in text
+    assert "3 of 5" in text

@@ -1,0 +1,222 @@
+"""The layers: their numbers, their errors, and the habits of a Keras layer."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.signal import convolve2d, correlate2d
+
+from resode.integrators import explicit_euler
+from resode.layers import ChannelZeroPadding, HamiltonianConv2D
+
+
+def reference_unit(x, kernel, b1, b2, h, steps, activation):
+    """The two update equations in float64, channel by channel, with SciPy's convolutions."""
+    half = x.shape[-1] // 2
+    y, z = x[..., :half].astype("float64"), x[..., half:].astype("float64")
+    for _ in range(steps):
+        y, z = y + h * activation(correlate(z, kernel) + b1), z + h * activation(-adjoint(y, kernel) + b2)
+    return np.concatenate([y, z], axis=-1)
+
+
+def correlate(z, kernel):
+    """K z: what deep learning calls a convolution, odd kernel, zeros beyond the border."""
+    result = np.zeros((*z.shape[:-1], kernel.shape[3]))
+    for n, i, o in np.ndindex(len(z), *kernel.shape[2:]):
+        result[n, :, :, o] += correlate2d(z[n, :, :, i], kernel[:, :, i, o], mode="same")
+    return result
+
+
+def adjoint(y, kernel):
+    """Kᵀ y: a true convolution with input and output channels exchanged."""
+    result = np.zeros((*y.shape[:-1], kernel.shape[2]))
+    for n, i, o in np.ndindex(len(y), *kernel.shape[2:]):
+        result[n, :, :, i] += convolve2d(y[n, :, :, o], kernel[:, :, i, o], mode="same")
+    return result
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def identity(x):
+    return x
+
+
+def unit(channels=6, seed=0, **arguments):
+    """A built layer whose weights are all random, so that no flip or exchange goes unnoticed."""
+    layer = HamiltonianConv2D(**arguments)
+    layer.build((None, 7, 5, channels))
+    generator = np.random.default_rng(seed)
+    layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+def images(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"), [("relu", relu), ("tanh", np.tanh), (None, identity)]
+)
+@pytest.mark.parametrize(
+    ("h", "steps", "kernel_size"), [(0.15, 4, 3), (0.4, 1, 5), (0.05, 2, 1)]
+)
+def test_unit_equals_the_update_equations(activation, function, h, steps, kernel_size):
+    layer = unit(h=h, unroll_length=steps, kernel_size=kernel_size, activation=activation)
+    x = images(2, 7, 5, 6)
+    kernel, b1, b2 = layer.get_weights()
+    expected = reference_unit(x, kernel, b1, b2, h, steps, function)
+    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 7])
+def test_transposed_convolution_is_the_exact_adjoint(kernel_size):
+    layer = unit(kernel_size=kernel_size)
+    y, z = images(2, 7, 5, 3, seed=2), images(2, 7, 5, 3, seed=3)
+    left = np.vdot(array(layer.K(z)).astype("float64"), y)
+    right = np.vdot(z, array(layer.K_transposed(y)).astype("float64"))
+    assert left == pytest.approx(right, rel=1e-5, abs=1e-5)
+    assert abs(left) > 0.1
+
+
+def test_explicit_euler_uses_the_old_state_for_both_halves():
+    assert explicit_euler(1.0, 2.0, lambda z: 10 * z, lambda y: 100 * y, 0.5) == (11.0, 52.0)
+
+
+def test_unrolled_steps_share_one_kernel_and_its_penalty_counts_once():
+    short, long = unit(unroll_length=1), unit(unroll_length=5, kernel_regularizer=keras.regularizers.L2(0.1))
+    assert short.count_params() == long.count_params() == 9 * 3 * 3 + 6
+    long(images(1, 7, 5, 6))
+    assert [float(loss) for loss in long.losses] == pytest.approx([0.1 * np.sum(long.get_weights()[0] ** 2)])
+
+
+@pytest.mark.parametrize(
+    ("channels", "parameters"),
+    [(16, 592), (64, 9_280), (128, 36_992), (256, 147_712), (512, 590_336), (1024, 2_360_320)],
+)
+def test_parameters_of_the_published_units(channels, parameters):
+    layer = HamiltonianConv2D()
+    layer.build((None, 4, 4, channels))
+    assert layer.count_params() == parameters
+
+
+def test_biases_start_at_zero_and_the_kernel_he_normal():
+    layer = HamiltonianConv2D()
+    layer.build((None, 4, 4, 128))
+    kernel, b1, b2 = layer.get_weights()
+    assert not b1.any() and not b2.any()
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("h", 0), ("h", -0.1), ("h", float("nan")), ("h", float("inf")), ("h", "0.1"), ("h", True), ("h", None),
+        ("unroll_length", 0), ("unroll_length", -1), ("unroll_length", 2.5), ("unroll_length", True),
+        ("kernel_size", 0), ("kernel_size", 3.0),
+        ("strides", 2), ("strides", (1, 2)), ("padding", "valid"),
+    ],
+)  # fmt: skip
+def test_unit_refuses_an_argument_and_names_it(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        HamiltonianConv2D(**{name: value})
+
+
+@pytest.mark.parametrize("channels", [1, 7, None])
+def test_unit_refuses_channels_that_do_not_split(channels):
+    with pytest.raises(ValueError, match="channels of the input must be known and even"):
+        HamiltonianConv2D().build((None, 8, 8, channels))
+
+
+def test_unit_refuses_a_changed_input():
+    layer = unit(channels=6)
+    with pytest.raises(ValueError, match="axis -1"):
+        layer(images(1, 7, 5, 8))
+
+
+@pytest.mark.parametrize("value", [0, -2, 1.5, True, "2"])
+def test_channel_padding_refuses_an_argument_and_names_it(value):
+    with pytest.raises(ValueError, match="^padding must be"):
+        ChannelZeroPadding(padding=value)
+
+
+@pytest.mark.parametrize("padding", [1, 2, 4])
+def test_channel_padding_appends_zeros(padding):
+    x = images(2, 4, 3, 6)
+    padded = array(ChannelZeroPadding(padding=padding)(x))
+    assert padded.shape == ChannelZeroPadding(padding=padding).compute_output_shape(x.shape)
+    np.testing.assert_array_equal(padded[..., :6], x)
+    assert not padded[..., 6:].any()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        HamiltonianConv2D(h=0.2, unroll_length=2, kernel_size=5, activation=None),
+        HamiltonianConv2D(kernel_initializer="glorot_uniform", kernel_regularizer=keras.regularizers.L2(0.01)),
+        ChannelZeroPadding(padding=3),
+    ],
+)
+def test_layer_survives_its_configuration(layer):
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
+
+
+def small_model():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            HamiltonianConv2D(kernel_regularizer=keras.regularizers.L2(1e-3), unroll_length=2),
+            ChannelZeroPadding(padding=2),
+            HamiltonianConv2D(activation="tanh", h=0.3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, activation="softmax", dtype="float32"),
+        ]
+    )
+
+
+def test_saved_model_predicts_the_same(tmp_path):
+    model, x = small_model(), images(2, 8, 8, 4)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(array(loaded(x)), array(model(x)))
+
+
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_mixed_precision_computes_low_and_keeps_weights_high(mixed_precision):
+    layer = unit(unroll_length=2)
+    result = layer(images(1, 7, 5, 6))
+    assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    full = unit(unroll_length=2, dtype="float32")(images(1, 7, 5, 6))
+    np.testing.assert_allclose(array(keras.ops.cast(result, "float32")), array(full), atol=0.1)
+
+
+def test_training_step_in_mixed_precision(mixed_precision):
+    check_training_step()
+
+
+def test_training_step():
+    check_training_step()
+
+
+def check_training_step():
+    model = small_model()
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+    before = model.get_weights()
+    loss = model.train_on_batch(images(4, 8, 8, 4), np.array([0, 1, 2, 0]))
+    assert np.isfinite(loss)
+    for name, old, new in zip([weight.path for weight in model.weights], before, model.get_weights(), strict=True):
+        assert np.isfinite(new).all() and (new != old).any(), name

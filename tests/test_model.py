@@ -1,0 +1,138 @@
+"""The network: the post's rows, its cost, its initial weights, its drawing."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from resode import model, paths, plots_model, summary
+from resode.params import ModelParams
+
+SMALL = {
+    "channels": [4, 16],
+    "pool_after": [1],
+    "h": 0.2,
+    "unroll_length": 2,
+    "kernel_size": 3,
+    "activation": "relu",
+    "l2": 1e-4,
+}
+
+
+def small(**changes):
+    return ModelParams(**{**SMALL, **changes})
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The network of the run that was published."""
+    claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text())["claim"]
+    return model.build(ModelParams(**claim["model"]))
+
+
+def test_every_layer_matches_the_post(published):
+    comparison = summary.compare_with_published(published)
+    assert len(comparison) == 22
+    assert [row for row in comparison if not row["match"]] == []
+    assert summary.verdict(comparison).startswith("All 22 layers match")
+
+
+def test_parameter_counts_match_the_post(published):
+    counts = {"total": 3_157_914, "trainable": 3_157_882, "non_trainable": 32}
+    assert summary.parameter_counts(published) == summary.published_counts() == counts
+    assert published.count_params() == counts["total"] == sum(row["parameters"] for row in summary.published_table())
+
+
+def test_units_have_the_posts_step(published):
+    units = [layer for layer in published.layers if type(layer).__name__ == "HamiltonianConv2D"]
+    assert {(unit.h, unit.unroll_length, unit.kernel_size, unit.activation.__name__) for unit in units} == {
+        (0.15, 4, 3, "relu")
+    }
+    # L2 on every kernel of stem, units and head, and on nothing else.
+    assert len(published.losses) == 8
+    assert float(units[0].kernel_regularizer.l2) == pytest.approx(1e-4)
+
+
+def test_forward_pass_costs_two_gigaflop(published):
+    operations = summary.flops(published)
+    assert sum(operations.values()) == pytest.approx(2.02e9, rel=0.01)
+    assert summary.flops_table(published)[-1] == {"layer": "all layers", "MFLOP": 2014.958, "share in %": 100}
+    # A unit of 256 channels on 16 x 16 pixels: 4 steps, K and its transpose, 3 x 3 x 128 x 128, 2 to a multiply-add.
+    assert operations["unit4"] == 4 * 2 * 2 * 9 * 128 * 128 * 16 * 16
+
+
+def test_another_network_is_called_another():
+    comparison = summary.compare_with_published(model.build(small()))
+    assert len(comparison) == 22
+    assert comparison[-1]["type"] is None and comparison[-1]["published_type"] == "Dense"
+    assert summary.verdict(comparison) == "This is not the post's network: 2 of 22 layers match its summary."
+
+
+def test_a_longer_network_is_compared_too():
+    comparison = summary.compare_with_published(model.build(small(channels=[4] * 20, pool_after=[])))
+    assert len(comparison) == 28
+    assert comparison[-1]["published_type"] is None and not comparison[-1]["match"]
+
+
+@pytest.mark.parametrize("size", [8, 32])
+def test_predictions_are_probabilities(size):
+    network = model.build(small(), classes=7, input_shape=(size, size, 1))
+    x = np.random.default_rng(0).normal(size=(3, size, size, 1)).astype("float32")
+    result = keras.ops.convert_to_numpy(network(x))
+    assert result.shape == (3, 7) and result.dtype == "float32"
+    np.testing.assert_allclose(result.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_equal_channels_need_no_padding_layer():
+    types = [type(layer).__name__ for layer in model.build(small(channels=[4, 4], pool_after=[])).layers]
+    assert "ChannelZeroPadding" not in types and types.count("HamiltonianConv2D") == 2
+
+
+def test_equal_seeds_give_equal_weight_files(tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        keras.utils.set_random_seed(seed)
+        model.build(small()).save_weights(tmp_path / f"{name}.weights.h5")
+    a, b, c = (tmp_path.joinpath(f"{name}.weights.h5").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_saved_network_predicts_the_same(tmp_path):
+    network = model.build(small())
+    network.save(tmp_path / "network.keras")
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(loaded(x)), keras.ops.convert_to_numpy(network(x)))
+
+
+def test_results_are_the_same_bytes_every_time(tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        network = model.build(small(activation=None))
+        summary.write(network, folder, resnet50={"parameters": 1, "layers": 1})
+        plots_model.save_svg(plots_model.draw_network(network), folder / "network.svg")
+        plots_model.save_svg(plots_model.draw_unit(network.get_layer("unit1")), folder / "unit.svg")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["comparison.csv", "model.json", "network.svg", "summary.csv", "unit.svg"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_model_json_holds_the_counts(tmp_path):
+    network = model.build(small())
+    summary.write(network, tmp_path, resnet50={"parameters": 25_636_712, "layers": 177})
+    written = json.loads((tmp_path / "model.json").read_text())
+    assert written["parameters"]["total"] == network.count_params()
+    assert written["flops_per_image"] == sum(written["flops_by_layer"].values())
+    assert written["matches_published"] is False
+
+
+def test_drawing_names_every_layer():
+    network = model.build(small())
+    texts = [text.get_text() for text in plots_model.draw_network(network).axes[0].texts]
+    assert {layer.name for layer in network.layers} <= set(texts)
+    assert "32 × 32 × 4" in texts
+
+
+def test_resnet50_has_the_parameters_the_post_states():
+    assert summary.resnet50_counts()["parameters"] == summary.PUBLISHED_RESNET50["parameters"]

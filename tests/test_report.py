@@ -1,0 +1,361 @@
+"""Report: every branch of the verdict, and the README's generated table."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resode import paths, plots_results, report
+from resode.errors import InputError
+
+PUBLISHED = report.read_published()
+CLAIM = {
+    "seed": 3,
+    "model": {
+        "channels": [16, 64, 128, 256, 512, 1024],
+        "pool_after": [1, 4, 5],
+        "h": 0.15,
+        "unroll_length": 4,
+        "kernel_size": 3,
+        "activation": "relu",
+        "l2": 1e-4,
+    },
+    "augmentation": {"horizontal_flip": True, "shift": 0.1, "interpolation": "nearest"},
+    "training": {
+        "reference_batch_size": 256,
+        "reference_iterations": 64000.0,
+        "reference_drops": [32000.0, 48000.0],
+        "batch_size": 32,
+        "learning_rate": 0.1,
+        "drop_factor": 0.1,
+        "momentum": 0.9,
+    },
+}
+
+
+def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **changes) -> report.Run:
+    """A run of the claim's setting; `changes` are section={key: value}."""
+    params = copy.deepcopy(CLAIM)
+    for section, values in changes.items():
+        params[section] |= values
+    row = {"updates": 1, "train_loss": 0.2, "train_accuracy": 0.997, "test_loss": 0.5}
+    history = [
+        row | {"epoch": 1, "learning_rate": 0.1, "test_accuracy": 0.5},
+        row | {"epoch": 2, "learning_rate": 0.01, "test_accuracy": 0.91},
+        row | {"epoch": 3, "learning_rate": 0.01, "test_accuracy": accuracy, "updates": 4686},
+    ]
+    return report.Run(
+        model={"parameters": {"total": 3157914, "trainable": 3157882}, "matches_published": True},
+        history=history,
+        provenance={
+            "hardware": "CPU",
+            "commit": None,
+            "data": {"name": data, "title": "CIFAR-10", "published": published},
+            "wall_seconds": 7200.0,
+            "params": params,
+        },
+        metrics={
+            "test_accuracy": accuracy,
+            "test_accuracy_low": accuracy - 0.006,
+            "test_accuracy_high": accuracy + 0.006,
+            "test_correct": round(10000 * accuracy),
+            "test_total": 10000,
+            "best_test_accuracy": 0.91,
+            "best_epoch": 2,
+            "last_ten_test_accuracy": accuracy,
+            "train_accuracy": 0.997,
+            "epochs": 3,
+        },
+        stability={
+            "h": 0.15,
+            "unroll_length": 4,
+            "units": [{"unit": 1, "sigma_max": 2.0, "h_sigma": 0.3, "unit_amplification": 1.188}],
+        },
+    )
+
+
+def verdicts(run: report.Run) -> dict[str, str | None]:
+    return {line["id"]: line["verdict"] for line in report.build(run, PUBLISHED)["lines"]}
+
+
+def write_run(run: report.Run, results: Path) -> None:
+    contents = {
+        "model/model.json": run.model,
+        "training/provenance.json": run.provenance,
+        "evaluation/metrics.json": run.metrics,
+        "stability/stability.json": run.stability,
+    }
+    for name, content in contents.items():
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text(json.dumps(content))
+    lines = [",".join(run.history[0])] + [",".join(map(str, row.values())) for row in run.history]
+    (results / "training" / "history.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_published_figures_are_those_of_the_published_curve():
+    rows = report.read_published_curve()
+    figures = {figure["id"]: figure["value"] for figure in PUBLISHED["figures"]}
+    accuracies = [row["test_accuracy"] for row in rows]
+    assert len(rows) == 327
+    assert figures["test_accuracy"] == accuracies[-1]
+    assert (figures["best_test_accuracy"], 246) == (max(accuracies), 1 + accuracies.index(max(accuracies)))
+    assert figures["last_ten_test_accuracy"] == pytest.approx(sum(accuracies[-10:]) / 10, abs=5e-5)
+    assert figures["train_accuracy"] == rows[-1]["train_accuracy"]
+    assert figures["first_epoch_90"] == next(row["epoch"] for row in rows if row["test_accuracy"] >= 0.9)
+    assert figures["hours"] == pytest.approx(sum(row["seconds"] for row in rows) / 3600, abs=0.05)
+
+
+def test_claim_is_what_params_yaml_starts_from():
+    # The file itself may be edited; what decides is that the schema's keys are the claim's keys.
+    from resode import params
+
+    sections = params.load()
+    for section, keys in PUBLISHED["claim"].items():
+        assert set(keys) <= set(getattr(sections, section).model_dump())
+
+
+def test_reproduction():
+    run = make_run()
+    built = report.build(run, PUBLISHED)
+    assert built["kind"] == "reproduction"
+    assert built["differences"] == {}
+    assert built["schedule"] == "text of the post"
+    assert verdicts(run) == {
+        "parameters": "reproduced",
+        "trainable_parameters": "reproduced",
+        "test_accuracy": "reproduced",
+        "best_test_accuracy": "reproduced",
+        "last_ten_test_accuracy": "reproduced",
+        "train_accuracy": "reproduced",
+        "first_epoch_90": None,
+        "hours": None,
+    }
+    lines = {line["id"]: line for line in built["lines"]}
+    assert lines["first_epoch_90"]["reproduced"] == 2
+    assert lines["hours"]["reproduced"] == 2
+    assert lines["test_accuracy"]["interval"] == pytest.approx([0.898, 0.91])
+    assert "6 of 6 figures" in report.headline(built)
+    assert report.banner(built) == ""
+
+
+@pytest.mark.parametrize(
+    "accuracy, verdict",
+    [
+        (0.8937, "reproduced"),
+        (0.8936, "not reproduced"),
+        (0.9137, "reproduced"),
+        (0.9138, "not reproduced"),
+    ],
+)
+def test_tolerance_is_inclusive_on_both_sides(accuracy, verdict):
+    assert verdicts(make_run(accuracy))["test_accuracy"] == verdict
+
+
+def test_one_parameter_off_is_not_reproduced():
+    run = make_run()
+    run.model["parameters"]["total"] += 1
+    assert verdicts(run)["parameters"] == "not reproduced"
+    assert verdicts(run)["trainable_parameters"] == "reproduced"
+
+
+def test_headline_names_a_failure():
+    text = report.headline(report.build(make_run(0.88), PUBLISHED))
+    assert "−2.37 points: <b>not reproduced</b>" in text
+    assert "4 of 6 figures" in text
+
+
+def test_demo_gets_no_verdict():
+    run = make_run(0.99, data="digits", model={"channels": [8, 16]})
+    built = report.build(run, PUBLISHED)
+    assert built["kind"] == "demo"
+    assert set(verdicts(run).values()) == {"demo", None}
+    assert "This is a demo, not a reproduction" in report.banner(built)
+    assert "This run" in report.comparison_table(built)
+    assert "reproduced" not in report.headline(built)
+
+
+@pytest.mark.parametrize(
+    "changes, named, parameters",
+    [
+        ({"model": {"h": 0.3}}, "model.h is 0.3 instead of 0.15", "different setting"),
+        ({"model": {"activation": None}}, "model.activation is None instead of relu", "different setting"),
+        ({"augmentation": {"shift": 0}}, "augmentation.shift is 0 instead of 0.1", "reproduced"),
+        ({"training": {"batch_size": 64}}, "training.batch_size is 64 instead of 32", "reproduced"),
+        (
+            {"training": {"reference_drops": [32000.0]}},
+            "training.reference_drops is [32000] instead of [32000, 48000] or [21282.25, 42564.5]",
+            "reproduced",
+        ),
+    ],
+)
+def test_different_setting_is_named_and_gets_no_verdict(changes, named, parameters):
+    run = make_run(**changes)
+    built = report.build(run, PUBLISHED)
+    assert built["kind"] == "different setting"
+    assert named in report.banner(built)
+    assert verdicts(run)["test_accuracy"] == "different setting"
+    # The number of parameters follows from the model section alone.
+    assert verdicts(run)["parameters"] == parameters
+
+
+def test_either_interpolation_and_any_seed_are_the_claims():
+    assert (
+        report.build(make_run(augmentation={"interpolation": "bilinear"}), PUBLISHED)["kind"]
+        == "reproduction"
+    )
+
+
+@pytest.mark.parametrize(
+    "drops, name",
+    [
+        ([32000, 48000], "text of the post"),
+        ([21282.25, 42564.5], "author's notebook"),
+        ([21333, 42667], "author's notebook"),
+        ([21000, 42564.5], None),
+        ([32000], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_schedule(drops, name):
+    assert report.schedule(drops, PUBLISHED) == name
+
+
+def test_altered_data_get_no_verdict_and_are_named():
+    run = make_run(published=False, training={"reference_iterations": 100.0})
+    built = report.build(run, PUBLISHED)
+    assert built["kind"] == "altered data"
+    assert verdicts(run)["test_accuracy"] == "altered data"
+    assert "not the published CIFAR-10" in report.banner(built)
+    assert "training.reference_iterations is 100 instead of 64000" in report.banner(built)
+
+
+def test_run_that_never_reaches_ninety_per_cent():
+    run = make_run(0.5)
+    run.history[1]["test_accuracy"] = 0.6
+    line = {line["id"]: line for line in report.build(run, PUBLISHED)["lines"]}["first_epoch_90"]
+    assert line["reproduced"] is None
+    assert "| never |" in report.comparison_table(report.build(run, PUBLISHED))
+
+
+def test_title_of_the_data_is_escaped():
+    run = make_run()
+    run.provenance["data"]["title"] = "<script>"
+    assert "<script>" not in report.headline(report.build(run, PUBLISHED))
+
+
+def test_tables_are_markdown():
+    run = make_run()
+    built = report.build(run, PUBLISHED)
+    rows = report.comparison_table(built).splitlines()
+    assert rows[4] == "| Test accuracy, last epoch | 90.37 % | 90.40 % | ± 1.0 points | ✓ reproduced |"
+    assert rows[5].split("|")[3].strip() == "91.00 % (epoch 2)"
+    assert rows[9] == "| Wall time | 25.0 h | 2.0 h | — | — |"
+    assert "| hardware | `CPU` |" in report.provenance_table(run)
+    assert "| wall time in seconds | `7200` |" in report.provenance_table(run)
+    assert "commit" not in report.provenance_table(run)
+    assert "| training · momentum | `0.9` |" in report.params_table(run)
+    assert report.stability_table(run).splitlines()[-1] == "| 1 | 2.000 | 0.300 | 1.188 |"
+    text = report.schedule_text(built, run)
+    assert (
+        text
+        == "3 epochs, 4,686 updates; the learning rate drops from epoch 2 on, as in the text of the post."
+    )
+    assert len(report.sources_list(built).splitlines()) == len(PUBLISHED["figures"])
+
+
+def test_run_is_read_and_report_written(tmp_path):
+    write_run(make_run(), tmp_path)
+    run = report.read_run(tmp_path)
+    assert run == make_run()
+    built = report.build(run, PUBLISHED)
+    report.write(tmp_path / "report", built)
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == built
+    assert report.links(tmp_path).splitlines()[0] == "- [model](../model/model.html)"
+
+
+@pytest.mark.parametrize("name", ["model/model.json", "training/history.csv", "evaluation/metrics.json"])
+def test_missing_results_are_named(tmp_path, name):
+    write_run(make_run(), tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing; run the {name.split('/')[0]} stage first"):
+        report.read_run(tmp_path)
+
+
+def test_broken_and_foreign_results_are_refused(tmp_path):
+    write_run(make_run(), tmp_path)
+    path = tmp_path / "evaluation" / "metrics.json"
+    path.write_text(json.dumps({"epochs": 7}))
+    with pytest.raises(InputError, match="7 epochs.*one of 3; run the evaluation stage again"):
+        report.read_run(tmp_path)
+    path.write_text("{")
+    with pytest.raises(InputError, match="is not JSON"):
+        report.read_run(tmp_path)
+
+
+def test_training_curve_with_and_without_the_published_one():
+    history = make_run().history
+    assert plots_results.png(plots_results.training_curve(history, report.read_published_curve()))
+    assert plots_results.png(plots_results.training_curve(history))
+
+
+README = f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nmore\n"
+
+
+def test_readme_without_any_results(tmp_path):
+    rows = report.readme_table(tmp_path).splitlines()
+    assert rows[2] == "| Parameters | 3,157,914 | not run yet | exact | — |"
+    assert rows[4] == "| Test accuracy, last epoch | 90.37 % | not run yet | ± 1.0 points | — |"
+
+
+def test_readme_with_the_model_only(tmp_path):
+    (tmp_path / "model").mkdir()
+    model = make_run().model
+    (tmp_path / "model" / "model.json").write_text(json.dumps(model))
+    rows = report.readme_table(tmp_path).splitlines()
+    assert rows[2] == "| Parameters | 3,157,914 | 3,157,914 | exact | ✓ reproduced |"
+    assert "not run yet" in rows[4]
+    model["matches_published"] = False
+    (tmp_path / "model" / "model.json").write_text(json.dumps(model))
+    assert "no verdict: different setting" in report.readme_table(tmp_path).splitlines()[2]
+
+
+@pytest.mark.parametrize("changes, shown", [({}, True), ({"data": "digits"}, False)])
+def test_readme_shows_a_reproduction_and_no_demo(tmp_path, changes, shown):
+    run = make_run(**changes)
+    write_run(run, tmp_path)
+    report.write(tmp_path / "report", report.build(run, PUBLISHED))
+    assert ("90.40 %" in report.readme_table(tmp_path)) is shown
+    assert ("not run yet" in report.readme_table(tmp_path)) is not shown
+
+
+def test_readme_is_updated_between_its_markers(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    assert not report.readme_is_current(readme, results=tmp_path)
+    report.update_readme(readme, results=tmp_path)
+    text = readme.read_text()
+    assert text.startswith(f"# Title\n\n{report.BEGIN}\n| ")
+    assert text.endswith(f" |\n{report.END}\n\nmore\n")
+    assert report.readme_is_current(readme, results=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{report.END} {report.BEGIN}", report.BEGIN])
+def test_readme_without_markers_is_refused(text):
+    with pytest.raises(InputError, match="README.md needs the lines"):
+        report.updated_readme(text, "table")
+
+
+def test_readme_of_the_repository_is_current():
+    assert report.readme_is_current(paths.ROOT / "README.md"), "run: python -m resode.report"
+
+
+def test_report_needs_no_deep_learning_framework():
+    code = "import sys, resode.report, resode.plots_results; sys.exit('keras' in sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(paths.ROOT / "src")}
+    )
