@@ -11,7 +11,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 
 from . import augmentation, checkpoint, engine, model, paths, provenance
 from .errors import InputError
@@ -280,14 +279,6 @@ class _Run:
                 "params": self.inputs["params"],
             },
         )
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """history.csv of a training, a row an epoch."""
-    path = folder / HISTORY
-    if not path.is_file():
-        raise InputError(f"no training history at {path}; run: dvc repro training")
-    return pd.read_csv(path)
 
 
 def _inputs(dataset: Dataset, params: Params) -> dict:

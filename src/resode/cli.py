@@ -1,0 +1,86 @@
+"""The command `resode` (or `python -m resode`): one subcommand a task, wrong input as one line and exit status 1."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import paths
+from .errors import InputError
+
+STAGES = ("model", "augmentation", "training", "evaluation", "stability", "report")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand and return the exit status: 0, or 1 after one line on stderr that says what is wrong."""
+    # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal.
+    sys.stdout.reconfigure(line_buffering=True)
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="resode", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("cifar10", help="verify the archive and write data/cifar10").set_defaults(run=_cifar10)
+    commands.add_parser("digits", help="write data/digits").set_defaults(run=_digits)
+    for stage in STAGES:
+        command = commands.add_parser(stage, help=f"execute and render notebooks/{stage}.ipynb")
+        command.set_defaults(run=_stage, stage=stage)
+    data = commands.add_parser("data", help="bring the CIFAR-10 archive from a file instead of the network")
+    data.add_argument("archive", type=Path, help="cifar-10-binary.tar.gz or an unpacked cifar-10-batches-bin folder")
+    data.set_defaults(run=_data)
+    demo = commands.add_parser("demo", help="run the pipeline on digits in a scratch copy; results in build/demo")
+    demo.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides demo.yaml's")
+    demo.set_defaults(run=_demo)
+    commands.add_parser("readme", help="fill the README's result table from results/").set_defaults(run=_readme)
+    commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
+    return parser
+
+
+def _cifar10(chosen: argparse.Namespace) -> None:
+    from . import cifar10, params
+
+    published = cifar10.unpack(paths.ARCHIVE, paths.dataset("cifar10"), params.load().data.require_published)
+    print("CIFAR-10: every member is the published one." if published else "CIFAR-10: content DIFFERS from the published.")
+
+
+def _digits(chosen: argparse.Namespace) -> None:
+    from . import digits, params
+
+    params.load()
+    digits.write(paths.dataset("digits"))
+
+
+def _stage(chosen: argparse.Namespace) -> None:
+    from . import notebook
+
+    notebook.run(chosen.stage)
+
+
+def _data(chosen: argparse.Namespace) -> None:
+    from . import archive
+
+    print(f"The archive is at {archive.provide(chosen.archive)}; next: make repro")
+
+
+def _demo(chosen: argparse.Namespace) -> None:
+    from . import demo
+
+    demo.run(chosen.set)
+
+
+def _readme(chosen: argparse.Namespace) -> None:
+    from . import report
+
+    report.update_readme(paths.ROOT / "README.md")
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    from . import params
+
+    params.load()
