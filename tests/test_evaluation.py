@@ -158,9 +158,7 @@ def test_figures_can_be_drawn_without_mistakes():
 
 
 def test_equal_figures_give_equal_bytes():
-    first, second = (
-        plots_results.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2)
-    )
+    first, second = (plots_results.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2))
     assert first == second
 
 

@@ -59,12 +59,8 @@ def array(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
-@pytest.mark.parametrize(
-    ("activation", "function"), [("relu", relu), ("tanh", np.tanh), (None, identity)]
-)
-@pytest.mark.parametrize(
-    ("h", "steps", "kernel_size"), [(0.15, 4, 3), (0.4, 1, 5), (0.05, 2, 1)]
-)
+@pytest.mark.parametrize(("activation", "function"), [("relu", relu), ("tanh", np.tanh), (None, identity)])
+@pytest.mark.parametrize(("h", "steps", "kernel_size"), [(0.15, 4, 3), (0.4, 1, 5), (0.05, 2, 1)])
 def test_unit_equals_the_update_equations(activation, function, h, steps, kernel_size):
     layer = unit(h=h, unroll_length=steps, kernel_size=kernel_size, activation=activation)
     x = images(2, 7, 5, 6)

@@ -203,10 +203,7 @@ def test_different_setting_is_named_and_gets_no_verdict(changes, named, paramete
 
 
 def test_either_interpolation_and_any_seed_are_the_claims():
-    assert (
-        report.build(make_run(augmentation={"interpolation": "bilinear"}), PUBLISHED)["kind"]
-        == "reproduction"
-    )
+    assert report.build(make_run(augmentation={"interpolation": "bilinear"}), PUBLISHED)["kind"] == "reproduction"
 
 
 @pytest.mark.parametrize(
@@ -261,10 +258,7 @@ def test_tables_are_markdown():
     assert "| training · momentum | `0.9` |" in report.params_table(run)
     assert report.stability_table(run).splitlines()[-1] == "| 1 | 2.000 | 0.300 | 1.188 |"
     text = report.schedule_text(built, run)
-    assert (
-        text
-        == "3 epochs, 4,686 updates; the learning rate drops from epoch 2 on, as in the text of the post."
-    )
+    assert text == "3 epochs, 4,686 updates; the learning rate drops from epoch 2 on, as in the text of the post."
     assert len(report.sources_list(built).splitlines()) == len(PUBLISHED["figures"])
 
 
@@ -356,6 +350,4 @@ def test_readme_of_the_repository_is_current():
 
 def test_report_needs_no_deep_learning_framework():
     code = "import sys, resode.report, resode.plots_results; sys.exit('keras' in sys.modules)"
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(paths.ROOT / "src")}
-    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(paths.ROOT / "src")})

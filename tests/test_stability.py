@@ -77,9 +77,7 @@ def test_solution_turns_in_a_circle_where_euler_spirals_out():
     np.testing.assert_allclose(exact[-1], x0, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "h, steps, name", [(0, 1, "h"), (-1, 1, "h"), (float("nan"), 1, "h"), (0.1, 0, "steps")]
-)
+@pytest.mark.parametrize("h, steps, name", [(0, 1, "h"), (-1, 1, "h"), (float("nan"), 1, "h"), (0.1, 0, "steps")])
 def test_trajectory_names_the_argument_out_of_range(h, steps, name):
     with pytest.raises(ValueError, match=f"^{name} must be"):
         stability.trajectory(np.eye(2), np.zeros(2), np.tanh, [0, 1], h, steps)

@@ -77,9 +77,7 @@ def _replace(target: Path, fill: Callable[[BinaryIO], None]) -> None:
     except OSError as error:
         if partial:
             partial.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write {target}: {error.strerror}; free space or make the folder writable"
-        ) from error
+        raise InputError(f"cannot write {target}: {error.strerror}; free space or make the folder writable") from error
 
 
 def _record(root: Path) -> None:

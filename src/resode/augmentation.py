@@ -20,12 +20,12 @@ def mean_image(images: np.ndarray) -> np.ndarray:
 
 
 def normalise(images, mean):
-    """(images − mean) / 128, (N, H, W, C) uint8 → float32; every pixel then lies in [−2, 2]. Source: the post's notebook."""
+    """(images − mean) / 128, (N, H, W, C) uint8 → float32 in [−2, 2]. Source: the post's notebook."""
     return (ops.cast(images, "float32") - mean) / 128.0
 
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
-    """The order of the training images in `epoch` (from 0): a permutation of 0 … samples − 1, a function of its arguments."""
+    """The order of the images in `epoch` (from 0): a permutation of 0 … samples − 1, a function of its arguments."""
     return _generator(seed, _ORDER, epoch).permutation(samples).astype("int32")
 
 

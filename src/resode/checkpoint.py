@@ -31,7 +31,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "a+")
+        file = open(folder / "lock", "a+")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise InputError(f"cannot write in {folder}: {error.strerror}; make the folder writable") from error
     with file:
@@ -59,7 +59,8 @@ def save(folder: Path, update: int, values: list[np.ndarray], state: dict) -> No
         InputError: the disk is full or the folder not writable; older checkpoints stay.
     """
     buffer = io.BytesIO()
-    np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), "uint8"), **{str(i): v for i, v in enumerate(values)})
+    text = np.frombuffer(json.dumps(state).encode(), "uint8")
+    np.savez(buffer, state=text, **{str(i): value for i, value in enumerate(values)})
     content = buffer.getvalue()
     write_bytes(_path(folder, update), hashlib.sha256(content).hexdigest().encode() + content)
     for old in _newest_first(folder)[_KEPT:]:

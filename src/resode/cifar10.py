@@ -128,9 +128,7 @@ def _safe_name(member: tarfile.TarInfo, archive: Path) -> str:
     if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.name):
         raise InputError(f"{archive} holds a member with the unsafe name {member.name!r}; {ANOTHER_COPY}")
     if not (member.isreg() or member.isdir()):
-        raise InputError(
-            f"{archive} holds {member.name!r}, which is neither a file nor a folder; {ANOTHER_COPY}"
-        )
+        raise InputError(f"{archive} holds {member.name!r}, which is neither a file nor a folder; {ANOTHER_COPY}")
     return parts[-1]
 
 

@@ -46,7 +46,7 @@ def _cifar10(chosen: argparse.Namespace) -> None:
     from . import cifar10, params
 
     published = cifar10.unpack(paths.ARCHIVE, paths.dataset("cifar10"), params.load().data.require_published)
-    print("CIFAR-10: every member is the published one." if published else "CIFAR-10: content DIFFERS from the published.")
+    print("CIFAR-10: " + ("every member is the published one." if published else "content DIFFERS from the published."))
 
 
 def _digits(chosen: argparse.Namespace) -> None:

@@ -46,9 +46,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
     try:
         return [_numbers(row) for row in rows]
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} holds something that is no number ({error}); run the training stage again"
-        ) from None
+        raise InputError(f"{path} holds something that is no number ({error}); run the training stage again") from None
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:
@@ -69,13 +67,9 @@ def predict(model, images_normalised: np.ndarray, batch_size: int = 250) -> np.n
     Raises:
         InputError: a probability is not finite, as with the weights of a run that diverged.
     """
-    probabilities = np.asarray(
-        model.predict(images_normalised, batch_size=batch_size, verbose=0), dtype=np.float64
-    )
+    probabilities = np.asarray(model.predict(images_normalised, batch_size=batch_size, verbose=0), dtype=np.float64)
     if not np.isfinite(probabilities).all():
-        raise InputError(
-            "the network's predictions are not finite; train it again, with a smaller h or learning rate"
-        )
+        raise InputError("the network's predictions are not finite; train it again, with a smaller h or learning rate")
     return probabilities
 
 

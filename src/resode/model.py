@@ -13,9 +13,7 @@ STEM_KERNEL_SIZE = 7
 CHANNELS_LAST = {"data_format": "channels_last"}
 
 
-def build(
-    params: ModelParams, classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)
-) -> keras.Model:
+def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)) -> keras.Model:
     """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
 
         stem    7×7 convolution to channels[0], batch normalization, ReLU

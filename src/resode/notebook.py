@@ -53,7 +53,7 @@ def sections(stage: str) -> dict:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Remove what differs from run to run: times, ids, warnings on stderr, and the output of cells tagged "progress"."""
+    """Remove what differs from run to run: times, ids, stderr, and what cells tagged "progress" print."""
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec",) if name in notebook.metadata}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"

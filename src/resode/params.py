@@ -98,7 +98,8 @@ class TrainingParams(_Section):
         ]:
             if not self._scaled(value).is_integer():
                 raise ValueError(
-                    f"{name}: {value:g} x {self.reference_batch_size} / {self.batch_size} is not a whole number of updates"
+                    f"{name}: {value:g} x {self.reference_batch_size} / {self.batch_size} is not a whole number"
+                    " of updates"
                 )
         return self
 

@@ -55,11 +55,18 @@ def draw_network(model: keras.Model) -> Figure:
     counts = summary.parameter_counts(model)
     total = f"{counts['total']:,} parameters, {counts['trainable']:,} of them trainable"
     axes.text(COLUMNS["name"], 0.68, f"{total}; {sum(row['flops'] for row in rows) / 1e9:.4g} GFLOP", size=8.5)
-    axes.text(COLUMNS["name"], 0.47, "slabs: width = pixels across, height = log₂ of the channels", size=7.5, color="0.35")
+    axes.text(
+        COLUMNS["name"], 0.47, "slabs: width = pixels across, height = log₂ of the channels", size=7.5, color="0.35"
+    )
     axes.legend(
         handles=[Patch(facecolor=colour, edgecolor="0.3", label=label) for label, colour in LEGEND],
-        loc="lower center", ncols=len(LEGEND), fontsize=7.5, frameon=False, borderaxespad=0.1,
-        columnspacing=1.2, handlelength=1.4,
+        loc="lower center",
+        ncols=len(LEGEND),
+        fontsize=7.5,
+        frameon=False,
+        borderaxespad=0.1,
+        columnspacing=1.2,
+        handlelength=1.4,
     )
     return figure
 
@@ -81,9 +88,7 @@ def _draw_layer(axes: Axes, layer: keras.Layer, row: dict, bottom: float) -> Non
         _draw_halves(axes, left, bottom, width, height)
     if isinstance(layer, ChannelZeroPadding):
         kept = height / layer.padding
-        axes.add_patch(
-            Rectangle((left, bottom + height - kept), width, kept, facecolor=OTHER, edgecolor="0.3", lw=0.7)
-        )
+        axes.add_patch(Rectangle((left, bottom + height - kept), width, kept, facecolor=OTHER, edgecolor="0.3", lw=0.7))
     axes.plot([left + width + 0.06, COLUMNS["name"] - 0.08], [middle, middle], color="0.8", lw=0.5, ls=":")
     shape = " × ".join(str(size) for size in row["output_shape"][1:])
     texts = {"name": row["name"], "type": row["type"], "shape": shape}
@@ -127,8 +132,12 @@ def draw_unit(layer: HamiltonianConv2D) -> Figure:
     axes = _inches(figure, 9, 3.6)
     half, side, sigma = layer.kernel.shape[-1], layer.kernel_size, layer.activation.__name__
     axes.text(
-        0.3, 3.35, f"{layer.name}: {layer.unroll_length} step{'s' * (layer.unroll_length > 1)} of size h = {layer.h:g}, one kernel K",
-        size=11, weight="bold", va="center",
+        0.3,
+        3.35,
+        f"{layer.name}: {layer.unroll_length} step{'s' * (layer.unroll_length > 1)} of size h = {layer.h:g}, one kernel K",
+        size=11,
+        weight="bold",
+        va="center",
     )
     _rail(axes, 2.65, "y", r"$y + h\,\sigma(K z + b_1)$")
     _rail(axes, 1.05, "z", r"$z + h\,\sigma(-K^\top y + b_2)$")
@@ -137,8 +146,12 @@ def draw_unit(layer: HamiltonianConv2D) -> Figure:
     _again(axes, layer.unroll_length)
     name = "identity" if sigma == "linear" else sigma
     axes.text(
-        0.3, 0.12, f"K: convolution {side} × {side}, {half} → {half} channels;  Kᵀ: transposed convolution, same kernel;"
-        f"  σ: {name};  {layer.count_params():,} parameters", size=8.5, va="center",
+        0.3,
+        0.12,
+        f"K: convolution {side} × {side}, {half} → {half} channels;  Kᵀ: transposed convolution, same kernel;"
+        f"  σ: {name};  {layer.count_params():,} parameters",
+        size=8.5,
+        va="center",
     )
     return figure
 
@@ -166,7 +179,9 @@ def _branch(axes: Axes, start: tuple[float, float], via: float, end: float, oper
 
 def _box(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     axes.add_patch(
-        FancyBboxPatch((x - 0.25, y - 0.17), 0.5, 0.34, boxstyle="round,pad=0.02", fc=colour, ec="0.3", lw=0.8, zorder=2)
+        FancyBboxPatch(
+            (x - 0.25, y - 0.17), 0.5, 0.34, boxstyle="round,pad=0.02", fc=colour, ec="0.3", lw=0.8, zorder=2
+        )
     )
     axes.text(x, y, text, size=11, color="white" if colour == UNIT else "black", ha="center", va="center")
 
@@ -177,8 +192,12 @@ def _again(axes: Axes, steps: int) -> None:
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.2,
-                                                        "shrinkA": 0, "shrinkB": 0})
+    axes.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.2, "shrinkA": 0, "shrinkB": 0},
+    )
 
 
 def save_svg(figure: Figure, path: Path) -> None:

@@ -71,9 +71,7 @@ def show(figure: Figure, path: Path, alt: str) -> HTML:
     # As HTML and not as an image output: nbconvert drops an image output's description.
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     width = round(SHOWN * figure.get_figwidth())
-    return HTML(
-        f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
-    )
+    return HTML(f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">')
 
 
 # --- training
@@ -109,9 +107,7 @@ def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose:
     few = {"marker": "o", "markersize": 3.5} if len(rows) < 30 else {}
     for split, colour, line in (("test", colours[0], "-"), ("train", colours[1], (0, (4, 1.5)))):
         values = [row[f"{split}_{quantity}"] for row in rows]
-        axes.plot(
-            epochs, values, color=colour, linestyle=line, linewidth=1.4, label=f"{split}, {whose}", **few
-        )
+        axes.plot(epochs, values, color=colour, linestyle=line, linewidth=1.4, label=f"{split}, {whose}", **few)
 
 
 def _mark_drops(axes, history: History, published: History | None) -> None:
@@ -165,9 +161,7 @@ def class_accuracy(accuracies: Mapping[str, float | None], overall: float) -> Fi
     axes.plot(values, names, "o", color=BLUE, markersize=7)
     near = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}}
     for name, value in zip(names, values, strict=True):
-        axes.annotate(
-            f"{value:.1f} %", (value, name), (9, 0), textcoords="offset points", va="center", **near
-        )
+        axes.annotate(f"{value:.1f} %", (value, name), (9, 0), textcoords="offset points", va="center", **near)
     axes.axvline(100 * overall, color=ORANGE, linewidth=1.2, linestyle="--")
     axes.set_title(f"Test accuracy by class; dashed: all classes, {100 * overall:.2f} %", loc="left")
     axes.set_xlim(0, 112)
@@ -203,7 +197,5 @@ def mistakes(
         axes.imshow(images[index], interpolation="nearest")
         title = f"{class_names[predicted]}, {100 * probabilities[index, predicted]:.1f} %"
         axes.set_title(title, color=ORANGE, fontsize=9, pad=14)
-        axes.text(
-            0.5, 1.03, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=8.5
-        )
+        axes.text(0.5, 1.03, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=8.5)
     return figure

@@ -18,9 +18,7 @@ def phase_portraits(h: float, steps: int, sigma=np.tanh) -> Figure:
         _field(axes, np.array(portrait.K), sigma)
         for start, colour in zip(STARTS, (BLUE, BLUE, ORANGE, ORANGE, GREEN, GREEN), strict=True):
             _paths(axes, portrait.K, sigma, start, h, steps, colour)
-        axes.set_title(
-            f"eigenvalues {portrait.title}: {_eigenvalues(portrait.eigenvalues)}\n{portrait.meaning}"
-        )
+        axes.set_title(f"eigenvalues {portrait.title}: {_eigenvalues(portrait.eigenvalues)}\n{portrait.meaning}")
         axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal")
         axes.grid(False)
     for axes in grid[-1]:
@@ -36,9 +34,7 @@ def _field(axes, K: np.ndarray, sigma) -> None:
     arrows = sigma(points @ K.T)
     length = np.linalg.norm(arrows, axis=-1, keepdims=True)
     arrows = np.divide(arrows, length, out=np.zeros_like(arrows), where=length > 1e-12)
-    axes.quiver(
-        *points.transpose(2, 0, 1), *arrows.transpose(2, 0, 1), color="#CFCFCF", width=0.0035, scale=24
-    )
+    axes.quiver(*points.transpose(2, 0, 1), *arrows.transpose(2, 0, 1), color="#CFCFCF", width=0.0035, scale=24)
 
 
 def _paths(axes, K, sigma, start, h: float, steps: int, colour: str) -> None:
@@ -67,9 +63,7 @@ def orbit_growth(h_values: Sequence[float], time: float = 60.0, sigma=np.tanh) -
     for h, colour, line in zip(h_values, (BLUE, GREEN, ORANGE), ("-", "--", "-."), strict=False):
         points = trajectory(K, np.zeros(2), sigma, start, h, round(time / h))
         at = h * np.arange(len(points))
-        axes.plot(
-            at, np.linalg.norm(points, axis=1), line, color=colour, linewidth=1.3, label=f"Euler, h = {h:g}"
-        )
+        axes.plot(at, np.linalg.norm(points, axis=1), line, color=colour, linewidth=1.3, label=f"Euler, h = {h:g}")
     axes.set_xlabel("time")
     axes.set_ylabel("distance from the origin")
     axes.set_ylim(bottom=0)
@@ -109,9 +103,7 @@ def amplification_curve(units: Sequence[Unit], h: float, largest_h: float = 1.0)
     steps = np.linspace(0, max(largest_h, 1.2 * h), 200)
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(units)))
     for unit, colour in zip(units, colours, strict=True):
-        axes.plot(
-            steps, [amplification(x, unit.sigma_max) for x in steps], color=colour, label=f"unit {unit.unit}"
-        )
+        axes.plot(steps, [amplification(x, unit.sigma_max) for x in steps], color=colour, label=f"unit {unit.unit}")
     axes.axvline(h, color=INK, linestyle="--", linewidth=1, label=f"h = {h:g}")
     axes.set_xlabel("step size h")
     axes.set_ylabel("amplification of one step")

@@ -72,9 +72,7 @@ def decode(content: bytes) -> tuple[np.ndarray, np.ndarray]:
         ValueError: `content` is not a whole number of records.
     """
     if len(content) % RECORD_BYTES:
-        raise ValueError(
-            f"{len(content):,} bytes are not a whole number of records of {RECORD_BYTES:,} bytes"
-        )
+        raise ValueError(f"{len(content):,} bytes are not a whole number of records of {RECORD_BYTES:,} bytes")
     table = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     images = table[:, 1:].reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), table[:, 0].astype(np.int32)
@@ -157,9 +155,7 @@ def write(
         _exchange(partial, folder, replaced)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(
-            f"cannot write {folder}: {error.strerror}; free space or make the folder writable"
-        ) from error
+        raise InputError(f"cannot write {folder}: {error.strerror}; free space or make the folder writable") from error
 
 
 def _exchange(new: Path, folder: Path, replaced: Path) -> None:

@@ -168,9 +168,7 @@ def _values(run: Run) -> dict[str, float | None]:
     above = [row["epoch"] for row in run.history if row["test_accuracy"] >= 0.9]
     return {
         **_counts(run.model),
-        **{
-            key: run.metrics[key] for key in ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy")
-        },
+        **{key: run.metrics[key] for key in ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy")},
         "train_accuracy": run.metrics["train_accuracy"],
         "first_epoch_90": above[0] if above else None,
         "hours": run.provenance["wall_seconds"] / 3600,
@@ -383,11 +381,7 @@ def curve_text(report: Mapping, run: Run) -> str:
 def schedule_text(report: Mapping, run: Run) -> str:
     """One sentence on the schedule that was trained with."""
     last = run.history[-1]
-    drops = [
-        f"epoch {b['epoch']}"
-        for a, b in pairwise(run.history)
-        if b["learning_rate"] < 0.999 * a["learning_rate"]
-    ]
+    drops = [f"epoch {b['epoch']}" for a, b in pairwise(run.history) if b["learning_rate"] < 0.999 * a["learning_rate"]]
     where = f"; the learning rate drops from {' and '.join(drops)} on" if drops else ""
     which = f", as in the {report['schedule']}" if report["schedule"] else ""
     return f"{last['epoch']:,} epochs, {last['updates']:,} updates{where}{which}."
@@ -442,9 +436,7 @@ def _untrained_table(published: Mapping, model: Path) -> str:
         verdict = None
         if known:
             same = built["matches_published"]
-            verdict = (
-                judge(line["reproduced"], figure["value"], figure["tolerance"]) if same else OTHER_SETTING
-            )
+            verdict = judge(line["reproduced"], figure["value"], figure["tolerance"]) if same else OTHER_SETTING
         mine = _value(line, "reproduced") if known else NOT_RUN
         rows.append((line["name"], _value(line, "published"), mine, _tolerance(line), _marked(verdict)))
     return table(("", "Published", "Reproduced", "Tolerance", "Verdict"), rows, "lrrrl")

@@ -81,9 +81,7 @@ def trajectory(K: Vector, b: Vector, sigma: Callable, x0: Vector, h: float, step
     return np.stack(points)
 
 
-def solution(
-    K: Vector, b: Vector, sigma: Callable, x0: Vector, time: float, samples: int = 200
-) -> np.ndarray:
+def solution(K: Vector, b: Vector, sigma: Callable, x0: Vector, time: float, samples: int = 200) -> np.ndarray:
     """The ODE's own solution from `x0` over [0, time], to ten digits; (samples, d)."""
     K, b = np.asarray(K, dtype=float), np.asarray(b, dtype=float)
     at = np.linspace(0, time, samples)
@@ -133,9 +131,7 @@ def _normal_operator(kernel: np.ndarray, shape: tuple[int, ...]) -> LinearOperat
 
     def apply(z: np.ndarray) -> np.ndarray:
         forward = ops.conv(z.reshape(shape).astype("float32"), kernel, **how)
-        return np.asarray(
-            ops.convert_to_numpy(ops.conv_transpose(forward, kernel, **how)), dtype=float
-        ).ravel()
+        return np.asarray(ops.convert_to_numpy(ops.conv_transpose(forward, kernel, **how)), dtype=float).ravel()
 
     return LinearOperator(2 * (int(np.prod(shape)),), matvec=apply, dtype=float)
 

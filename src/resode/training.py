@@ -178,9 +178,7 @@ class _Run:
         order = augmentation.order(seed, epoch, len(self.dataset.train_images))
         samples = order[within * batch : (within + length) * batch].reshape(length, batch)
         size = self.dataset.train_images.shape[1]
-        draws = [
-            augmentation.draw(self.params.augmentation, seed, self.update + i, batch, size) for i in range(length)
-        ]
+        draws = [augmentation.draw(self.params.augmentation, seed, self.update + i, batch, size) for i in range(length)]
         self.engine.run(samples, *(np.stack(numbers) for numbers in zip(*draws, strict=True)))
         self.update += length
         self._check_loss(epoch + 1)
@@ -201,7 +199,9 @@ class _Run:
             update, then = self.timer
             each = (time.monotonic() - then) / (self.update - update)
             left = each * (self.epochs * self.per_epoch - self.update)
-            print(f"{1000 * each:.1f} ms an update: expect {_duration(left)} and the tests after each epoch.", flush=True)
+            print(
+                f"{1000 * each:.1f} ms an update: expect {_duration(left)} and the tests after each epoch.", flush=True
+            )
 
     def _end_epoch(self) -> None:
         train = self.engine.metrics()

@@ -1,0 +1,180 @@
+"""The repository itself: the pipeline's definition, and the whole of it in a clone."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from resode import cli, demo, notebook, params, paths
+from resode.errors import InputError
+
+STAGES = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]
+NOTEBOOKS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+
+
+def test_stage_is_notebook_is_command_is_results_folder():
+    assert sorted(cli.STAGES) == NOTEBOOKS == sorted(set(STAGES) - {"cifar10", "digits"})
+    for stage in cli.STAGES:
+        assert list(STAGES[stage]["outs"][0]) == [f"results/{stage}"]
+
+
+def test_dependencies_exist():
+    for stage in cli.STAGES:
+        for dependency in STAGES[stage]["deps"]:
+            if not dependency.startswith(("data/", "results/")):
+                assert (paths.ROOT / dependency).is_file(), f"{stage}: {dependency}"
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_stages_depend_on_the_modules_that_their_notebooks_import(stage):
+    source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
+    code = ast.parse("\n".join(cell.source for cell in source.cells if cell.cell_type == "code"))
+    imports = [node for node in ast.walk(code) if isinstance(node, ast.ImportFrom) and node.module == "resode"]
+    modules = {alias.name for node in imports for alias in node.names} - {"paths"}
+    assert modules
+    # What only draws a finished training must not train again.
+    drawing = {"plots_results", "evaluation"} if stage == "training" else set()
+    assert {f"src/resode/{module}.py" for module in modules - drawing} <= set(STAGES[stage]["deps"])
+
+
+def test_data_and_augmentation_do_not_depend_on_the_model():
+    for stage in ("cifar10", "digits", "augmentation"):
+        assert "model" not in STAGES[stage].get("params", [])
+        assert not any("results/" in dependency for dependency in STAGES[stage]["deps"])
+    assert "model" in STAGES["training"]["params"]
+    assert not any("plots" in dependency for dependency in STAGES["training"]["deps"])
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_source_notebooks_are_valid_and_hold_no_outputs(stage):
+    source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
+    nbformat.validate(source)
+    code = [cell for cell in source.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert [cell.metadata.get("tags") for cell in code].count(["parameters"]) == 1
+
+
+def test_a_notebook_gets_the_sections_that_its_stage_declares():
+    given = notebook.sections("augmentation")
+    assert set(given) == {"seed", "data", "augmentation"} and set(given["data"]) == {"name"}
+    assert not hasattr(params.load(given), "training")
+
+
+def test_normalised_notebooks_of_two_runs_are_equal():
+    def executed(time, identity):
+        made = nbformat.v4.new_notebook(metadata={"papermill": {"duration": time}, "kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        cell = nbformat.v4.new_code_cell("train()", metadata={"tags": ["progress"], "papermill": {"duration": time}})
+        cell.id, cell.outputs = identity, [nbformat.v4.new_output("stream", name="stdout", text=f"{time} ms")]
+        other = nbformat.v4.new_code_cell("show()")
+        other.outputs = [
+            nbformat.v4.new_output("stream", name="stderr", text=f"at {time}"),
+            nbformat.v4.new_output("stream", name="stdout", text="kept"),
+        ]
+        made.cells = [cell, other]
+        notebook.normalise(made)
+        return nbformat.writes(made)
+
+    first, second = executed(1.5, "abcd"), executed(2.5, "efgh")
+    assert first.replace("abcd", "") == second.replace("efgh", "")
+    assert "kept" in first and "ms" not in first
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": {"h": -1}}, ["model.h", "-1", "greater than 0"]),
+        ({"model": {"unroll_length": 0}}, ["model.unroll_length", "0", "greater than or equal to 1"]),
+        ({"model": {"unroll_length": "four"}}, ["model.unroll_length", "'four'", "integer"]),
+        ({"model": {"channels": [15]}}, ["model.channels", "15", "odd"]),
+        ({"model": {"channels": [16, 24]}}, ["model.channels", "24", "multiple of 16"]),
+        ({"model": {"hh": 1}}, ["unknown key model.hh"]),
+        ({"model": {"l2": "1e-4"}}, ["model.l2", "1.0e-3"]),
+        ({"model": {"pool_after": [6]}}, ["pool_after", "from 1 to 5"]),
+        ({"augmentation": {"interpolation": "cubic"}}, ["augmentation.interpolation", "'cubic'", "bilinear"]),
+        ({"training": {"batch_size": 33}}, ["whole number"]),
+        ({"training": {"reference_drops": [64000.0]}}, ["before reference_iterations"]),
+        ({"seed": -1}, ["seed", "-1"]),
+        ({"sead": 1}, ["unknown key sead"]),
+    ],
+)
+def test_wrong_parameters_are_named(change, words):
+    with pytest.raises(InputError) as caught:
+        params.load(change)
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message
+
+
+def test_command_line_prints_one_line_and_fails(tmp_path, monkeypatch, capsys):
+    wrong = tmp_path / "params.yaml"
+    wrong.write_text(paths.PARAMS.read_text().replace("h: 0.15", "h: -1.0"))
+    monkeypatch.setattr(paths, "PARAMS", wrong)
+    assert cli.main(["model"]) == 1
+    assert capsys.readouterr().err == "error: params.yaml: model.h = -1.0: input should be greater than 0\n"
+
+
+def test_results_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    assert cli.main(["model"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot write") and error.count("\n") == 1
+
+
+def test_wrong_demo_setting_is_refused_before_anything_runs():
+    with pytest.raises(InputError, match="unknown key model.depth"):
+        demo.run(["model.depth=3"])
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone of the repository as it stands, changes that are not committed included."""
+    folder = tmp_path_factory.mktemp("clone") / "resode"
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run([*git, "clone", "--quiet", paths.ROOT, folder], check=True)
+    changed = subprocess.run(
+        ["git", "ls-files", "--modified", "--others", "--exclude-standard"],
+        cwd=paths.ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    for name in changed:
+        if (paths.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((paths.ROOT / name).read_bytes())
+    subprocess.run([*git, "add", "--all"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "as it stands"], cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.pipeline
+def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
+    runs = [_demo(clone) for _ in range(2)]
+    assert {"training/model.weights.h5", "training/history.csv", "evaluation/metrics.json"} <= set(runs[0])
+    assert {f"{stage}/{stage}.html" for stage in cli.STAGES} <= set(runs[0])
+    # How long it took is the only thing that may differ, and the report shows it.
+    timed = {"training/provenance.json", "report/report.html", "report/report.ipynb", "report/report.json"}
+    assert {name for name in runs[0] if runs[0][name] != runs[1].get(name)} <= timed
+    assert json.loads(runs[0]["report/report.json"])["kind"] == "demo"
+    assert b"src=\"http" not in runs[0]["report/report.html"]
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
+    assert status.stdout == ""
+
+
+def _demo(clone: Path) -> dict[str, bytes]:
+    settings = ["model.channels=[4, 8]", "model.pool_after=[1]", "training.reference_iterations=11.0",
+                "training.reference_drops=[6.0]"]  # fmt: skip
+    flags = [part for one in settings for part in ("--set", one)]
+    environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    # As on a fresh machine: no git identity.
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    done = subprocess.run(
+        [sys.executable, "-m", "resode", "demo", *flags], cwd=clone, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = clone / "build" / "demo"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
