@@ -68,7 +68,9 @@ def test_a_notebook_gets_the_sections_that_its_stage_declares():
 
 def test_normalised_notebooks_of_two_runs_are_equal():
     def executed(time, identity):
-        made = nbformat.v4.new_notebook(metadata={"papermill": {"duration": time}, "kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        made = nbformat.v4.new_notebook(
+            metadata={"papermill": {"duration": time}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        )
         cell = nbformat.v4.new_code_cell("train()", metadata={"tags": ["progress"], "papermill": {"duration": time}})
         cell.id, cell.outputs = identity, [nbformat.v4.new_output("stream", name="stdout", text=f"{time} ms")]
         other = nbformat.v4.new_code_cell("show()")
@@ -159,7 +161,7 @@ def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
     timed = {"training/provenance.json", "report/report.html", "report/report.ipynb", "report/report.json"}
     assert {name for name in runs[0] if runs[0][name] != runs[1].get(name)} <= timed
     assert json.loads(runs[0]["report/report.json"])["kind"] == "demo"
-    assert b"src=\"http" not in runs[0]["report/report.html"]
+    assert b'src="http' not in runs[0]["report/report.html"]
     status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
     assert status.stdout == ""
 

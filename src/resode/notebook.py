@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from . import params, paths
 from .errors import InputError
 from .files import write_text
 
-# Scripts that the page template loads from a network address: a page must open offline.
-_NO_SCRIPTS = {"require_js_url": "", "jquery_url": "", "mermaid_js_url": ""}
+# Scripts that the page template loads from the network (MathJax, require.js): a page must open offline.
+_REMOTE_SCRIPT = re.compile(r"<script[^>]*\ssrc=[^>]*>\s*</script>")
 
 
 def run(stage: str) -> None:
@@ -101,10 +102,9 @@ def _html(notebook: nbformat.NotebookNode, code: bool) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         embed_images=True,
-        **_NO_SCRIPTS,
     )
     exporter.register_preprocessor(
         TagRemovePreprocessor(remove_cell_tags={"injected-parameters"} if not code else set()), enabled=True
     )
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": notebook.cells[0].source[2:].split("\n")[0]}})
-    return page
+    return _REMOTE_SCRIPT.sub("", page)

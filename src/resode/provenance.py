@@ -33,11 +33,11 @@ def hardware() -> str:
 
 
 def commit() -> dict[str, str | bool | None]:
-    """The commit that runs, and whether tracked source files differ from it; None outside a git checkout."""
+    """The commit that runs, and whether its code was changed (parameters are recorded beside it); None outside a git checkout."""
     revision = _git("rev-parse", "HEAD")
     if revision is None:
         return {"commit": None, "modified": None}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "notebooks", "params.yaml", "dvc.yaml")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "notebooks", "dvc.yaml")
     return {"commit": revision, "modified": bool(changed)}
 
 

@@ -48,6 +48,9 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
         metrics=["accuracy"],
     )
     network.optimizer.build(network.trainable_variables)
+    # Keras makes the accuracy's variables at the first batch; a checkpoint needs them before.
+    network.compute_metrics(None, np.zeros(1, "int32"), np.ones((1, classes), "float32"), None)
+    network.reset_metrics()
     return network
 
 
@@ -216,7 +219,8 @@ class _Run:
         row = {
             "epoch": epoch,
             "updates": self.update,
-            "learning_rate": round(rate, 10),
+            # Kept as float32 by Keras: six digits are what it knows.
+            "learning_rate": float(f"{rate:.6g}"),
             "train_loss": round(train["loss"], 6),
             "train_accuracy": round(train["accuracy"], 6),
             "test_loss": round(test["loss"], 6),
@@ -251,14 +255,17 @@ class _Run:
         # A model without optimiser: its file holds the weights alone.
         bare = model.build(self.params.model, len(self.dataset.class_names))
         bare.set_weights(self.network.get_weights())
-        results.mkdir(parents=True, exist_ok=True)
         temporary = results / f".{WEIGHTS}"
         try:
+            results.mkdir(parents=True, exist_ok=True)
             bare.save_weights(temporary)
             os.replace(temporary, results / WEIGHTS)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"cannot write {results / WEIGHTS}: {error}; free space and rerun") from error
+            if temporary.parent.is_dir():
+                temporary.unlink(missing_ok=True)
+            raise InputError(
+                f"cannot write {results / WEIGHTS}: {error.strerror or error}; free space or make the folder writable"
+            ) from error
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
         writer.writeheader()

@@ -1,0 +1,224 @@
+"""Schedule, resuming and failures of training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from resode import checkpoint, engine, params, paths, training
+from resode.errors import InputError
+from resode.records import Dataset
+
+SMALL = {
+    "seed": 0,
+    "model": {"channels": [4, 8], "pool_after": [1], "unroll_length": 2},
+    "augmentation": {"horizontal_flip": False},
+    # Batch 8 as the post counts it: 20 updates, 2 epochs of 10 (81 images), a drop in mid-epoch.
+    "training": {
+        "reference_batch_size": 8,
+        "reference_iterations": 20.0,
+        "reference_drops": [15.0],
+        "batch_size": 8,
+        "learning_rate": 0.05,
+    },
+}
+
+
+def small_dataset(samples=81):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, size=(samples, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(samples, dtype="int32") % 2
+    images[labels == 1, :16] //= 4
+    described = {"name": "noise", "title": "Noise", "published": True, "source": "made here", "sha256": {"a": "b"}}
+    return Dataset("noise", images, labels, images[:20], labels[:20], ["plain", "dark"], described)
+
+
+def settings(**changes):
+    return params.load({name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value
+                        for name, value in SMALL.items()})  # fmt: skip
+
+
+def train(folder: Path, **changes):
+    training.train(small_dataset(), settings(**changes), folder / "results", folder / "runs")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / "results" / name).read_bytes() for name in (training.WEIGHTS, training.HISTORY)}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(folder)
+    return folder
+
+
+def test_the_schedule_of_params_yaml_is_the_posts():
+    schedule = params.load().training
+    assert (schedule.updates, schedule.drops) == (512_000, [256_000, 384_000])
+    assert schedule.updates // (50_000 // schedule.batch_size) == 327
+
+
+def test_the_notebooks_schedule_drops_after_epochs_109_and_218():
+    schedule = params.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
+    assert schedule.drops == [109 * 1562, 218 * 1562]
+
+
+def test_learning_rate_drops_after_the_given_number_of_updates():
+    rate = training.learning_rate(params.load().training)
+    # Keras asks with the number of finished updates.
+    rates = [float(rate(done)) for done in (0, 255_999, 256_000, 383_999, 384_000, 511_999)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)
+
+
+def test_history_has_a_row_an_epoch(uninterrupted):
+    lines = files(uninterrupted)[training.HISTORY].decode().splitlines()
+    assert lines[0] == "epoch,updates,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy"
+    assert [line.split(",")[:3] for line in lines[1:]] == [["1", "10", "0.05"], ["2", "20", "0.005"]]
+    first, last = (float(line.split(",")[3]) for line in lines[1:])
+    assert last < first
+
+
+def test_equal_runs_give_equal_bytes_and_another_seed_others(uninterrupted, tmp_path):
+    train(tmp_path / "again")
+    assert files(tmp_path / "again") == files(uninterrupted)
+    other = params.load({**SMALL, "seed": 1})
+    training.train(small_dataset(), other, tmp_path / "other" / "results", tmp_path / "other" / "runs")
+    assert files(tmp_path / "other")[training.WEIGHTS] != files(uninterrupted)[training.WEIGHTS]
+
+
+def test_weights_are_those_that_the_history_was_measured_with(uninterrupted):
+    network = training.compiled(settings().model, settings().training, seed=5, classes=2)
+    training.load_weights(network, uninterrupted / "results")
+    dataset = small_dataset()
+    images = training.augmentation.normalise(
+        dataset.test_images, training.augmentation.mean_image(dataset.train_images)
+    )
+    found = network.evaluate(images, dataset.test_labels, verbose=0, return_dict=True)
+    last = files(uninterrupted)[training.HISTORY].decode().splitlines()[-1].split(",")
+    assert found["loss"] == pytest.approx(float(last[5]), abs=1e-4)
+
+
+@pytest.mark.parametrize("kill_after", [3, 8, 14])
+def test_killed_training_resumes_to_the_same_bytes(kill_after, uninterrupted, tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import test_training as t; t.training.CHECKPOINT_SECONDS = 0; t.train(t.Path(sys.argv[2]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "src")}
+    process = subprocess.Popen([sys.executable, "-c", script, Path(__file__).parent, tmp_path], env=environment)
+    deadline = time.monotonic() + 120
+    while not any(int(path.stem) >= kill_after for path in tmp_path.glob("runs/*/*.checkpoint")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if (tmp_path / "results").exists():
+        pytest.skip("the training was done before the signal came")
+    train(tmp_path)
+    assert files(tmp_path) == files(uninterrupted)
+    assert json.loads((tmp_path / "results" / training.PROVENANCE).read_text())["resumes"] == 1
+
+
+def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    train(tmp_path)
+    older, newest = sorted(tmp_path.glob("runs/*/*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    capsys.readouterr()
+    train(tmp_path)
+    said = capsys.readouterr().out
+    assert f"{newest.name} is damaged" in said and f"Resuming after update {int(older.stem)} of 20" in said
+    assert files(tmp_path) == files(uninterrupted)
+
+
+def test_complete_training_is_not_done_again(uninterrupted, tmp_path, capsys):
+    train(tmp_path)
+    capsys.readouterr()
+    train(tmp_path)
+    assert "already complete" in capsys.readouterr().out
+    assert files(tmp_path) == files(uninterrupted)
+
+
+def test_other_parameters_start_afresh_and_say_why(tmp_path, capsys):
+    train(tmp_path)
+    capsys.readouterr()
+    train(tmp_path, model={"h": 0.2})
+    assert "Starting afresh: since the last training, params.model.h changed." in capsys.readouterr().out
+
+
+def test_loss_that_is_not_finite_names_epoch_and_h_and_keeps_the_checkpoint(tmp_path):
+    with pytest.raises(InputError, match=r"not finite in epoch 1 with model.h = 1e\+30"):
+        train(tmp_path, model={"h": 1e30})
+    assert not (tmp_path / "results").exists()
+    assert not list(tmp_path.glob("runs/*/*.checkpoint"))
+
+
+def test_second_training_of_the_same_is_refused_with_the_firsts_process(tmp_path):
+    with checkpoint.locked(tmp_path), pytest.raises(InputError, match=f"process {os.getpid()}"):
+        with checkpoint.locked(tmp_path):
+            pass
+    with checkpoint.locked(tmp_path):
+        pass
+
+
+def test_two_checkpoints_are_kept_and_come_back(tmp_path):
+    for update in (1, 2, 3):
+        checkpoint.save(tmp_path, update, [np.full(3, update, "float32")], {"update": update})
+    assert len(list(tmp_path.glob("*.checkpoint"))) == 2
+    (values,), state = checkpoint.restore(tmp_path)
+    np.testing.assert_array_equal(values, [3, 3, 3])
+    assert state == {"update": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reference_batch_size": 100, "batch_size": 100}, "batch_size = 100: noise has only 81 images"),
+        ({"reference_iterations": 9.0, "reference_drops": []}, "less than one epoch of 10"),
+    ],
+)
+def test_schedule_that_does_not_fit_the_data(change, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        train(tmp_path, training=change)
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        training.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "file" / "runs")
+    with pytest.raises(InputError, match="cannot write"):
+        training.train(small_dataset(), settings(), tmp_path / "file" / "results", tmp_path / "runs")
+
+
+def test_missing_and_foreign_weights(uninterrupted, tmp_path):
+    network = training.compiled(settings(model={"channels": [8, 16]}).model, settings().training, 0, 2)
+    with pytest.raises(InputError, match="no trained weights"):
+        training.load_weights(network, tmp_path)
+    with pytest.raises(InputError, match="does not fit this network"):
+        training.load_weights(network, uninterrupted / "results")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="blocks of updates are compiled on JAX")
+def test_a_block_of_updates_equals_the_updates_one_by_one():
+    dataset, chosen = small_dataset(), settings()
+    found = []
+    for length in (1, 10):
+        network = training.compiled(chosen.model, chosen.training, 0, 2)
+        mean = training.augmentation.mean_image(dataset.train_images)
+        updates = engine.Engine(network, dataset, mean, "bilinear")
+        samples = np.arange(80, dtype="int32").reshape(10, 8)
+        draws = [training.augmentation.draw(chosen.augmentation, 0, i, 8, 32) for i in range(10)]
+        for start in range(0, 10, length):
+            part = slice(start, start + length)
+            updates.run(samples[part], *(np.stack(numbers) for numbers in zip(*draws[part], strict=True)))
+        found.append([keras.ops.convert_to_numpy(variable) for variable in updates.variables()])
+    for one, block in zip(*found, strict=True):
+        np.testing.assert_allclose(one, block, rtol=1e-4, atol=1e-5)
