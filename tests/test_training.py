@@ -162,9 +162,9 @@ def test_loss_that_is_not_finite_names_epoch_and_h_and_keeps_the_checkpoint(tmp_
 
 
 def test_second_training_of_the_same_is_refused_with_the_firsts_process(tmp_path):
-    with checkpoint.locked(tmp_path), pytest.raises(InputError, match=f"process {os.getpid()}"):
-        with checkpoint.locked(tmp_path):
-            pass
+    first = checkpoint.locked(tmp_path)
+    with first, pytest.raises(InputError, match=f"process {os.getpid()}"), checkpoint.locked(tmp_path):
+        pass
     with checkpoint.locked(tmp_path):
         pass
 
