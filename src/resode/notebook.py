@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -31,12 +32,17 @@ def run(stage: str) -> None:
     """
     params.load()
     given = sections(stage)
+    started = time.time()
     source = paths.NOTEBOOKS / f"{stage}.ipynb"
     folder = paths.results(stage)
     executed = _execute(source, given, folder)
     normalise(executed)
     write_text(folder / f"{stage}.ipynb", nbformat.writes(executed) + "\n")
     write_text(folder / f"{stage}.html", _html(executed, code=stage != "report"))
+    # DVC keeps the folder when a stage runs again; what this run did not write belongs to an older one.
+    for path in folder.iterdir():
+        if path.is_file() and path.stat().st_mtime < started:
+            path.unlink()
 
 
 def sections(stage: str) -> dict:
