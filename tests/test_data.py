@@ -497,3 +497,12 @@ def test_digits_are_enlarged_faithfully():
 def test_digits_into_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "data").write_text("not a folder")
     refused(lambda: digits.write(tmp_path / "data" / "digits"), "cannot write")
+
+
+def test_altered_content_says_so_in_its_title(tmp_path, members):
+    changed = bytearray(members["data_batch_3.bin"])
+    changed[5] ^= 1
+    source = tar_gz(tmp_path / "a.tar.gz", {**members, "data_batch_3.bin": bytes(changed)})
+    assert not cifar10.unpack(source, tmp_path / "cifar10", require_published=False)
+    provenance = records.load(tmp_path / "cifar10").provenance
+    assert provenance["title"] == cifar10.ALTERED_TITLE and provenance["published"] is False

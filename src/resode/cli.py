@@ -17,6 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(chosen)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again", file=sys.stderr)
+        return 130
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -63,9 +66,12 @@ def _stage(chosen: argparse.Namespace) -> None:
 
 
 def _data(chosen: argparse.Namespace) -> None:
-    from . import archive
+    from . import archive, cifar10, params
 
-    print(f"The archive is at {archive.provide(chosen.archive)}; next: make repro")
+    source = chosen.archive.expanduser()
+    # What the pipeline would refuse is refused here, before it takes the place of a good archive.
+    cifar10.read_members(source, params.load().data.require_published)
+    print(f"The archive is at {archive.provide(source)}; next: make repro")
 
 
 def _demo(chosen: argparse.Namespace) -> None:

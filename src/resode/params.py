@@ -124,7 +124,7 @@ class EvaluationParams(_Section):
 
 
 class StabilityParams(_Section):
-    """Phase portraits and the power iteration for the units' spectral norms."""
+    """Phase portraits, and the accuracy of the units' spectral norms."""
 
     steps: Count
     h: Positive

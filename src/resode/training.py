@@ -69,6 +69,11 @@ def load_weights(network: keras.Model, folder: Path) -> None:
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
 
 
+def trained_on(folder: Path) -> str:
+    """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
+    return json.loads((folder / PROVENANCE).read_text())["data"]["title"]
+
+
 def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RUNS) -> None:
     """Train on `dataset` and write weights, history and provenance to `results`.
 
