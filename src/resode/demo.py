@@ -1,12 +1,10 @@
 """The whole pipeline on digits in a scratch copy of the repository: `make demo`."""
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 
 import yaml
@@ -77,12 +75,10 @@ def _export() -> None:
         cwd=paths.ROOT, capture_output=True, text=True, check=True,
     ).stdout.split("\n")  # fmt: skip
     commits = [line.split()[0] for line in listed if line.endswith(f"/{EXPERIMENT}")]
-    packed = subprocess.run(
-        ["git", "archive", commits[0], "results"], cwd=paths.ROOT, capture_output=True, check=True
-    ).stdout
     BUILD.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD.parent) as scratch:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            tar.extractall(scratch, filter="data")
+        packed = os.path.join(scratch, "results.zip")
+        subprocess.run(["git", "archive", "--output", packed, commits[0], "results"], cwd=paths.ROOT, check=True)
+        shutil.unpack_archive(packed, scratch)
         shutil.rmtree(BUILD, ignore_errors=True)
         os.replace(os.path.join(scratch, "results"), BUILD)
