@@ -5,6 +5,8 @@ generator gives the same numbers under every backend and for any update in any o
 resume, and `augment` stays a pure, compilable function.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from keras import ops
 
@@ -24,9 +26,12 @@ def normalise(images, mean):
     return (ops.cast(images, "float32") - mean) / 128.0
 
 
+@lru_cache(maxsize=1)
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """The order of the images in `epoch` (from 0): a permutation of 0 … samples − 1, a function of its arguments."""
-    return _generator(seed, _ORDER, epoch).permutation(samples).astype("int32")
+    chosen = _generator(seed, _ORDER, epoch).permutation(samples).astype("int32")
+    chosen.flags.writeable = False
+    return chosen
 
 
 def draw(params: AugmentationParams, seed: int, update: int, batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:

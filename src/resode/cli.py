@@ -5,13 +5,17 @@ import sys
 from pathlib import Path
 
 from . import paths
-from .errors import InputError
+from .errors import InputError, TimeOver
 
 STAGES = ("model", "augmentation", "training", "evaluation", "stability", "report")
+UNFINISHED = 75
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand and return the exit status: 0, or 1 after one line on stderr that says what is wrong."""
+    """Run one subcommand and return the exit status.
+
+    0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was.
+    """
     # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal.
     sys.stdout.reconfigure(line_buffering=True)
     chosen = _parser().parse_args(arguments)
@@ -23,13 +27,20 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except TimeOver as pause:
+        print(pause, file=sys.stderr)
+        return UNFINISHED
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="resode", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("cifar10", help="verify the archive and write data/cifar10").set_defaults(run=_cifar10)
+    cifar10 = commands.add_parser("cifar10", help="verify the archive and write data/cifar10")
+    cifar10.add_argument(
+        "archive", type=Path, nargs="?", default=paths.ARCHIVE, help="the archive or its unpacked folder"
+    )
+    cifar10.set_defaults(run=_cifar10)
     commands.add_parser("digits", help="write data/digits").set_defaults(run=_digits)
     for stage in STAGES:
         command = commands.add_parser(stage, help=f"execute and render notebooks/{stage}.ipynb")
@@ -40,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the pipeline on digits in a scratch copy; results in build/demo")
     demo.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides demo.yaml's")
     demo.set_defaults(run=_demo)
+    run = commands.add_parser(
+        "run", help="the stages of a run of runs.yaml, or without NAME the pipeline's, without DVC"
+    )
+    run.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml; its results are in results/runs/NAME")
+    run.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long; again: go on")
+    run.set_defaults(run=_run)
     commands.add_parser("readme", help="fill the README's result table from results/").set_defaults(run=_readme)
     commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
     return parser
@@ -48,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 def _cifar10(chosen: argparse.Namespace) -> None:
     from . import cifar10, params
 
-    published = cifar10.unpack(paths.ARCHIVE, paths.dataset("cifar10"), params.load().data.require_published)
+    published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), params.load().data.require_published)
     print("CIFAR-10: " + ("every member is the published one." if published else "content DIFFERS from the published."))
 
 
@@ -60,8 +77,9 @@ def _digits(chosen: argparse.Namespace) -> None:
 
 
 def _stage(chosen: argparse.Namespace) -> None:
-    from . import notebook
+    from . import notebook, parents
 
+    parents.stop_when_gone()
     notebook.run(chosen.stage)
 
 
@@ -78,6 +96,12 @@ def _demo(chosen: argparse.Namespace) -> None:
     from . import demo
 
     demo.run(chosen.set)
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    from . import runs
+
+    runs.run(chosen.name, chosen.minutes)
 
 
 def _readme(chosen: argparse.Namespace) -> None:

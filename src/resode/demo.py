@@ -32,7 +32,7 @@ def run(more: list[str]) -> None:
         if not equals:
             raise InputError(f"--set {one}: give KEY=VALUE, for example training.reference_iterations=20.0")
         settings[key] = yaml.safe_load(value)
-    _check(settings)
+    params.changed(settings)
     # What an interrupted demo left; DVC refuses a second experiment of the same name.
     _dvc("exp", "remove", EXPERIMENT, quiet=True)
     flags = [part for key, value in settings.items() for part in ("-S", f"{key}={json.dumps(value)}")]
@@ -44,17 +44,6 @@ def run(more: list[str]) -> None:
         _dvc("exp", "remove", EXPERIMENT, quiet=True)
     accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text())["test_accuracy"]
     print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nReport: {BUILD / 'report' / 'report.html'}")
-
-
-def _check(settings: dict) -> None:
-    content = params.read()
-    for key, value in settings.items():
-        section, _, name = key.partition(".")
-        if name:
-            content.setdefault(section, {})[name] = value
-        else:
-            content[section] = value
-    params.validate(content)
 
 
 def _dvc(*arguments: str, quiet: bool = False) -> int:

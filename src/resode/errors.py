@@ -1,4 +1,7 @@
-"""The one exception that means "the user can mend this"."""
+"""The exceptions that are no defects: "the user can mend this", and "not finished yet"."""
+
+# Environment variable: the time, in seconds since 1970, at which a training saves and raises TimeOver.
+STOP_AT = "RESODE_STOP_AT"
 
 
 class InputError(ValueError):
@@ -6,3 +9,7 @@ class InputError(ValueError):
 
     The command line prints it as ``error: …`` without a traceback and exits with 1.
     """
+
+
+class TimeOver(Exception):
+    """The time given was over before the training was; what is done is saved, and the same command goes on."""

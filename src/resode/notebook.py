@@ -15,7 +15,7 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from . import params, paths
-from .errors import InputError
+from .errors import InputError, TimeOver
 from .files import write_text
 
 # Scripts that the page template loads from the network (MathJax, require.js): a page must open offline.
@@ -76,8 +76,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 
 def _execute(source: Path, given: dict, folder: Path) -> nbformat.NotebookNode:
-    # The kernel must import this copy of the package, whichever is installed.
-    os.environ["PYTHONPATH"] = str(paths.ROOT / "src")
+    os.environ["PYTHONPATH"] = paths.python_path()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("papermill", "traitlets", "asyncio"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -95,8 +94,9 @@ def _execute(source: Path, given: dict, folder: Path) -> nbformat.NotebookNode:
         )
     except PapermillExecutionError as error:
         # InputError carries one line for the user; anything else is a defect and keeps its traceback.
-        if error.ename == "InputError":
-            raise InputError(error.evalue) from None
+        for known in (InputError, TimeOver):
+            if error.ename == known.__name__:
+                raise known(error.evalue) from None
         raise
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}; free space or make the folder writable") from error

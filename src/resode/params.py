@@ -83,6 +83,8 @@ class TrainingParams(_Section):
     learning_rate: Positive
     drop_factor: Annotated[float, Field(gt=0, lt=1)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["float32", "mixed_bfloat16"]
+    block_length: Count | None
 
     @model_validator(mode="after")
     def _whole_updates(self) -> "TrainingParams":
@@ -182,6 +184,23 @@ def load(given: dict[str, Any] | None = None) -> Params | SimpleNamespace:
         content[name] = {**content[name], **value} if both else value
     checked = validate(content)
     return SimpleNamespace(**{name: getattr(checked, name) for name in given}) if given else checked
+
+
+def changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The content of params.yaml with `settings` ("section.key" or "key": value) in place, checked.
+
+    Raises:
+        InputError: as `load`.
+    """
+    content = read()
+    for key, value in settings.items():
+        section, _, name = key.partition(".")
+        if name:
+            content.setdefault(section, {})[name] = value
+        else:
+            content[section] = value
+    validate(content)
+    return content
 
 
 def validate(content: dict[str, Any]) -> Params:

@@ -32,6 +32,27 @@ def hardware() -> str:
     return ", ".join(accelerators) or f"CPU: {_processor()}, {_cores()} cores"
 
 
+def arithmetic(precision: str) -> str:
+    """The precision of `training.precision` in words: on GPUs that have TensorFloat-32, float32 products are taken in it."""
+    return f"{precision}, products in TF32" if precision == "float32" and _tf32() else precision
+
+
+def _tf32() -> bool:
+    """Whether float32 convolutions run in TF32 (10 bits of mantissa): the backends' default from compute capability 8.0."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        devices = [device for device in jax.devices() if device.platform == "gpu"]
+        return (
+            bool(devices) and float(devices[0].compute_capability) >= 8 and not jax.config.jax_default_matmul_precision
+        )
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    capable = bool(details) and details[0].get("compute_capability", (0, 0)) >= (8, 0)
+    return capable and tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def commit() -> dict[str, str | bool | None]:
     """The commit that runs, and whether its code was changed (parameters are recorded beside it); None outside a git checkout."""
     revision = _git("rev-parse", "HEAD")

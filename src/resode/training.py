@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from . import augmentation, checkpoint, engine, model, paths, provenance
-from .errors import InputError
+from .errors import STOP_AT, InputError, TimeOver
 from .files import write_json, write_text
 from .params import ModelParams, Params, TrainingParams
 from .records import Dataset
@@ -41,7 +41,12 @@ def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.Learning
 def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: int) -> keras.Model:
     """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's)."""
     keras.utils.set_random_seed(seed)
-    network = model.build(params, classes)
+    default = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(training.precision)
+    try:
+        network = model.build(params, classes)
+    finally:
+        keras.config.set_dtype_policy(default)
     network.compile(
         optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum),
         loss="sparse_categorical_crossentropy",
@@ -89,6 +94,7 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
     Raises:
         InputError: fewer images than a batch, a schedule shorter than an epoch, a loss that is not finite, another
             process that trains the same, a disk that is full.
+        TimeOver: the time in the environment variable `errors.STOP_AT` came before the end; the checkpoint holds what is done.
     """
     per_epoch = len(dataset.train_images) // params.training.batch_size
     if per_epoch == 0:
@@ -117,28 +123,32 @@ class _Run:
             # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
             tf.config.experimental.enable_op_determinism()
         self.dataset, self.params, self.inputs, self.folder = dataset, params, inputs, folder
-        self.epochs, self.per_epoch = epochs, per_epoch
+        self.epochs, self.per_epoch, self.total = epochs, per_epoch, epochs * per_epoch
         self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
         self.mean = augmentation.mean_image(dataset.train_images)
         self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation.interpolation)
         self.test_images = np.asarray(augmentation.normalise(dataset.test_images, self.mean))
         self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
+        self.block = params.training.block_length or engine.block_length()
         self.parent = os.getppid()
+        self.stop_at = float(os.environ.get(STOP_AT, "inf"))
 
     def finish(self, results: Path) -> None:
         """Train to the end and write the results."""
         self._restore()
         self._announce()
-        self.block = engine.block_length()
         self.started = self.saved = self.epoch_started = time.monotonic()
         self.first = self.update
         self.timer = None
-        while self.update < self.epochs * self.per_epoch:
+        while self.update < self.total:
+            self._stop_if_told()
             self._advance()
             if self.update % self.per_epoch == 0:
                 self._end_epoch()
-            if self.update % self.per_epoch == 0 or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()
+        # The complete training, so that a results folder that is lost can be written again.
+        self._save()
         self._write(results)
 
     def _restore(self) -> None:
@@ -154,9 +164,9 @@ class _Run:
             variable.assign(value)
         self.update, self.history = state["update"], state["history"]
         self.seconds = state["seconds"]
-        if self.update < self.epochs * self.per_epoch:
+        if self.update < self.total:
             self.resumes = state["resumes"] + 1
-            print(f"Resuming after update {self.update} of {self.epochs * self.per_epoch}.", flush=True)
+            print(f"Resuming after update {self.update} of {self.total}.", flush=True)
         else:
             self.resumes = state["resumes"]
             print("This training is already complete; writing its results.", flush=True)
@@ -172,14 +182,20 @@ class _Run:
         print(
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
             f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
-            f"{provenance.hardware()}; {keras.backend.backend()}; {engine.block_length()} update(s) a compiled call.",
+            f"{provenance.hardware()}; {keras.backend.backend()};"
+            f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call.",
             flush=True,
         )
 
-    def _advance(self) -> None:
+    def _stop_if_told(self) -> None:
         if os.getppid() != self.parent:
             self._save()
             raise InputError("the process that started this training is gone; stopped, rerun to resume")
+        if time.time() > self.stop_at:
+            self._save()
+            raise TimeOver(f"the time is over after update {self.update:,} of {self.total:,}; run it again to go on")
+
+    def _advance(self) -> None:
         batch, seed = self.params.training.batch_size, self.params.seed
         epoch, within = divmod(self.update, self.per_epoch)
         length = min(self.block, self.per_epoch - within)
@@ -206,7 +222,7 @@ class _Run:
         elif done == _WARM_UP + _TIMED and self.timer:
             update, then = self.timer
             each = (time.monotonic() - then) / (self.update - update)
-            left = each * (self.epochs * self.per_epoch - self.update)
+            left = each * (self.total - self.update)
             print(
                 f"{1000 * each:.1f} ms an update: expect {_duration(left)} and the tests after each epoch.", flush=True
             )
@@ -234,7 +250,7 @@ class _Run:
         self.history.append(row)
         now = time.monotonic()
         done = self.update - self.first
-        left = (now - self.started) / done * (self.epochs * self.per_epoch - self.update)
+        left = (now - self.started) / done * (self.total - self.update)
         each = (now - self.epoch_started) / min(done, self.per_epoch)
         self.epoch_started = now
         print(
@@ -282,7 +298,8 @@ class _Run:
             {
                 "hardware": provenance.hardware(),
                 **provenance.software(),
-                "precision": keras.config.dtype_policy().name,
+                "precision": provenance.arithmetic(self.params.training.precision),
+                "block_length": self.block,
                 **provenance.commit(),
                 "data": self.dataset.provenance,
                 "wall_seconds": round(seconds, 1),
@@ -304,7 +321,6 @@ def _inputs(dataset: Dataset, params: Params) -> dict:
         "data": dataset.provenance["sha256"],
         "code": {name: hashlib.sha256((source / f"{name}.py").read_bytes()).hexdigest() for name in _CODE},
         "software": provenance.software(),
-        "precision": keras.config.dtype_policy().name,
     }
 
 

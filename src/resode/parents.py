@@ -1,0 +1,41 @@
+"""A stage that outlives the command that started it must not go on unseen."""
+
+import os
+import sys
+import threading
+import time
+
+import psutil
+
+
+def stop_when_gone(seconds: float = 1.0) -> None:
+    """End this process when make, DVC or a shell that started it is gone; looked at every `seconds`.
+
+    Only ancestors in this process group count: they are the command that a user gave. The terminal's shell is in another
+    one, so `nohup make repro &` lives on after logging out. What the stage started ends by itself: Jupyter's kernel notices
+    that its parent is gone.
+    """
+    group = os.getpgrp()
+    watched = [parent for parent in psutil.Process().parents() if _group(parent.pid) == group]
+
+    def watch() -> None:
+        while all(_alive(parent) for parent in watched):
+            time.sleep(seconds)
+        print("error: the command that started this stage is gone; stopped, run it again", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
