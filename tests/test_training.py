@@ -106,25 +106,12 @@ def test_weights_are_those_that_the_history_was_measured_with(uninterrupted):
     assert found["loss"] == pytest.approx(float(last[5]), abs=1e-4)
 
 
-@pytest.mark.parametrize("kill_after", [3, 8, 14])
-def test_killed_training_resumes_to_the_same_bytes(kill_after, uninterrupted, tmp_path):
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import test_training as t; t.training.CHECKPOINT_SECONDS = 0; t.train(t.Path(sys.argv[2]))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "src")}
-    process = subprocess.Popen([sys.executable, "-c", script, Path(__file__).parent, tmp_path], env=environment)
-    deadline = time.monotonic() + 120
-    while not any(int(path.stem) >= kill_after for path in tmp_path.glob("runs/*/*.checkpoint")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    if (tmp_path / "results").exists():
-        pytest.skip("the training was done before the signal came")
-    train(tmp_path)
-    assert files(tmp_path) == files(uninterrupted)
-    assert json.loads((tmp_path / "results" / training.PROVENANCE).read_text())["resumes"] == 1
+def test_killed_trainings_resume_to_the_same_bytes(tmp_path):
+    import kills
+
+    found = kills.compare(3, tmp_path)
+    assert [(one["equal"], one["resumes"]) for one in found] == 3 * [(True, 1)]
+    assert found[1]["writing"]
 
 
 def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, tmp_path, capsys, monkeypatch):
@@ -204,21 +191,3 @@ def test_missing_and_foreign_weights(uninterrupted, tmp_path):
         training.load_weights(network, tmp_path)
     with pytest.raises(InputError, match="does not fit this network"):
         training.load_weights(network, uninterrupted / "results")
-
-
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="blocks of updates are compiled on JAX")
-def test_a_block_of_updates_equals_the_updates_one_by_one():
-    dataset, chosen = small_dataset(), settings()
-    found = []
-    for length in (1, 10):
-        network = training.compiled(chosen.model, chosen.training, 0, 2)
-        mean = training.augmentation.mean_image(dataset.train_images)
-        updates = engine.Engine(network, dataset, mean, "bilinear")
-        samples = np.arange(80, dtype="int32").reshape(10, 8)
-        draws = [training.augmentation.draw(chosen.augmentation, 0, i, 8, 32) for i in range(10)]
-        for start in range(0, 10, length):
-            part = slice(start, start + length)
-            updates.run(samples[part], *(np.stack(numbers) for numbers in zip(*draws[part], strict=True)))
-        found.append([keras.ops.convert_to_numpy(variable) for variable in updates.variables()])
-    for one, block in zip(*found, strict=True):
-        np.testing.assert_allclose(one, block, rtol=1e-4, atol=1e-5)

@@ -49,6 +49,26 @@ def draw(params: AugmentationParams, seed: int, update: int, batch: int, size: i
     return flips, (2 * uniform[:, 1:] - 1) * np.float32(params.shift * size)
 
 
+def block(
+    params: AugmentationParams, seed: int, update: int, length: int, batch: int, samples: int, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `length` updates from number `update` (from 0) on take: as many as asked for or as the epoch has left.
+
+    Args:
+        samples: images in the training set; an epoch has ⌊samples / batch⌋ updates.
+        size: see `draw`.
+
+    Returns:
+        indices of the images (updates, batch) int32; flips (updates, batch); shifts (updates, batch, 2).
+    """
+    per_epoch = samples // batch
+    epoch, within = divmod(update, per_epoch)
+    length = min(length, per_epoch - within)
+    chosen = order(seed, epoch, samples)[within * batch : (within + length) * batch].reshape(length, batch)
+    flips, shifts = zip(*(draw(params, seed, update + i, batch, size) for i in range(length)), strict=True)
+    return chosen, np.stack(flips), np.stack(shifts)
+
+
 def augment(images, flips, shifts, interpolation: str):
     """Shift images, then flip them left to right.
 

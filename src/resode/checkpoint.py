@@ -42,6 +42,9 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"this training already runs as process {file.read().strip()}; wait for it or stop it"
             ) from None
+        # What a kill in the middle of a write left.
+        for partial in folder.glob(".*.checkpoint.*"):
+            partial.unlink()
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

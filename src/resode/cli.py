@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml; its results are in results/runs/NAME")
     run.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long; again: go on")
     run.set_defaults(run=_run)
+    bench = commands.add_parser("bench", help="milliseconds an update on this machine, to results/bench (10 minutes)")
+    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
+    bench.set_defaults(run=_bench)
     commands.add_parser("readme", help="fill the README's result table from results/").set_defaults(run=_readme)
     commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
     return parser
@@ -102,6 +105,12 @@ def _run(chosen: argparse.Namespace) -> None:
     from . import runs
 
     runs.run(chosen.name, chosen.minutes)
+
+
+def _bench(chosen: argparse.Namespace) -> None:
+    from . import bench
+
+    print(f"Written: {bench.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _readme(chosen: argparse.Namespace) -> None:

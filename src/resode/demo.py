@@ -26,12 +26,7 @@ def run(more: list[str]) -> None:
     Raises:
         InputError: a wrong setting (before anything runs), or a stage that failed.
     """
-    settings = yaml.safe_load(SETTINGS.read_text())
-    for one in more:
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise InputError(f"--set {one}: give KEY=VALUE, for example training.reference_iterations=20.0")
-        settings[key] = yaml.safe_load(value)
+    settings = yaml.safe_load(SETTINGS.read_text()) | params.settings(more)
     params.changed(settings)
     # What an interrupted demo left; DVC refuses a second experiment of the same name.
     _dvc("exp", "remove", EXPERIMENT, quiet=True)

@@ -186,6 +186,21 @@ def load(given: dict[str, Any] | None = None) -> Params | SimpleNamespace:
     return SimpleNamespace(**{name: getattr(checked, name) for name in given}) if given else checked
 
 
+def settings(given: list[str]) -> dict[str, Any]:
+    """ "key=value" texts as they are given on a command line, values in YAML, as {key: value}.
+
+    Raises:
+        InputError: one has no equals sign.
+    """
+    found = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise InputError(f"--set {one}: give KEY=VALUE, for example training.reference_iterations=20.0")
+        found[key] = yaml.safe_load(value)
+    return found
+
+
 def changed(settings: dict[str, Any]) -> dict[str, Any]:
     """The content of params.yaml with `settings` ("section.key" or "key": value) in place, checked.
 

@@ -196,16 +196,19 @@ class _Run:
             raise TimeOver(f"the time is over after update {self.update:,} of {self.total:,}; run it again to go on")
 
     def _advance(self) -> None:
-        batch, seed = self.params.training.batch_size, self.params.seed
-        epoch, within = divmod(self.update, self.per_epoch)
-        length = min(self.block, self.per_epoch - within)
-        order = augmentation.order(seed, epoch, len(self.dataset.train_images))
-        samples = order[within * batch : (within + length) * batch].reshape(length, batch)
-        size = self.dataset.train_images.shape[1]
-        draws = [augmentation.draw(self.params.augmentation, seed, self.update + i, batch, size) for i in range(length)]
-        self.engine.run(samples, *(np.stack(numbers) for numbers in zip(*draws, strict=True)))
-        self.update += length
-        self._check_loss(epoch + 1)
+        count, size = self.dataset.train_images.shape[:2]
+        numbers = augmentation.block(
+            self.params.augmentation,
+            self.params.seed,
+            self.update,
+            self.block,
+            self.params.training.batch_size,
+            count,
+            size,
+        )
+        self.engine.run(*numbers)
+        self.update += len(numbers[0])
+        self._check_loss((self.update - 1) // self.per_epoch + 1)
         self._tell_expected()
 
     def _check_loss(self, epoch: int) -> None:

@@ -1,0 +1,100 @@
+"""Updates: the same on both backends, in blocks of any length, and from one commit to the next."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from test_training import SMALL, small_dataset
+
+from resode import augmentation, engine, params, paths, training
+
+BACKEND = keras.backend.backend()
+GOLDEN = Path(__file__).parent / "golden_losses.json"
+# Noise that the network cannot learn by heart, at a rate at which rounding errors do not grow exponentially.
+CHOSEN = params.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
+
+
+def losses(updates: int, block_length: int, weights: Path | None = None, precision: str = "float32") -> list[float]:
+    """Mean loss of each block of `updates` updates, from `weights` (.npz) or the seed's own initial weights."""
+    dataset = small_dataset(samples=401)
+    chosen = CHOSEN.training.model_copy(update={"precision": precision})
+    network = training.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
+    if weights:
+        with np.load(weights) as archive:
+            network.set_weights([archive[name] for name in archive.files])
+    run = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
+    found = []
+    while len(found) < updates // block_length:
+        numbers = augmentation.block(CHOSEN.augmentation, 0, len(found) * block_length, block_length, 8, 401, 32)
+        run.run(*numbers)
+        found.append(run.metrics()["loss"])
+        network.reset_metrics()
+    return found
+
+
+def test_blocks_of_1_and_of_50_updates_give_the_same_losses():
+    one, block = losses(200, 1), losses(200, 50)
+    assert one[0] > 1.05 * one[-1]
+    np.testing.assert_allclose(np.reshape(one, (4, 50)).mean(axis=1), block, rtol=1e-5)
+
+
+def test_both_backends_give_the_same_losses(tmp_path):
+    other = "jax" if BACKEND == "tensorflow" else "tensorflow"
+    network = training.compiled(CHOSEN.model, CHOSEN.training, 0, 2)
+    np.savez(tmp_path / "weights.npz", *network.get_weights())
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import json, test_engine as t\n"
+        "order = t.augmentation.block(t.CHOSEN.augmentation, 0, 30, 5, 8, 401, 32)\n"
+        "found = [t.losses(200, 1, t.Path(sys.argv[2])), [part.tolist() for part in order]]\n"
+        "t.Path(sys.argv[3]).write_text(json.dumps(found))"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": paths.python_path()}
+    arguments = [Path(__file__).parent, tmp_path / "weights.npz", tmp_path / "losses.json"]
+    subprocess.run([sys.executable, "-c", script, *arguments], env=environment, check=True)
+    theirs, numbers = json.loads((tmp_path / "losses.json").read_text())
+    np.testing.assert_allclose(losses(200, 1, tmp_path / "weights.npz"), theirs, rtol=1e-3)
+    for mine, other_numbers in zip(augmentation.block(CHOSEN.augmentation, 0, 30, 5, 8, 401, 32), numbers, strict=True):
+        np.testing.assert_array_equal(mine, other_numbers)
+
+
+def test_blocks_end_with_the_epoch():
+    lengths = [len(augmentation.block(CHOSEN.augmentation, 0, start, 30, 8, 401, 32)[0]) for start in (0, 30, 49, 50)]
+    assert lengths == [30, 20, 1, 30]
+
+
+def test_mixed_precision_trains_and_rounds():
+    full, mixed = losses(50, 1), losses(50, 1, precision="mixed_bfloat16")
+    assert full != mixed
+    # bfloat16 has 8 bits: per cents at first, and then each goes its own way.
+    np.testing.assert_allclose(mixed[:5], full[:5], rtol=0.05)
+    assert np.mean(mixed[-10:]) < 0.7 * np.mean(mixed[:10])
+
+
+def test_training_is_what_it_was():
+    """A change of these losses means that results/ is not what this code would train; see CONTRIBUTING.md."""
+    golden = json.loads(GOLDEN.read_text())[BACKEND]
+    np.testing.assert_allclose(losses(50, 1), golden, rtol=1e-4)
+
+
+def test_an_unknown_precision_and_a_block_of_nothing_are_refused():
+    with pytest.raises(params.InputError, match="training.precision = 'float16'"):
+        params.load({"training": {"precision": "float16"}})
+    with pytest.raises(
+        params.InputError, match="training.block_length = 0: input should be greater than or equal to 1"
+    ):
+        params.load({"training": {"block_length": 0}})
+
+
+def write_golden() -> None:
+    """Keep this backend's losses: `cd tests && KERAS_BACKEND=jax python test_engine.py`."""
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    GOLDEN.write_text(json.dumps({**golden, BACKEND: losses(50, 1)}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write_golden()
