@@ -1,18 +1,12 @@
 """Schedule, resuming and failures of training."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
-from resode import checkpoint, engine, params, paths, training
+from resode import checkpoint, params, training
 from resode.errors import InputError
 from resode.records import Dataset
 
