@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resode import paths, plots_results, report
+from resode import paths, plots_results, readme, report
 from resode.errors import InputError
 
 PUBLISHED = report.read_published()
@@ -297,9 +297,6 @@ def test_training_curve_with_and_without_the_published_one():
     assert plots_results.png(plots_results.training_curve(history))
 
 
-README = f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nmore\n"
-
-
 def test_readme_without_any_results(tmp_path):
     rows = report.readme_table(tmp_path).splitlines()
     assert rows[2] == "| Parameters | 3,157,914 | not run yet | exact | — |"
@@ -327,25 +324,40 @@ def test_readme_shows_a_reproduction_and_no_demo(tmp_path, changes, shown):
     assert ("not run yet" in report.readme_table(tmp_path)) is not shown
 
 
-def test_readme_is_updated_between_its_markers(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(README)
-    assert not report.readme_is_current(readme, results=tmp_path)
-    report.update_readme(readme, results=tmp_path)
-    text = readme.read_text()
-    assert text.startswith(f"# Title\n\n{report.BEGIN}\n| ")
-    assert text.endswith(f" |\n{report.END}\n\nmore\n")
-    assert report.readme_is_current(readme, results=tmp_path)
+def test_tables_go_between_their_markers():
+    begin, end = readme.markers("result")
+    text = readme.filled(f"# Title\n\n{begin}\nold\n{end}\n\nmore\n", {"result": "| new |"})
+    assert text == f"# Title\n\n{begin}\n| new |\n{end}\n\nmore\n"
 
 
-@pytest.mark.parametrize("text", ["no markers", f"{report.END} {report.BEGIN}", report.BEGIN])
-def test_readme_without_markers_is_refused(text):
+@pytest.mark.parametrize("order", [(), (1, 0), (0,)])
+def test_readme_without_markers_is_refused(order):
+    text = " ".join(readme.markers("speed")[i] for i in order)
     with pytest.raises(InputError, match="README.md needs the lines"):
-        report.updated_readme(text, "table")
+        readme.filled(text, {"speed": "table"})
 
 
 def test_readme_of_the_repository_is_current():
-    assert report.readme_is_current(paths.ROOT / "README.md"), "run: python -m resode.report"
+    assert readme.is_current(), "run: python -m resode readme"
+
+
+def write_other_run(results: Path, name: str, accuracy: float) -> None:
+    folder = results / "runs" / name
+    write_run(make_run(accuracy), folder)
+    path = folder / "training" / "provenance.json"
+    provenance = {"backend": "jax", "precision": "float32", "resumes": 2}
+    path.write_text(json.dumps(json.loads(path.read_text()) | provenance))
+
+
+def test_other_runs_and_their_scatter(tmp_path):
+    assert "No other run yet" in report.runs_table(tmp_path)
+    write_run(make_run(0.90), tmp_path)
+    write_other_run(tmp_path, "seed-1", 0.91)
+    write_other_run(tmp_path, "nearest", 0.5)
+    table = report.runs_table(tmp_path)
+    assert "| seed-1 | seed: 1 | 91.00 %" in table and "| nearest | augmentation.interpolation: nearest |" in table
+    assert "Over 2 seeds the test accuracy after the last epoch is 90.50 % ± 0.71 points" in table
+    assert plots_results.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
 
 
 def test_report_needs_no_deep_learning_framework():

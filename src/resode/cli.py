@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="milliseconds an update on this machine, to results/bench (10 minutes)")
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
     bench.set_defaults(run=_bench)
-    commands.add_parser("readme", help="fill the README's result table from results/").set_defaults(run=_readme)
+    commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
     commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
     return parser
 
@@ -114,9 +114,9 @@ def _bench(chosen: argparse.Namespace) -> None:
 
 
 def _readme(chosen: argparse.Namespace) -> None:
-    from . import report
+    from . import readme
 
-    report.update_readme(paths.ROOT / "README.md")
+    readme.update()
 
 
 def _check(chosen: argparse.Namespace) -> None:

@@ -102,6 +102,33 @@ def training_curve(history: History, published: History | None = None) -> Figure
     return figure
 
 
+@styled
+def runs(histories: Mapping[str, History], published: History | None = None) -> Figure:
+    """Test accuracy of several runs over the share of their schedule that is done; the published one in grey.
+
+    Args:
+        histories: rows of each run's history.csv by name.
+    """
+    figure, axes = subplots(size=(8, 4.4))
+    if published:
+        _share_done(axes, published, "published", GREY)
+    for name, rows in histories.items():
+        _share_done(axes, rows, name, None)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set_xlabel("share of the run's schedule")
+    axes.set_title("Test accuracy")
+    axes.margins(x=0.01)
+    axes.legend()
+    return figure
+
+
+def _share_done(axes, rows: History, name: str, colour: str | None) -> None:
+    done = [row["epoch"] / len(rows) for row in rows]
+    label = f"{name} ({len(rows)} epochs)"
+    axes.plot(done, [row["test_accuracy"] for row in rows], linewidth=1.4, color=colour, label=label)
+
+
 def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose: str) -> None:
     epochs = [row["epoch"] for row in rows]
     few = {"marker": "o", "markersize": 3.5} if len(rows) < 30 else {}

@@ -7,6 +7,7 @@ import csv
 import html
 import json
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,14 +15,13 @@ from pathlib import Path
 
 import yaml
 
-from . import evaluation, files, paths
+from . import evaluation, files, paths, runs
 from .errors import InputError
 from .evaluation import percent
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 # What a run is, from the least to the most it can say about the claim.
 DEMO, OTHER_DATA, OTHER_SETTING, REPRODUCTION = "demo", "altered data", "different setting", "reproduction"
-BEGIN, END = "<!-- result table: begin -->", "<!-- result table: end -->"
 NOT_RUN = "not run yet"
 # Keys of provenance.json that do not explain themselves.
 WORDED = {
@@ -408,6 +408,61 @@ def links(results: Path = paths.RESULTS) -> str:
     return "\n".join(f"- [{stage}](../{stage}/{stage}.html)" for stage in pages)
 
 
+# --- other runs
+
+
+def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
+    """The runs in results/runs by name, in the order of runs.yaml: {"changes", "history", "provenance", "metrics"}."""
+    return {
+        name: {
+            "changes": changes,
+            "history": evaluation.read_history(folder / "training" / "history.csv"),
+            "provenance": _json(folder / "training" / "provenance.json"),
+            "metrics": _json(folder / "evaluation" / "metrics.json"),
+        }
+        for name, changes in runs.read().items()
+        if (folder := results / "runs" / name).is_dir()
+    }
+
+
+def runs_table(results: Path = paths.RESULTS) -> str:
+    """What the runs of results/runs gave, as a Markdown table; seeds of one setting with mean ± standard deviation."""
+    rows = []
+    for name, run in read_runs(results).items():
+        metrics, provenance = run["metrics"], run["provenance"]
+        low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
+        rows.append(
+            (
+                name,
+                "; ".join(f"{key}: {_shown(value)}" for key, value in run["changes"].items()),
+                f"{percent(metrics['test_accuracy'])} ({100 * low:.2f} to {100 * high:.2f})",
+                percent(metrics["best_test_accuracy"]),
+                percent(metrics["last_ten_test_accuracy"]),
+                percent(metrics["train_accuracy"]),
+                f"{provenance['data']['title']}; {provenance['hardware']}, {provenance['backend']}, {provenance['precision']},"
+                f" {provenance['wall_seconds'] / 3600:.2f} h, resumed {provenance['resumes']} times,"
+                f" commit {(provenance['commit'] or 'unknown')[:7]}",
+            )
+        )
+    if not rows:
+        return "No other run yet: `resode run NAME`."
+    header = ("Run", "Changes", "Test, last epoch", "best epoch", "last ten", "Train", "Data, hardware, time")
+    return table(header, rows, "llrrrrl") + _scatter(results)
+
+
+def _scatter(results: Path) -> str:
+    """A sentence on the scatter over seeds, where the pipeline's run and others that differ in the seed alone are there."""
+    seeds = [run for name, run in read_runs(results).items() if set(run["changes"]) == {"seed"}]
+    main = results / "evaluation" / "metrics.json"
+    if not (seeds and main.exists()):
+        return ""
+    found = [_json(main)["test_accuracy"], *(run["metrics"]["test_accuracy"] for run in seeds)]
+    return (
+        f"\n\nOver {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found))}"
+        f" ± {100 * statistics.stdev(found):.2f} points (mean ± standard deviation)."
+    )
+
+
 # --- README
 
 
@@ -440,32 +495,3 @@ def _untrained_table(published: Mapping, model: Path) -> str:
         mine = _value(line, "reproduced") if known else NOT_RUN
         rows.append((line["name"], _value(line, "published"), mine, _tolerance(line), _marked(verdict)))
     return table(("", "Published", "Reproduced", "Tolerance", "Verdict"), rows, "lrrrl")
-
-
-def updated_readme(text: str, result_table: str) -> str:
-    """`text` with `result_table` between the markers.
-
-    Raises:
-        InputError: a marker is missing, or they are the wrong way round.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"README.md needs the lines {BEGIN} and {END}, in this order; restore them")
-    return f"{before}{BEGIN}\n{result_table}\n{END}{after}"
-
-
-def update_readme(readme: Path = paths.ROOT / "README.md", **folders: Path) -> None:
-    """Rewrite the result table of `readme` from results/; `folders` as for `readme_table`."""
-    text = readme.read_text(encoding="utf-8")
-    files.write_text(readme, updated_readme(text, readme_table(**folders)))
-
-
-def readme_is_current(readme: Path = paths.ROOT / "README.md", **folders: Path) -> bool:
-    """Whether the result table of `readme` is the one results/ give."""
-    text = readme.read_text(encoding="utf-8")
-    return updated_readme(text, readme_table(**folders)) == text
-
-
-if __name__ == "__main__":
-    update_readme()

@@ -1,0 +1,151 @@
+"""Training when the disk is full, the folder read-only, another process at work, or its parent gone."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import test_training
+from test_training import files, settings, small_dataset
+
+from resode import paths, training
+from resode.errors import STOP_AT, TimeOver
+
+UNSHARED = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": paths.python_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+TRAIN = """
+import sys; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import test_training as t
+t.training.CHECKPOINT_SECONDS = 0
+try:
+    t.training.train(t.small_dataset(), t.settings(), Path(sys.argv[2]) / "results", Path(sys.argv[3]))
+except t.InputError as error:
+    sys.exit(f"error: {error}")
+"""
+LONG = TRAIN.replace("t.settings()", 't.settings(training={"reference_iterations": 1e5, "reference_drops": []})')
+
+
+def command(script: str, folder: Path, runs: Path) -> list:
+    return [sys.executable, "-c", script, Path(test_training.__file__).parent, folder, runs]
+
+
+def wait_for(what, process: subprocess.Popen | None = None, seconds: float = 120):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline and (process is None or process.poll() is None)
+        time.sleep(0.02)
+    return found
+
+
+def small_file_system(size: str, mode: str, folder: Path) -> subprocess.CompletedProcess:
+    """Train with the run folder on a file system of its own, filled up to `size` or mounted read-only."""
+    mount = folder / "mount"
+    mount.mkdir()
+    # In a name space of its own, so that nothing stays mounted.
+    script = f"""
+        mount -t tmpfs -o size={size},mode=777 none '{mount}' || exit 99
+        mkdir '{mount}/runs'
+        {mode}
+        "$@"
+        status=$?
+        mount -o remount,rw,size=100m '{mount}'
+        cp -r '{mount}/runs' '{folder}/kept'
+        exit $status
+    """
+    arguments = [*UNSHARED, "sh", "-c", script, "sh", *command(TRAIN, folder, mount / "runs")]
+    return subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+def mounts() -> bool:
+    probe = [*UNSHARED, "mount", "-t", "tmpfs", "none", "/tmp"]
+    return bool(shutil.which("unshare")) and subprocess.run(probe, capture_output=True).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not mounts(), reason="this system lets no test mount a file system")
+
+
+@needs_mounts
+def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path):
+    done = small_file_system("40k", "", tmp_path)
+    assert done.returncode == 1, done.stderr
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: cannot write") and "No space left on device; free space" in error
+    kept = sorted((tmp_path / "kept").glob("*/*"))
+    assert not (tmp_path / "results").exists() and not [path for path in kept if ".checkpoint." in path.name]
+    assert [path.suffix for path in kept].count(".checkpoint") in (1, 2)
+    training.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "kept")
+    training.train(small_dataset(), settings(), tmp_path / "whole" / "results", tmp_path / "whole" / "runs")
+    assert files(tmp_path) == files(tmp_path / "whole")
+
+
+@needs_mounts
+def test_read_only_folder_is_one_line(tmp_path):
+    done = small_file_system("10m", f"mount -o remount,ro '{tmp_path}/mount'", tmp_path)
+    assert done.returncode == 1
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: cannot write") and error.endswith("Read-only file system; make the folder writable")
+
+
+def test_second_process_is_refused_with_the_firsts_id(tmp_path):
+    runs = tmp_path / "runs"
+    with subprocess.Popen(command(LONG, tmp_path, runs), env=ENVIRONMENT, stdout=subprocess.DEVNULL) as first:
+        try:
+            wait_for(lambda: list(runs.glob("*/*.checkpoint")), first)
+            second = subprocess.run(command(LONG, tmp_path, runs), env=ENVIRONMENT, capture_output=True, text=True)
+        finally:
+            first.kill()
+    assert second.returncode == 1
+    assert f"error: this training already runs as process {first.pid}" in second.stderr
+
+
+def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
+    runs = tmp_path / "runs"
+    parent = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9")
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, *command(script, tmp_path, runs)], env=ENVIRONMENT, stdout=log, stderr=log
+    )
+    # Without checkpoints the first sign of life is the time an update takes.
+    wait_for(lambda: "ms an update" in (tmp_path / "log").read_text(), process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: "the process that started this training is gone" in (tmp_path / "log").read_text())
+    assert list(runs.glob("*/*.checkpoint"))
+
+
+def test_stage_ends_with_the_command_that_started_it(tmp_path):
+    stage = (
+        "from resode import parents; parents.stop_when_gone(0.05); import time; print('on', flush=True); time.sleep(60)"
+    )
+    outer = f'{sys.executable} -c "{stage}" & echo $! > pid; wait'
+    log = (tmp_path / "log").open("w")
+    shell = subprocess.Popen(
+        ["sh", "-c", outer], cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
+    )
+    wait_for(lambda: "on" in (tmp_path / "log").read_text(), shell)
+    shell.send_signal(signal.SIGKILL)
+    shell.wait()
+    wait_for(lambda: "the command that started this stage is gone" in (tmp_path / "log").read_text())
+    pid = int((tmp_path / "pid").read_text())
+    wait_for(
+        lambda: (
+            not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/status").read_text().split("State:")[1][:4]
+        )
+    )
+
+
+def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setenv(STOP_AT, "0")
+    with pytest.raises(TimeOver, match="after update 0 of 20"):
+        test_training.train(tmp_path)
+    assert list(tmp_path.glob("runs/*/*.checkpoint")) and not (tmp_path / "results").exists()
+    monkeypatch.delenv(STOP_AT)
+    test_training.train(tmp_path)
+    test_training.train(tmp_path / "whole")
+    assert files(tmp_path) == files(tmp_path / "whole")
