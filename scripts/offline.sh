@@ -22,11 +22,13 @@ if [ ! -d "$site" ]; then
     python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$site.partial" "$wheels"/*.whl || exit
     mv "$site.partial" "$site" || exit
 fi
-export KERAS_BACKEND=jax PYTHONPATH="$here/src:$site" JAX_COMPILATION_CACHE_DIR="$here/.runs/compiled"
+export KERAS_BACKEND=jax PYTHONPATH="$here/src:$site" JUPYTER_PATH="$site/share/jupyter"
+# The second slice need not compile again.
+export JAX_COMPILATION_CACHE_DIR="$here/.runs/compiled"
 [ -d data/cifar10 ] || python3 -m resode cifar10 "$images" || exit
 python3 -m resode run "$@"
 status=$?
-newest=$(for run in .runs/*/inputs.json; do ls "$(dirname "$run")"/*.checkpoint 2>/dev/null | tail -n 1; done)
+newest=$(for run in .runs/*/; do ls "$run"*.checkpoint 2>/dev/null | tail -n 1; ls "$run"inputs.json 2>/dev/null; done)
 rm -f "$save"/resode.tar.*
-tar -c results .runs/*/inputs.json $newest | split -b 15m - "$save/resode.tar." || exit
+tar -c results $newest | split -b 15m - "$save/resode.tar." || exit
 exit $status
