@@ -84,7 +84,7 @@ def measure(chosen: params.Params) -> dict:
     accelerator = not provenance.hardware().startswith("CPU")
     lengths = [1, 10]
     if keras.backend.backend() == "jax":
-        # On XLA:CPU a loop of convolutions this wide takes a minute an update.
+        # See engine.block_length: on XLA:CPU a loop of convolutions this wide takes a minute an update.
         lengths = [1, 10, 100, IMAGES // training.batch_size] if accelerator else [1]
     peaks, rows = {}, []
     for precision in ("float32", "mixed_bfloat16"):

@@ -17,8 +17,8 @@ def block_length() -> int:
     """The fastest number of updates in one compiled call: 100 on a JAX accelerator, where a dispatch costs more than an
     update, else 1.
 
-    On XLA:CPU a convolution inside a compiled loop is about three times slower than outside; TensorFlow loses nothing by
-    single calls, and compiles no loop for an epoch's shorter last block.
+    On XLA:CPU a convolution inside a compiled loop is many times slower than outside; TensorFlow loses nothing by single
+    calls, and compiles no loop for an epoch's shorter last block.
     """
     if keras.backend.backend() != "jax":
         return 1
