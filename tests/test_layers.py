@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d, correlate2d
 
-from resode.integrators import explicit_euler
+from resode.integrators import euler
 from resode.layers import ChannelZeroPadding, HamiltonianConv2D
 
 
@@ -73,14 +73,14 @@ def test_unit_equals_the_update_equations(activation, function, h, steps, kernel
 def test_transposed_convolution_is_the_exact_adjoint(kernel_size):
     layer = unit(kernel_size=kernel_size)
     y, z = images(2, 7, 5, 3, seed=2), images(2, 7, 5, 3, seed=3)
-    left = np.vdot(array(layer.K(z)).astype("float64"), y)
-    right = np.vdot(z, array(layer.K_transposed(y)).astype("float64"))
+    left = np.vdot(array(layer.convolve(z, layer.kernel)).astype("float64"), y)
+    right = np.vdot(z, array(layer.convolve_transposed(y, layer.kernel)).astype("float64"))
     assert left == pytest.approx(right, rel=1e-5, abs=1e-5)
     assert abs(left) > 0.1
 
 
 def test_explicit_euler_uses_the_old_state_for_both_halves():
-    assert explicit_euler(1.0, 2.0, lambda z: 10 * z, lambda y: 100 * y, 0.5) == (11.0, 52.0)
+    assert euler((1.0, 2.0), (lambda z: 10 * z, lambda y: 100 * y), 0.5) == (11.0, 52.0)
 
 
 def test_unrolled_steps_share_one_kernel_and_its_penalty_counts_once():

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from resode import model, paths, plots_model, summary
-from resode.params import ModelParams
+from resode import model, params, paths, plots_model, summary
 
 SMALL = {
     "channels": [4, 16],
@@ -22,14 +21,14 @@ SMALL = {
 
 
 def small(**changes):
-    return ModelParams(**{**SMALL, **changes})
+    return params.load({"model": {**SMALL, **changes}}).model
 
 
 @pytest.fixture(scope="module")
 def published():
     """The network of the run that was published."""
     claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text())["claim"]
-    return model.build(ModelParams(**claim["model"]))
+    return model.build(params.load({"model": claim["model"]}).model)
 
 
 def test_every_layer_matches_the_post(published):

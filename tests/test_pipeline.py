@@ -93,7 +93,7 @@ def test_normalised_notebooks_of_two_runs_are_equal():
         ({"model": {"h": -1}}, ["model.h", "-1", "greater than 0"]),
         ({"model": {"unroll_length": 0}}, ["model.unroll_length", "0", "greater than or equal to 1"]),
         ({"model": {"unroll_length": "four"}}, ["model.unroll_length", "'four'", "integer"]),
-        ({"model": {"channels": [15]}}, ["model.channels", "15", "odd"]),
+        ({"model": {"channels": [15]}}, ["params.yaml: model", "channels: 15 is odd", "block hamiltonian"]),
         ({"model": {"channels": [16, 24]}}, ["model.channels", "24", "multiple of 16"]),
         ({"model": {"hh": 1}}, ["unknown key model.hh"]),
         ({"model": {"l2": "1e-4"}}, ["model.l2", "1.0e-3"]),

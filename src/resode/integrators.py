@@ -1,34 +1,195 @@
-r"""Time integrators for the partitioned ODE y' = f(z), z' = g(y).
+r"""Time integrators: functions that take the state of an ordinary differential equation one step of size h further.
 
-Each is a function of the state (y, z) that returns the state one step of size h later.
+A state is a tuple of numbers, arrays or tensors, and a right-hand side a tuple of as many functions:
+
+    partitioned     y' = f(z), z' = g(y)     state (y, z), right-hand side (f, g)
+    first order     x' = f(x)                state (x,),   right-hand side (f,)
+    second order    x'' = g(x)               as x' = v, v' = g(x): state (x, v), right-hand side (identity, g)
+
+So each function of the right-hand side takes the other half of the state, and the only half where there is one.
+To add an integrator, write its function and a line of INTEGRATORS; params.yaml takes it by that name.
+
+Sources: E. Hairer, C. Lubich, G. Wanner (2006), "Geometric Numerical Integration", chapters I, II and XV, and for the forms in
+which midpoint and leapfrog make layers B. Chang et al. (2017), "Reversible Architectures for Arbitrarily Deep Residual
+Neural Networks", arXiv:1709.03698.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any
 
-State = TypeVar("State")
+State = tuple[Any, ...]
+RightHandSide = tuple[Callable[[Any], Any], ...]
+PARTITIONED, FIRST_ORDER, SECOND_ORDER = "partitioned", "first order", "second order"
 
 
-def explicit_euler(
-    y: State, z: State, f: Callable[[State], State], g: Callable[[State], State], h: float
-) -> tuple[State, State]:
-    """One step of explicit Euler: both halves advance from the old state.
+def euler(x: State, f: RightHandSide, h: float) -> State:
+    """Explicit Euler: everything advances from the old state. Order 1.
 
-        y⁺ = y + h f(z)
-        z⁺ = z + h g(y)
-
-    Args:
-        y: first half of the state, a number or a tensor.
-        z: second half of the state.
-        f: right-hand side of y' = f(z); its result has the shape of y.
-        g: right-hand side of z' = g(y); its result has the shape of z.
-        h: step size.
-
-    Returns:
-        (y⁺, z⁺), shaped like (y, z).
+        x⁺ = x + h f(x);    partitioned: y⁺ = y + h f(z), z⁺ = z + h g(y)
 
     Example:
-        >>> explicit_euler(1.0, 0.0, lambda z: z, lambda y: -y, 0.5)
+        >>> euler((1.0, 0.0), (lambda z: z, lambda y: -y), 0.5)
         (1.0, -0.5)
     """
-    return y + h * f(z), z + h * g(y)
+    return _moved(x, h, _rates(x, f))
+
+
+def symplectic_euler(x: State, f: RightHandSide, h: float) -> State:
+    """Symplectic Euler: z advances from the new y (Verlet in the sense of Chang et al. 2017). Order 1.
+
+    y⁺ = y + h f(z)
+    z⁺ = z + h g(y⁺)
+    """
+    (y, z), (f, g) = x, f
+    y = y + h * f(z)
+    return y, z + h * g(y)
+
+
+def verlet(x: State, f: RightHandSide, h: float) -> State:
+    """Störmer-Verlet: half a step of y, a whole one of z, the other half of y. Order 2.
+
+    y½ = y + h/2 f(z)
+    z⁺ = z + h g(y½)
+    y⁺ = y½ + h/2 f(z⁺)
+    """
+    (y, z), (f, g) = x, f
+    y = y + h / 2 * f(z)
+    z = z + h * g(y)
+    return y + h / 2 * f(z), z
+
+
+def midpoint(x: State, f: RightHandSide, h: float) -> State:
+    """Two-step midpoint rule. Order 2.
+
+        x_{j+1} = x_{j−1} + 2 h f(x_j)
+
+    Args:
+        x: x_j, then x_{j−1}; `midpoint_start` makes it.
+    """
+    now, before = x[: len(f)], x[len(f) :]
+    return *_moved(before, 2 * h, _rates(now, f)), *now
+
+
+def midpoint_start(x: State, f: RightHandSide, h: float) -> State:
+    """The first step of `midpoint`, explicit Euler's: x_1, then x_0, from x_0."""
+    return *euler(x, f, h), *x
+
+
+def leapfrog(x: State, f: RightHandSide, h: float) -> State:
+    """Leapfrog, for x'' = g(x). Order 2.
+
+        x_{j+1} = 2 x_j − x_{j−1} + h² g(x_j)
+
+    Args:
+        x: (x_j, x_{j−1}); `leapfrog_start` makes it.
+    """
+    (now, before), (_, g) = x, f
+    return 2 * now - before + h**2 * g(now), now
+
+
+def leapfrog_start(x: State, f: RightHandSide, h: float) -> State:
+    """The first step of `leapfrog`, (x_1, x_0) from (x_0, v_0): x_1 = x_0 + h v_0 + h²/2 g(x_0)."""
+    (x, v), (_, g) = x, f
+    return x + h * v + h**2 / 2 * g(x), x
+
+
+def rk4(x: State, f: RightHandSide, h: float) -> State:
+    """The classical Runge-Kutta method. Order 4.
+
+    k₁ = f(x), k₂ = f(x + h/2 k₁), k₃ = f(x + h/2 k₂), k₄ = f(x + h k₃)
+    x⁺ = x + h/6 (k₁ + 2 k₂ + 2 k₃ + k₄)
+    """
+    k1 = _rates(x, f)
+    k2 = _rates(_moved(x, h / 2, k1), f)
+    k3 = _rates(_moved(x, h / 2, k2), f)
+    k4 = _rates(_moved(x, h, k3), f)
+    return _moved(x, h / 6, tuple(a + 2 * b + 2 * c + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True)))
+
+
+def linear_multistep(x: State, f: RightHandSide, h: float, k: Any) -> State:
+    """Lu et al.'s two-step scheme, in which k is learnt; k = 0 is explicit Euler. No entry of INTEGRATORS: it needs k.
+
+        x_{n+1} = (1 − k) x_n + k x_{n−1} + h f(x_n)
+
+    Source: Y. Lu et al. (2017), "Beyond Finite Layer Neural Networks: Bridging Deep Architectures and Numerical
+    Differential Equations", arXiv:1710.10121.
+
+    Args:
+        x: (x_n, x_{n−1}); `midpoint_start` makes it.
+    """
+    (now, before), (f,) = x, f
+    return (1 - k) * now + k * before + h * f(now), now
+
+
+@dataclass(frozen=True)
+class Integrator:
+    """One entry of INTEGRATORS.
+
+    Attributes:
+        step: (state, right-hand side, h) to the next state.
+        start: the same for the first step, where a method needs two states; then the state is the new, and behind it the old.
+        forms: the ODEs that the method solves.
+        reason: what to tell somebody who asks for it with another form.
+    """
+
+    step: Callable[[State, RightHandSide, float], State]
+    start: Callable[[State, RightHandSide, float], State] | None = None
+    forms: tuple[str, ...] = (PARTITIONED, FIRST_ORDER, SECOND_ORDER)
+    reason: str = ""
+
+    def first(self, x: State, f: RightHandSide, h: float) -> State:
+        """The first step from an initial state."""
+        return (self.start or self.step)(x, f, h)
+
+
+_HALVES = "it advances two halves of a state in turn, and this block's state has none"
+INTEGRATORS = {
+    "euler": Integrator(euler),
+    "symplectic_euler": Integrator(symplectic_euler, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
+    "verlet": Integrator(verlet, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
+    "midpoint": Integrator(midpoint, midpoint_start),
+    "leapfrog": Integrator(
+        leapfrog, leapfrog_start, forms=(SECOND_ORDER,), reason="it solves x'' = g(x), which is block second_order"
+    ),
+    "rk4": Integrator(rk4),
+}
+
+
+def refusal(name: str, form: str) -> str | None:
+    """Why the integrator `name` cannot solve an ODE of `form`; None if it can."""
+    method = INTEGRATORS[name]
+    return None if form in method.forms else f"integrator {name} does not solve this ODE: {method.reason}"
+
+
+def solve(name: str, x: State, f: RightHandSide, h: float, steps: int) -> list[State]:
+    """The steps + 1 states of integrator `name` at times 0, h, …, h · steps, as its step returns them."""
+    method = INTEGRATORS[name]
+    states = [x]
+    for step in range(steps):
+        x = (method.step if step else method.first)(x, f, h)
+        states.append(x)
+    return states
+
+
+def evaluations(name: str, parts: int, steps: int) -> tuple[int, ...]:
+    """How often integrator `name` evaluates each of the `parts` functions of the right-hand side over `steps` steps."""
+    counts = [0] * parts
+
+    def counting(part: int) -> Callable[[float], float]:
+        def function(_: float) -> float:
+            counts[part] += 1
+            return 0.0
+
+        return function
+
+    solve(name, (0.0,) * parts, tuple(counting(part) for part in range(parts)), 1.0, steps)
+    return tuple(counts)
+
+
+def _rates(x: State, f: RightHandSide) -> State:
+    return tuple(function(part) for function, part in zip(f, reversed(x), strict=True))
+
+
+def _moved(x: State, h: float, rates: State) -> State:
+    return tuple(part + h * rate for part, rate in zip(x, rates, strict=True))

@@ -1,4 +1,4 @@
-r"""Layers whose forward pass solves an ordinary differential equation.
+r"""Layers whose forward pass solves an ordinary differential equation, by any of `integrators`.
 
 Sources:
     S. Rome (2018), "Using Ordinary Differential Equations To Design State of the Art Residual-Style Layers",
@@ -6,59 +6,53 @@ Sources:
     E. Haber and L. Ruthotto (2017), "Stable Architectures for Deep Neural Networks", arXiv:1705.03341.
     B. Chang et al. (2017), "Reversible Architectures for Arbitrarily Deep Residual Neural Networks",
     arXiv:1709.03698.
+    Y. Lu et al. (2017), "Beyond Finite Layer Neural Networks: Bridging Deep Architectures and Numerical Differential
+    Equations", arXiv:1710.10121.
+    K. He et al. (2015), "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
 """
 
 import math
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any
 
 import keras
 from keras import ops
 
-from .integrators import explicit_euler
+from . import integrators
+from .integrators import FIRST_ORDER, PARTITIONED, SECOND_ORDER, RightHandSide, State
 
 
-@keras.saving.register_keras_serializable(package="resode")
-class HamiltonianConv2D(keras.layers.Layer):
-    r"""A unit of `unroll_length` explicit Euler steps of a Hamiltonian system.
+class ODEConv2D(keras.layers.Layer, ABC):
+    r"""A unit of `unroll_length` steps of size h of an ODE whose right-hand side is made of convolutions.
 
-    The channels of the input are split into a first half y and a second half z, which follow
+    Subclasses are blocks: they say which ODE, and with which weights. A convolution K has stride 1 and "same" padding, Kᵀ is
+    the transposed convolution with the same kernel and padding, its exact adjoint: ⟨K x, y⟩ = ⟨x, Kᵀ y⟩.
 
-        y' = σ(K z + b₁),    z' = σ(−Kᵀ y + b₂).
-
-    One step of size h takes both right-hand sides from the old state:
-
-        y⁺ = y + h σ(K z + b₁),    z⁺ = z + h σ(−Kᵀ y + b₂).
-
-    K is a convolution (stride 1, "same" padding) and Kᵀ the transposed convolution with the same kernel, the exact
-    adjoint: ⟨K z, y⟩ = ⟨z, Kᵀ y⟩. All steps share kernel and biases, so `unroll_length` costs time and no
-    parameters: k² (c/2)² + c of them for c channels.
-
-    Input and output: (batch, height, width, c), c even; channels come last whatever Keras is configured to.
-
-    Weights: `kernel` (k, k, c/2, c/2), `b1` and `b2` (c/2,), which start at zero.
-
-    Sources: the equations and the shared kernel are those of Rome (2018); the ODE goes back to Haber and Ruthotto
-    (2017, arXiv:1705.03341) and Chang et al. (2017, arXiv:1709.03698).
+    Input and output: (batch, height, width, c); channels come last whatever Keras is configured to.
 
     Args:
         h: step size, greater than zero.
         unroll_length: number of steps, at least one.
-        kernel_size: side k of the square kernel.
+        kernel_size: side k of the square kernels.
         activation: σ, as Keras names it or as a function; None is the identity.
-        kernel_initializer: initializer of the kernel.
-        kernel_regularizer: penalty on the kernel, counted once and not once a step.
+        integrator: a name in `integrators.INTEGRATORS` that solves this form of ODE.
+        weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
+            each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
+        smoothness: α of the penalty α h Σ_j ‖(K_{j+1} − K_j) / h‖² on the kernels of "free" weights (Haber and Ruthotto 2017).
+        kernel_initializer: initializer of the kernels; biases start at zero.
+        kernel_regularizer: penalty on the kernels, counted once and not once a step.
         strides: 1; the state keeps its shape.
         padding: "same"; the state keeps its shape.
 
     Raises:
-        ValueError: an argument out of range, or, when built, an input whose number of channels is odd or unknown.
-            The message names the argument.
-
-    Example:
-        >>> HamiltonianConv2D(h=0.15, unroll_length=4)(keras.ops.ones((1, 8, 8, 16))).shape
-        (1, 8, 8, 16)
+        ValueError: an argument out of range, an integrator that does not solve this ODE, or, when built, an input whose
+            number of channels is unknown or does not split. The message names the argument.
     """
+
+    # The form of the ODE, and how many convolutions each function of its right-hand side takes.
+    form: str
+    convolutions: tuple[int, ...]
 
     def __init__(
         self,
@@ -66,6 +60,9 @@ class HamiltonianConv2D(keras.layers.Layer):
         unroll_length: int = 4,
         kernel_size: int = 3,
         activation: Any = "relu",
+        integrator: str = "euler",
+        weights_in_time: str = "shared",
+        smoothness: float = 0.0,
         kernel_initializer: Any = "he_normal",
         kernel_regularizer: Any = None,
         strides: int | tuple[int, int] = 1,
@@ -73,9 +70,14 @@ class HamiltonianConv2D(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.h = _positive("h", h)
+        self.h = _number("h", h, above=0)
         self.unroll_length = _count("unroll_length", unroll_length)
         self.kernel_size = _count("kernel_size", kernel_size)
+        self.integrator = _one_of("integrator", integrator, integrators.INTEGRATORS)
+        if refused := integrators.refusal(integrator, self.form):
+            raise ValueError(refused)
+        self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
+        self.smoothness = _number("smoothness", smoothness, least=0)
         if strides not in (1, (1, 1), [1, 1]):
             raise ValueError(f"strides must be 1: a step keeps the shape of its state. Received: strides={strides!r}")
         if padding != "same":
@@ -85,45 +87,92 @@ class HamiltonianConv2D(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
+    @abstractmethod
+    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        """The weights of one step, in the order in which `right_hand_side` takes them: {name: shape}. Kernels are (k, k, in, out)."""
+
+    @abstractmethod
+    def right_hand_side(self, *weights: Any) -> RightHandSide:
+        """The functions of the right-hand side with these `weights`, each from (batch, height, width, ·) to the same shape."""
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create kernel and biases for inputs of shape (batch, height, width, c)."""
+        """Create the weights for inputs of shape (batch, height, width, c)."""
         channels = input_shape[-1]
-        if channels is None or channels % 2:
+        if channels is None or (self.form == PARTITIONED and channels % 2):
+            needed = "known and even: they are split into two halves" if self.form == PARTITIONED else "known"
             raise ValueError(
-                "channels of the input must be known and even: they are split into two halves. "
-                f"Received: channels={channels}, input_shape={tuple(input_shape)}"
+                f"channels of the input must be {needed}. Received: channels={channels}, input_shape={tuple(input_shape)}"
             )
-        half = channels // 2
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.kernel_size, self.kernel_size, half, half),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-        )
-        self.b1 = self.add_weight(name="b1", shape=(half,), initializer="zeros")
-        self.b2 = self.add_weight(name="b2", shape=(half,), initializer="zeros")
+        shapes = self.weight_shapes(channels)
+        self._names = tuple(shapes)
+        initializer = None
+        for name, shape in shapes.items():
+            kernel = len(shape) == 4
+            if kernel:
+                # Called twice, an initializer gives the same numbers twice.
+                initializer = initializer.clone() if initializer else self.kernel_initializer
+            weight = self.add_weight(
+                name=name,
+                shape=(self.unroll_length, *shape) if self.weights_in_time == "free" else shape,
+                initializer=self._constant_in_time(initializer) if kernel else "zeros",
+                regularizer=self._penalty() if kernel else None,
+            )
+            setattr(self, name, weight)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def K(self, z: Any) -> Any:
-        """The convolution K z; (batch, height, width, c/2) to the same shape."""
-        return ops.conv(z, self.kernel, strides=1, padding="same", data_format="channels_last")
+    def _constant_in_time(self, initializer: keras.initializers.Initializer) -> Any:
+        return lambda shape, dtype=None: ops.broadcast_to(initializer(shape[-4:], dtype=dtype), shape)
 
-    def K_transposed(self, y: Any) -> Any:
-        """Its adjoint Kᵀ y, the transposed convolution with the same kernel; same shapes as `K`."""
-        return ops.conv_transpose(y, self.kernel, strides=1, padding="same", data_format="channels_last")
+    def _penalty(self) -> Any:
+        regularizer = self.kernel_regularizer
+        if self.weights_in_time == "shared" or not self.smoothness:
+            return regularizer
+
+        def penalty(kernel: Any) -> Any:
+            roughness = self.smoothness / self.h * ops.sum(ops.square(kernel[1:] - kernel[:-1]))
+            return roughness + regularizer(kernel) if regularizer else roughness
+
+        return penalty
+
+    def convolve(self, x: Any, kernel: Any) -> Any:
+        """The convolution K x; (batch, height, width, in) to (batch, height, width, out)."""
+        return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
+
+    def convolve_transposed(self, x: Any, kernel: Any) -> Any:
+        """Its adjoint Kᵀ x, the transposed convolution with the same kernel; (batch, height, width, out) to (…, in)."""
+        return ops.conv_transpose(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def call(self, inputs: Any) -> Any:
-        """The state (y, z) after `unroll_length` steps, shaped like `inputs`."""
-        y, z = ops.split(inputs, 2, axis=-1)
-        for _ in range(self.unroll_length):
-            y, z = explicit_euler(y, z, self._f, self._g, self.h)
-        return ops.concatenate([y, z], axis=-1)
+        """The solution after `unroll_length` steps from `inputs`, shaped like them."""
+        state = self.initial_state(inputs)
+        for step in range(self.unroll_length):
+            state = self.advance(state, step, self.weights_of_step(step))
+        return self.solution(state)
 
-    def _f(self, z: Any) -> Any:
-        return self.activation(self.K(z) + self.b1)
+    def initial_state(self, inputs: Any) -> State:
+        """The integrator's state at time 0."""
+        if self.form == PARTITIONED:
+            return tuple(ops.split(inputs, 2, axis=-1))
+        return (inputs, ops.zeros_like(inputs)) if self.form == SECOND_ORDER else (inputs,)
 
-    def _g(self, y: Any) -> Any:
-        return self.activation(-self.K_transposed(y) + self.b2)
+    def solution(self, state: State) -> Any:
+        """What of the last state the unit returns: both halves, or x."""
+        return ops.concatenate(state[:2], axis=-1) if self.form == PARTITIONED else state[0]
+
+    def weights_of_step(self, step: int) -> list[Any]:
+        """The weights of step number `step` (from 0), as `right_hand_side` takes them."""
+        weights = [ops.convert_to_tensor(getattr(self, name)) for name in self._names]
+        return [weight[step] for weight in weights] if self.weights_in_time == "free" else weights
+
+    def advance(self, state: State, step: int, weights: list[Any]) -> State:
+        """The state after step number `step`, a function of the state before it and of the step's weights."""
+        method = integrators.INTEGRATORS[self.integrator]
+        return (method.step if step else method.first)(state, self.right_hand_side(*weights), self.h)
+
+    def convolutions_of_a_pass(self) -> int:
+        """Convolutions of one forward pass; a transposed one costs as much."""
+        evaluations = integrators.evaluations(self.integrator, len(self.convolutions), self.unroll_length)
+        return sum(a * b for a, b in zip(evaluations, self.convolutions, strict=True))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the input."""
@@ -137,9 +186,218 @@ class HamiltonianConv2D(keras.layers.Layer):
             "unroll_length": self.unroll_length,
             "kernel_size": self.kernel_size,
             "activation": keras.activations.serialize(self.activation),
+            "integrator": self.integrator,
+            "weights_in_time": self.weights_in_time,
+            "smoothness": self.smoothness,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class HamiltonianConv2D(ODEConv2D):
+    r"""The post's unit, steps of a Hamiltonian system.
+
+    The channels of the input are split into a first half y and a second half z, which follow
+
+        y' = σ(K z + b₁),    z' = σ(−Kᵀ y + b₂).
+
+    One step of explicit Euler, the post's, takes both right-hand sides from the old state:
+
+        y⁺ = y + h σ(K z + b₁),    z⁺ = z + h σ(−Kᵀ y + b₂).
+
+    Input and output: (batch, height, width, c), c even.
+    Weights: `kernel` (k, k, c/2, c/2), `b1` and `b2` (c/2,): k² (c/2)² + c parameters.
+    Sources: equations and shared kernel Rome (2018); the ODE goes back to Haber and Ruthotto (2017) and Chang et al. (2017).
+    Arguments and errors: see `ODEConv2D`.
+
+    Example:
+        >>> HamiltonianConv2D(h=0.15, unroll_length=4)(keras.ops.ones((1, 8, 8, 16))).shape
+        (1, 8, 8, 16)
+    """
+
+    form = PARTITIONED
+    convolutions = (1, 1)
+
+    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        half = channels // 2
+        return {"kernel": (self.kernel_size, self.kernel_size, half, half), "b1": (half,), "b2": (half,)}
+
+    def right_hand_side(self, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
+        return (
+            lambda z: self.activation(self.convolve(z, kernel) + b1),
+            lambda y: self.activation(-self.convolve_transposed(y, kernel) + b2),
+        )
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class TwoLayerHamiltonianConv2D(ODEConv2D):
+    r"""Chang et al.'s Hamiltonian unit, each right-hand side with a convolution inside and its transpose outside of σ.
+
+        y' = K₁ᵀ σ(K₁ z + b₁),    z' = −K₂ᵀ σ(K₂ y + b₂).
+
+    With `integrator="symplectic_euler"` it is the paper's: Y⁺ = Y + h K₁ᵀσ(K₁Z + b₁), Z⁺ = Z − h K₂ᵀσ(K₂Y⁺ + b₂).
+
+    Input and output: (batch, height, width, c), c even.
+    Weights: `kernel1` and `kernel2` (k, k, c/2, c/2), `b1` and `b2` (c/2,): 2 k² (c/2)² + c parameters.
+    Source: Chang et al. (2017), equation 12 and figure 1. Arguments and errors: see `ODEConv2D`.
+    """
+
+    form = PARTITIONED
+    convolutions = (2, 2)
+
+    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        half = channels // 2
+        kernel = (self.kernel_size, self.kernel_size, half, half)
+        return {"kernel1": kernel, "b1": (half,), "kernel2": kernel, "b2": (half,)}
+
+    def right_hand_side(self, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
+        return (
+            lambda z: self.convolve_transposed(self.activation(self.convolve(z, kernel1) + b1), kernel1),
+            lambda y: -self.convolve_transposed(self.activation(self.convolve(y, kernel2) + b2), kernel2),
+        )
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class AntisymmetricConv2D(ODEConv2D):
+    r"""Haber and Ruthotto's unit with an antisymmetric operator.
+
+        x' = σ((K − Kᵀ − γ I) x + b)
+
+    K − Kᵀ has imaginary eigenvalues; γ > 0 moves them to the left, towards the region where explicit Euler is stable.
+
+    Input and output: (batch, height, width, c).
+    Weights: `kernel` (k, k, c, c), `b` (c,): k² c² + c parameters.
+    Source: Haber and Ruthotto (2017), section 4. Arguments and errors: see `ODEConv2D`, and
+
+    Args:
+        gamma: γ, at least zero.
+    """
+
+    form = FIRST_ORDER
+    convolutions = (2,)
+
+    def __init__(self, *args: Any, gamma: float = 1e-4, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.gamma = _number("gamma", gamma, least=0)
+
+    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
+
+    def right_hand_side(self, kernel: Any, b: Any) -> RightHandSide:
+        return (
+            lambda x: self.activation(
+                self.convolve(x, kernel) - self.convolve_transposed(x, kernel) - self.gamma * x + b
+            ),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class SecondOrderConv2D(ODEConv2D):
+    r"""The second-order unit of Haber and Ruthotto and of Chang et al., a wave equation for σ = identity.
+
+        x'' = −Kᵀ σ(K x + b),    x'(0) = 0
+
+    With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The papers start with
+    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve x' = v,
+    v' = −Kᵀ σ(K x + b). The velocity ends with the unit.
+
+    Input and output: (batch, height, width, c).
+    Weights: `kernel` (k, k, c, c), `b` (c,): k² c² + c parameters.
+    Sources: Haber and Ruthotto (2017), section 4; Chang et al. (2017). Arguments and errors: see `ODEConv2D`.
+    """
+
+    form = SECOND_ORDER
+    convolutions = (0, 2)
+
+    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
+
+    def right_hand_side(self, kernel: Any, b: Any) -> RightHandSide:
+        return (
+            lambda v: v,
+            lambda x: -self.convolve_transposed(self.activation(self.convolve(x, kernel) + b), kernel),
+        )
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class ResidualConv2D(ODEConv2D):
+    r"""A residual unit, F two convolutions; a step of explicit Euler is x⁺ = x + h F(x), He et al.'s with h = 1.
+
+        x' = F(x) = K₂ σ(K₁ x + b₁) + b₂
+
+    Nothing is normalised inside; `resnet` has He et al.'s networks as they published them.
+
+    Input and output: (batch, height, width, c).
+    Weights: `kernel1` and `kernel2` (k, k, c, c), `b1` and `b2` (c,): 2 k² c² + 2 c parameters.
+    Source: He et al. (2015). Arguments and errors: see `ODEConv2D`.
+    """
+
+    form = FIRST_ORDER
+    convolutions = (2,)
+
+    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        kernel = (self.kernel_size, self.kernel_size, channels, channels)
+        return {"kernel1": kernel, "b1": (channels,), "kernel2": kernel, "b2": (channels,)}
+
+    def right_hand_side(self, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
+        return (
+            lambda x: self.convolve(self.activation(self.convolve(x, kernel1) + b1), kernel2) + b2,
+        )  # fmt: skip
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class LinearMultistepConv2D(ResidualConv2D):
+    r"""Lu et al.'s unit: residual steps that remember the step before, by a factor k that is learnt.
+
+        x_1 = x_0 + h F(x_0),    x_{n+1} = (1 − k) x_n + k x_{n−1} + h F(x_n),    F as in `ResidualConv2D`
+
+    Input and output: (batch, height, width, c).
+    Weights: those of `ResidualConv2D` and `k`, a number that starts uniformly distributed on [−0.1, 0]; one for the unit, or
+    with "free" weights one for each step from the second on, (unroll_length − 1,).
+    Source: Lu et al. (2017), section 3. Arguments and errors: see `ODEConv2D`; it needs `integrator="euler"` (the steps are
+    its own) and an `unroll_length` of at least 2.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.integrator != "euler":
+            raise ValueError(f"integrator must be euler: the unit has steps of its own. Received: {self.integrator}")
+        if self.unroll_length < 2:
+            raise ValueError("unroll_length must be at least 2: the first step has no step before it")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        self.k = self.add_weight(
+            name="k",
+            shape=(self.unroll_length - 1,) if self.weights_in_time == "free" else (),
+            initializer=keras.initializers.RandomUniform(-0.1, 0.0),
+        )
+
+    def weights_of_step(self, step: int) -> list[Any]:
+        k = self.k[max(step - 1, 0)] if self.weights_in_time == "free" else self.k
+        return [*super().weights_of_step(step), k]
+
+    def advance(self, state: State, step: int, weights: list[Any]) -> State:
+        *others, k = weights
+        f = self.right_hand_side(*others)
+        if step == 0:
+            return integrators.midpoint_start(state, f, self.h)
+        return integrators.linear_multistep(state, f, self.h, k)
+
+
+# The blocks by the names that params.yaml knows them by.
+BLOCKS = {
+    "hamiltonian": HamiltonianConv2D,
+    "two_layer_hamiltonian": TwoLayerHamiltonianConv2D,
+    "antisymmetric": AntisymmetricConv2D,
+    "second_order": SecondOrderConv2D,
+    "residual": ResidualConv2D,
+    "linear_multistep": LinearMultistepConv2D,
+}
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -179,9 +437,11 @@ class ChannelZeroPadding(keras.layers.Layer):
         return {**super().get_config(), "padding": self.padding}
 
 
-def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number greater than 0. Received: {name}={value!r}")
+def _number(name: str, value: float, above: float | None = None, least: float | None = None) -> float:
+    wanted = f"greater than {above}" if least is None else f"of at least {least}"
+    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or (value <= above if least is None else value < least):
+        raise ValueError(f"{name} must be a finite number {wanted}. Received: {name}={value!r}")
     return float(value)
 
 
@@ -189,3 +449,9 @@ def _count(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1. Received: {name}={value!r}")
     return int(value)
+
+
+def _one_of(name: str, value: str, known: Any) -> str:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}")
+    return value

@@ -1,11 +1,12 @@
-"""The post's network: a convolutional stem, Hamiltonian units that grow in channels, a linear classifier."""
+"""The post's network: a convolutional stem, units that grow in channels, a linear classifier. The units are any block."""
 
 from typing import Any
 
 import keras
 from keras import layers
 
-from .layers import ChannelZeroPadding, HamiltonianConv2D
+from . import resnet
+from .layers import BLOCKS, ChannelZeroPadding, ODEConv2D
 from .params import ModelParams
 
 STEM_KERNEL_SIZE = 7
@@ -17,11 +18,11 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
     """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
 
         stem    7×7 convolution to channels[0], batch normalization, ReLU
-        units   one HamiltonianConv2D for each entry of channels, each of `unroll_length` steps of size h
+        units   one layer of BLOCKS[block] for each entry of channels, each of `unroll_length` steps of size h
         between 2×2 average pooling after the units in `pool_after`, zero channels where the next unit has more
         head    average over what is left of the image, softmax
 
-    Source: S. Rome (2018), srome.github.io, and the notebook beside it.
+    Source: S. Rome (2018), srome.github.io, and the notebook beside it; with architecture resnetN, see `resnet.build`.
 
     Args:
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
@@ -35,21 +36,33 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
         >>> build(resode.params.load().model).count_params()
         3157914
     """
+    if params.architecture != "units":
+        return resnet.build(int(params.architecture.removeprefix("resnet")), params.l2, classes, input_shape)
     image = keras.Input(input_shape, name="image")
     x = _stem(image, params)
+    more = {"gamma": params.gamma} if params.block == "antisymmetric" else {}
     for unit, channels in enumerate(params.channels, start=1):
         x = _grow(x, channels, unit)
-        x = HamiltonianConv2D(
+        x = BLOCKS[params.block](
             h=params.h,
             unroll_length=params.unroll_length,
             kernel_size=params.kernel_size,
             activation=params.activation,
+            integrator=params.integrator,
+            weights_in_time=params.weights_in_time,
+            smoothness=params.smoothness,
             kernel_regularizer=_l2(params),
             name=f"unit{unit}",
+            **more,
         )(x)
         if unit in params.pool_after:
             x = layers.AveragePooling2D(2, **CHANNELS_LAST, name=f"unit{unit}_pool")(x)
     return keras.Model(image, _head(x, params, classes), name="resode")
+
+
+def units(network: keras.Model) -> list[ODEConv2D]:
+    """The layers of `network` that solve an ODE, from the input to the output."""
+    return [layer for layer in network.layers if isinstance(layer, ODEConv2D)]
 
 
 def _stem(x: Any, params: ModelParams) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from . import paths
+from . import integrators, paths
 from .errors import InputError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,9 +26,26 @@ class DataParams(_Section):
     require_published: bool
 
 
-class ModelParams(_Section):
-    """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels."""
+# The blocks of `layers.BLOCKS` and the form of the ODE that each solves, known without loading Keras.
+FORMS = {
+    "hamiltonian": integrators.PARTITIONED,
+    "two_layer_hamiltonian": integrators.PARTITIONED,
+    "antisymmetric": integrators.FIRST_ORDER,
+    "second_order": integrators.SECOND_ORDER,
+    "residual": integrators.FIRST_ORDER,
+    "linear_multistep": integrators.FIRST_ORDER,
+}
 
+
+class ModelParams(_Section):
+    """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels; or a ResNet."""
+
+    architecture: Literal["units", "resnet20", "resnet32", "resnet56"]
+    block: Literal[tuple(FORMS)]
+    integrator: Literal[tuple(integrators.INTEGRATORS)]
+    weights_in_time: Literal["shared", "free"]
+    smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     channels: Annotated[list[Count], Field(min_length=1)]
     pool_after: list[int]
     h: Positive
@@ -39,14 +56,28 @@ class ModelParams(_Section):
 
     @field_validator("channels")
     @classmethod
-    def _even_and_growing(cls, channels: list[int]) -> list[int]:
-        for count in channels:
-            if count % 2:
-                raise ValueError(f"{count} is odd; every unit splits its channels into two halves (y, z)")
+    def _growing(cls, channels: list[int]) -> list[int]:
         for before, after in zip(channels, channels[1:], strict=False):
             if after % before:
                 raise ValueError(f"{after} is not a multiple of {before}; zero channels are appended in multiples")
         return channels
+
+    @model_validator(mode="after")
+    def _channels_split(self) -> "ModelParams":
+        odd = [count for count in self.channels if count % 2]
+        if odd and FORMS[self.block] == integrators.PARTITIONED:
+            raise ValueError(f"channels: {odd[0]} is odd; block {self.block} splits them into two halves (y, z)")
+        return self
+
+    @model_validator(mode="after")
+    def _integrator_solves_the_block(self) -> "ModelParams":
+        if refused := integrators.refusal(self.integrator, FORMS[self.block]):
+            raise ValueError(f"block {self.block}, {refused}")
+        if self.block == "linear_multistep" and self.integrator != "euler":
+            raise ValueError("block linear_multistep has steps of its own and takes integrator euler alone")
+        if self.block == "linear_multistep" and self.unroll_length < 2:
+            raise ValueError("block linear_multistep needs an unroll_length of at least 2, a step with one before it")
+        return self
 
     @model_validator(mode="after")
     def _pools_exist(self) -> "ModelParams":

@@ -1,5 +1,6 @@
 """Drawings of the network, made from the built model."""
 
+import inspect
 import io
 import math
 from pathlib import Path
@@ -11,18 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from . import files, summary
-from .layers import ChannelZeroPadding, HamiltonianConv2D
+from .integrators import INTEGRATORS, PARTITIONED
+from .layers import ChannelZeroPadding, HamiltonianConv2D, LinearMultistepConv2D, ODEConv2D
 
 UNIT, WEIGHTS, POOL, ZEROS, OTHER = "#4c78a8", "#f2b05e", "#9ecf9a", "#e4e4e4", "#c4bfd6"
 KINDS = {
-    "HamiltonianConv2D": UNIT,
     "Conv2D": WEIGHTS,
     "Dense": WEIGHTS,
     "AveragePooling2D": POOL,
     "ChannelZeroPadding": ZEROS,
 }
 LEGEND = (
-    ("Hamiltonian unit: halves y and z", UNIT),
+    ("unit of steps of an ODE", UNIT),
     ("convolution or dense", WEIGHTS),
     ("pooling", POOL),
     ("appended zero channels", ZEROS),
@@ -81,10 +82,10 @@ def _header(axes: Axes, y: float) -> None:
 def _draw_layer(axes: Axes, layer: keras.Layer, row: dict, bottom: float) -> None:
     width, height = _slab(row)
     left, middle = 1.35 - width / 2, bottom + height / 2
-    axes.add_patch(
-        Rectangle((left, bottom), width, height, facecolor=KINDS.get(row["type"], OTHER), edgecolor="0.3", lw=0.7)
-    )
-    if isinstance(layer, HamiltonianConv2D):
+    unit = isinstance(layer, ODEConv2D)
+    colour = UNIT if unit else KINDS.get(row["type"], OTHER)
+    axes.add_patch(Rectangle((left, bottom), width, height, facecolor=colour, edgecolor="0.3", lw=0.7))
+    if unit and layer.form == PARTITIONED:
         _draw_halves(axes, left, bottom, width, height)
     if isinstance(layer, ChannelZeroPadding):
         kept = height / layer.padding
@@ -96,7 +97,7 @@ def _draw_layer(axes: Axes, layer: keras.Layer, row: dict, bottom: float) -> Non
     texts["flops"] = _mega(row["flops"])
     for column, text in texts.items():
         align = "left" if column in ("name", "type") else "right"
-        weight = "bold" if column == "name" and isinstance(layer, HamiltonianConv2D) else "normal"
+        weight = "bold" if column == "name" and unit else "normal"
         axes.text(COLUMNS[column], middle, text, size=8, weight=weight, ha=align, va="center")
 
 
@@ -126,34 +127,58 @@ def _inches(figure: Figure, width: float, height: float) -> Axes:
     return axes
 
 
-def draw_unit(layer: HamiltonianConv2D) -> Figure:
-    """One explicit Euler step of `layer`, with its step size, number of steps, kernel and activation."""
+def draw_unit(layer: ODEConv2D) -> Figure:
+    """One step of `layer`, with its step size, number of steps, kernels and activation.
+
+    The post's unit, a Hamiltonian system and explicit Euler, is drawn; of any other the equations are written.
+    """
     figure = Figure(figsize=(9, 3.6))
     axes = _inches(figure, 9, 3.6)
-    half, side, sigma = layer.kernel.shape[-1], layer.kernel_size, layer.activation.__name__
+    steps = f"{layer.unroll_length} step{'s' * (layer.unroll_length > 1)} of size h = {layer.h:g}"
+    kernels = "one kernel K" if layer.weights_in_time == "shared" else "a kernel K for each step"
+    posts = type(layer) is HamiltonianConv2D and layer.integrator == "euler"
+    title = f"{layer.name}: {steps}, {kernels if posts else f'{layer.integrator}, weights {layer.weights_in_time}'}"
+    axes.text(0.3, 3.35, title, size=11, weight="bold", va="center")
+    (_draw_posts_step if posts else _write_equations)(axes, layer)
+    *_, inner, outer = layer.weights[0].shape
+    side, sigma = layer.kernel_size, layer.activation.__name__
     axes.text(
         0.3,
-        3.35,
-        f"{layer.name}: {layer.unroll_length} step{'s' * (layer.unroll_length > 1)} of size h = {layer.h:g}, one kernel K",
-        size=11,
-        weight="bold",
+        0.12,
+        f"K: convolution {side} × {side}, {inner} → {outer} channels;  Kᵀ: transposed convolution, same kernel;"
+        f"  σ: {'identity' if sigma == 'linear' else sigma};  {layer.count_params():,} parameters",
+        size=8.5,
         va="center",
     )
+    return figure
+
+
+def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
+    own = isinstance(layer, LinearMultistepConv2D)
+    parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].step]
+    top = 2.9
+    for part in parts:
+        headline, _, _ = inspect.getdoc(part).partition("\n")
+        axes.text(0.3, top, headline, size=9.5, color="0.35", va="center")
+        for line in _equations(part):
+            top -= 0.28
+            axes.text(0.6, top, line, size=11, va="center", family="DejaVu Sans")
+        top -= 0.45
+
+
+def _equations(part: object) -> list[str]:
+    """The lines of the first paragraph with an equation in the docstring of `part`."""
+    paragraphs = inspect.getdoc(part).split("\n\n")
+    first = next((paragraph for paragraph in paragraphs if " = " in paragraph), "")
+    return [line.strip() for line in first.split("\n")]
+
+
+def _draw_posts_step(axes: Axes, layer: ODEConv2D) -> None:
     _rail(axes, 2.65, "y", r"$y + h\,\sigma(K z + b_1)$")
     _rail(axes, 1.05, "z", r"$z + h\,\sigma(-K^\top y + b_2)$")
     _branch(axes, start=(1.6, 1.05), via=2.15, end=2.65, operator="$K$")
     _branch(axes, start=(1.6, 2.65), via=1.55, end=1.05, operator=r"$-K^\top$")
     _again(axes, layer.unroll_length)
-    name = "identity" if sigma == "linear" else sigma
-    axes.text(
-        0.3,
-        0.12,
-        f"K: convolution {side} × {side}, {half} → {half} channels;  Kᵀ: transposed convolution, same kernel;"
-        f"  σ: {name};  {layer.count_params():,} parameters",
-        size=8.5,
-        va="center",
-    )
-    return figure
 
 
 def _rail(axes: Axes, y: float, name: str, result: str) -> None:

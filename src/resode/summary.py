@@ -11,7 +11,7 @@ import keras
 import yaml
 
 from . import files, paths
-from .layers import HamiltonianConv2D
+from .layers import ODEConv2D
 
 PUBLISHED = paths.REFERENCE / "published_model.csv"
 PUBLISHED_FIGURES = paths.REFERENCE / "published.yaml"
@@ -48,11 +48,11 @@ def flops(model: keras.Model) -> dict[str, int]:
     """Floating-point operations of the forward pass for one image, by layer name.
 
     Counted are the multiplications and additions of convolutions and dense layers, 2 to a multiply-add; borders as
-    if the image went on. A Hamiltonian unit has one convolution and one transposed convolution a step:
+    if the image went on. A transposed convolution costs what the convolution does:
 
-        Conv2D             2 k² c_in c_out · height · width
-        HamiltonianConv2D  2 k² (c/2)² · height · width · 2 · unroll_length
-        Dense              2 in · out
+        Conv2D     2 k² c_in c_out · height · width
+        ODEConv2D  the same for each convolution of its steps; a Hamiltonian unit has two in a step of Euler
+        Dense      2 in · out
 
     Everything else (biases, activations, pooling, normalization) counts as 0; it is below one per cent.
     """
@@ -60,8 +60,9 @@ def flops(model: keras.Model) -> dict[str, int]:
 
 
 def _flops(layer: keras.Layer) -> int:
-    if isinstance(layer, HamiltonianConv2D):
-        return 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3]) * 2 * layer.unroll_length
+    if isinstance(layer, ODEConv2D):
+        kernel = next(shape for shape in layer.weight_shapes(layer.output.shape[-1]).values() if len(shape) == 4)
+        return 2 * math.prod(kernel) * math.prod(layer.output.shape[1:3]) * layer.convolutions_of_a_pass()
     if isinstance(layer, keras.layers.Conv2D):
         return 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])
     if isinstance(layer, keras.layers.Dense):

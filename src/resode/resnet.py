@@ -1,0 +1,84 @@
+"""He et al.'s residual networks for CIFAR-10, the baseline: 20, 32 or 56 layers with 0.27, 0.46 or 0.85 million parameters."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from .layers import ChannelZeroPadding
+
+CHANNELS = (16, 32, 64)
+
+
+def build(
+    depth: int, l2: float = 1e-4, classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)
+) -> keras.Model:
+    """Build ResNet-`depth`, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
+
+        stem    3×3 convolution to 16 channels, batch normalization, ReLU
+        stages  three of n blocks on 16, 32 and 64 channels, the first block of the second and third with stride 2
+        block   x⁺ = ReLU(S x + BN(K₂ ReLU(BN(K₁ x)))), K 3×3 convolutions without bias; S is the identity, and with stride 2
+                every other pixel and zero channels appended (their option A, which has no parameters)
+        head    average over what is left of the image, softmax
+
+    Source: K. He et al. (2015), "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
+
+    Args:
+        depth: number of layers, 6 n + 2: 20, 32, 44, 56, …
+        l2: weight decay of every kernel.
+        classes: number of classes.
+        input_shape: (height, width, colours) of an image.
+
+    Returns:
+        A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
+
+    Raises:
+        ValueError: no whole number of blocks makes `depth`.
+
+    Example:
+        >>> build(20).count_params()
+        271098
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"depth must be 6 n + 2 with n of at least 1. Received: depth={depth}")
+    image = keras.Input(input_shape, name="image")
+    x = _convolution(image, CHANNELS[0], 1, l2, "stem")
+    x = layers.Activation("relu", name="stem_activation")(x)
+    for stage, channels in enumerate(CHANNELS, start=1):
+        for block in range(1, blocks + 1):
+            x = _block(x, channels, 2 if stage > 1 and block == 1 else 1, l2, f"stage{stage}_block{block}")
+    x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
+    # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
+    x = layers.Dense(
+        classes, activation="softmax", kernel_regularizer=keras.regularizers.L2(l2), dtype="float32", name="head_softmax"
+    )(x)
+    return keras.Model(image, x, name=f"resnet{depth}")
+
+
+def _block(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:
+    shortcut = x
+    if stride > 1:
+        # One pixel of each 2 × 2.
+        shortcut = layers.AveragePooling2D(1, stride, data_format="channels_last", name=f"{name}_subsampling")(x)
+        shortcut = ChannelZeroPadding(channels // x.shape[-1], name=f"{name}_channels")(shortcut)
+    x = _convolution(x, channels, stride, l2, f"{name}_1")
+    x = layers.Activation("relu", name=f"{name}_1_activation")(x)
+    x = _convolution(x, channels, 1, l2, f"{name}_2")
+    x = layers.Add(name=f"{name}_sum")([shortcut, x])
+    return layers.Activation("relu", name=f"{name}_activation")(x)
+
+
+def _convolution(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:
+    x = layers.Conv2D(
+        channels,
+        3,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        kernel_regularizer=keras.regularizers.L2(l2),
+        data_format="channels_last",
+        name=f"{name}_convolution",
+    )(x)
+    return layers.BatchNormalization(name=f"{name}_normalization")(x)
