@@ -51,7 +51,11 @@ def build(
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
     # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
     x = layers.Dense(
-        classes, activation="softmax", kernel_regularizer=keras.regularizers.L2(l2), dtype="float32", name="head_softmax"
+        classes,
+        activation="softmax",
+        kernel_regularizer=keras.regularizers.L2(l2),
+        dtype="float32",
+        name="head_softmax",
     )(x)
     return keras.Model(image, x, name=f"resnet{depth}")
 
