@@ -360,8 +360,8 @@ def test_resnet_has_the_published_number_of_parameters(depth, trainable):
 def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
     built_network = resnet.build(20, input_shape=(8, 8, 3))
     shortcut = keras.Model(
-        built_network.get_layer("stage1_block3_activation").output,
-        built_network.get_layer("stage2_block1_channels").output,
+        built_network.get_layer("block3_activation2").output,
+        built_network.get_layer("block4_channels").output,
     )
     x = images(1, 8, 8, 16)
     np.testing.assert_array_equal(
