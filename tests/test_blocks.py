@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_layers import adjoint, array, correlate, images, mixed_precision, relu  # noqa: F401 (a fixture)
 
-from resode import integrators, layers, model, params, resnet
+from resode import integrators, layers, model, odes, params, resnet
 from resode.errors import InputError
 
 H, STEPS = 0.3, 3
@@ -15,7 +15,7 @@ H, STEPS = 0.3, 3
 
 def makes_sense(block: str, integrator: str) -> bool:
     own = block == "linear_multistep"
-    return integrators.refusal(integrator, params.FORMS[block]) is None and (not own or integrator == "euler")
+    return integrators.refusal(integrator, odes.ODES[block].form) is None and (not own or integrator == "euler")
 
 
 ALL = list(itertools.product(layers.BLOCKS, integrators.INTEGRATORS))
@@ -239,8 +239,8 @@ def test_smoothness_is_haber_and_ruthottos_penalty():
 # --- errors
 
 
-def test_schema_and_layers_know_the_same_blocks():
-    assert {name: layer.form for name, layer in layers.BLOCKS.items()} == params.FORMS
+def test_every_ode_has_a_layer():
+    assert list(layers.BLOCKS) == list(odes.ODES)
 
 
 @pytest.mark.parametrize(("block", "integrator"), [pair for pair in ALL if pair not in PAIRS])

@@ -7,7 +7,8 @@ A state is a tuple of numbers, arrays or tensors, and a right-hand side a tuple 
     second order    x'' = g(x)               as x' = v, v' = g(x): state (x, v), right-hand side (identity, g)
 
 So each function of the right-hand side takes the other half of the state, and the only half where there is one.
-To add an integrator, write its function and a line of INTEGRATORS; params.yaml takes it by that name.
+A method is either a step, (state, right-hand side, h) to the next state, or the shears that a step consists of: then it can
+also be run backwards. To add one, write its function and a line of INTEGRATORS; params.yaml takes it by that name.
 
 Sources: E. Hairer, C. Lubich, G. Wanner (2006), "Geometric Numerical Integration", chapters I, II and XV, and for the forms in
 which midpoint and leapfrog make layers B. Chang et al. (2017), "Reversible Architectures for Arbitrarily Deep Residual
@@ -16,11 +17,41 @@ Neural Networks", arXiv:1709.03698.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 State = tuple[Any, ...]
 RightHandSide = tuple[Callable[[Any], Any], ...]
 PARTITIONED, FIRST_ORDER, SECOND_ORDER = "partitioned", "first order", "second order"
+
+
+class Shear(NamedTuple):
+    """Changes one part of a state by a function of another: x_target ← sign · x_target + increment(x_source).
+
+    x_target ← sign · (x_target − increment(x_source)) undoes it, whatever the increment is.
+    """
+
+    target: int
+    source: int
+    increment: Callable[[Any], Any]
+    sign: int = 1
+
+
+def sheared(x: State, shears: list[Shear]) -> State:
+    """The state after `shears`, one after the other."""
+    parts = list(x)
+    for target, source, increment, sign in shears:
+        kept = parts[target] if sign > 0 else -parts[target]
+        parts[target] = kept + increment(parts[source])
+    return tuple(parts)
+
+
+def unsheared(x: State, shears: list[Shear]) -> State:
+    """The state before `shears`."""
+    parts = list(x)
+    for target, source, increment, sign in reversed(shears):
+        kept = parts[target] - increment(parts[source])
+        parts[target] = kept if sign > 0 else -kept
+    return tuple(parts)
 
 
 def euler(x: State, f: RightHandSide, h: float) -> State:
@@ -35,40 +66,48 @@ def euler(x: State, f: RightHandSide, h: float) -> State:
     return _moved(x, h, _rates(x, f))
 
 
-def symplectic_euler(x: State, f: RightHandSide, h: float) -> State:
+def symplectic_euler(f: RightHandSide, h: float) -> list[Shear]:
     """Symplectic Euler: z advances from the new y (Verlet in the sense of Chang et al. 2017). Order 1.
 
-    y⁺ = y + h f(z)
-    z⁺ = z + h g(y⁺)
+        y⁺ = y + h f(z)
+        z⁺ = z + h g(y⁺)
+
+    Returns:
+        The shears of a step.
     """
-    (y, z), (f, g) = x, f
-    y = y + h * f(z)
-    return y, z + h * g(y)
+    f, g = f
+    return [Shear(0, 1, lambda z: h * f(z)), Shear(1, 0, lambda y: h * g(y))]
 
 
-def verlet(x: State, f: RightHandSide, h: float) -> State:
+def verlet(f: RightHandSide, h: float) -> list[Shear]:
     """Störmer-Verlet: half a step of y, a whole one of z, the other half of y. Order 2.
 
-    y½ = y + h/2 f(z)
-    z⁺ = z + h g(y½)
-    y⁺ = y½ + h/2 f(z⁺)
+        y½ = y + h/2 f(z)
+        z⁺ = z + h g(y½)
+        y⁺ = y½ + h/2 f(z⁺)
+
+    Returns:
+        The shears of a step.
     """
-    (y, z), (f, g) = x, f
-    y = y + h / 2 * f(z)
-    z = z + h * g(y)
-    return y + h / 2 * f(z), z
+    f, g = f
+    half = Shear(0, 1, lambda z: h / 2 * f(z))
+    return [half, Shear(1, 0, lambda y: h * g(y)), half]
 
 
-def midpoint(x: State, f: RightHandSide, h: float) -> State:
+def midpoint(f: RightHandSide, h: float) -> list[Shear]:
     """Two-step midpoint rule. Order 2.
 
         x_{j+1} = x_{j−1} + 2 h f(x_j)
 
-    Args:
-        x: x_j, then x_{j−1}; `midpoint_start` makes it.
+    Returns:
+        The shears of a step in the state (x_j, x_{j−1}), each of as many parts as f: they make x_{j+1} of x_{j−1}.
     """
-    now, before = x[: len(f)], x[len(f) :]
-    return *_moved(before, 2 * h, _rates(now, f)), *now
+
+    def twice(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda x: 2 * h * function(x)
+
+    parts = len(f)
+    return [Shear(parts + i, parts - 1 - i, twice(function)) for i, function in enumerate(f)]
 
 
 def midpoint_start(x: State, f: RightHandSide, h: float) -> State:
@@ -76,16 +115,16 @@ def midpoint_start(x: State, f: RightHandSide, h: float) -> State:
     return *euler(x, f, h), *x
 
 
-def leapfrog(x: State, f: RightHandSide, h: float) -> State:
+def leapfrog(f: RightHandSide, h: float) -> list[Shear]:
     """Leapfrog, for x'' = g(x). Order 2.
 
         x_{j+1} = 2 x_j − x_{j−1} + h² g(x_j)
 
-    Args:
-        x: (x_j, x_{j−1}); `leapfrog_start` makes it.
+    Returns:
+        The shear of a step in the state (x_j, x_{j−1}): it makes x_{j+1} of x_{j−1}.
     """
-    (now, before), (_, g) = x, f
-    return 2 * now - before + h**2 * g(now), now
+    _, g = f
+    return [Shear(1, 0, lambda x: 2 * x + h**2 * g(x), sign=-1)]
 
 
 def leapfrog_start(x: State, f: RightHandSide, h: float) -> State:
@@ -97,8 +136,10 @@ def leapfrog_start(x: State, f: RightHandSide, h: float) -> State:
 def rk4(x: State, f: RightHandSide, h: float) -> State:
     """The classical Runge-Kutta method. Order 4.
 
-    k₁ = f(x), k₂ = f(x + h/2 k₁), k₃ = f(x + h/2 k₂), k₄ = f(x + h k₃)
-    x⁺ = x + h/6 (k₁ + 2 k₂ + 2 k₃ + k₄)
+        k₁ = f(x), k₂ = f(x + h/2 k₁), k₃ = f(x + h/2 k₂), k₄ = f(x + h k₃)
+        x⁺ = x + h/6 (k₁ + 2 k₂ + 2 k₃ + k₄)
+
+    With a partitioned right-hand side f(x) is (f(z), g(y)).
     """
     k1 = _rates(x, f)
     k2 = _rates(_moved(x, h / 2, k1), f)
@@ -127,14 +168,17 @@ class Integrator:
     """One entry of INTEGRATORS.
 
     Attributes:
-        step: (state, right-hand side, h) to the next state.
-        start: the same for the first step, where a method needs two states; then the state is the new, and behind it the old.
+        method: a step, or the shears of one.
+        start: the first step of a method that needs two states. From there on the state is the new one and behind it the
+            old one, and they change places after the shears.
+        reversible: whether `method` gives shears.
         forms: the ODEs that the method solves.
         reason: what to tell somebody who asks for it with another form.
     """
 
-    step: Callable[[State, RightHandSide, float], State]
+    method: Callable[..., Any]
     start: Callable[[State, RightHandSide, float], State] | None = None
+    reversible: bool = True
     forms: tuple[str, ...] = (PARTITIONED, FIRST_ORDER, SECOND_ORDER)
     reason: str = ""
 
@@ -142,17 +186,32 @@ class Integrator:
         """The first step from an initial state."""
         return (self.start or self.step)(x, f, h)
 
+    def step(self, x: State, f: RightHandSide, h: float) -> State:
+        """A step of size h."""
+        if not self.reversible:
+            return self.method(x, f, h)
+        return self.exchanged(sheared(x, self.method(f, h)))
+
+    def step_back(self, x: State, f: RightHandSide, h: float) -> State:
+        """The state before a step of a reversible method, the first step of one with a `start` aside."""
+        return unsheared(self.exchanged(x), self.method(f, h))
+
+    def exchanged(self, x: State) -> State:
+        """The state with old and new in each other's place, where a method needs two states."""
+        half = len(x) // 2
+        return (*x[half:], *x[:half]) if self.start else x
+
 
 _HALVES = "it advances two halves of a state in turn, and this block's state has none"
 INTEGRATORS = {
-    "euler": Integrator(euler),
+    "euler": Integrator(euler, reversible=False),
     "symplectic_euler": Integrator(symplectic_euler, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
     "verlet": Integrator(verlet, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
     "midpoint": Integrator(midpoint, midpoint_start),
     "leapfrog": Integrator(
         leapfrog, leapfrog_start, forms=(SECOND_ORDER,), reason="it solves x'' = g(x), which is block second_order"
     ),
-    "rk4": Integrator(rk4),
+    "rk4": Integrator(rk4, reversible=False),
 }
 
 

@@ -20,7 +20,8 @@ import keras
 from keras import ops
 
 from . import integrators
-from .integrators import FIRST_ORDER, PARTITIONED, SECOND_ORDER, RightHandSide, State
+from .integrators import PARTITIONED, SECOND_ORDER, RightHandSide, State
+from .odes import ODES
 
 
 class ODEConv2D(keras.layers.Layer, ABC):
@@ -50,9 +51,8 @@ class ODEConv2D(keras.layers.Layer, ABC):
             number of channels is unknown or does not split. The message names the argument.
     """
 
-    # The form of the ODE, and how many convolutions each function of its right-hand side takes.
-    form: str
-    convolutions: tuple[int, ...]
+    # The name of the block in ODES.
+    block: str
 
     def __init__(
         self,
@@ -91,9 +91,14 @@ class ODEConv2D(keras.layers.Layer, ABC):
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         """The weights of one step, in the order in which `right_hand_side` takes them: {name: shape}. Kernels are (k, k, in, out)."""
 
-    @abstractmethod
+    @property
+    def form(self) -> str:
+        """The form of the ODE, see `integrators`."""
+        return ODES[self.block].form
+
     def right_hand_side(self, *weights: Any) -> RightHandSide:
         """The functions of the right-hand side with these `weights`, each from (batch, height, width, ·) to the same shape."""
+        return ODES[self.block].right_hand_side(self, *weights)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights for inputs of shape (batch, height, width, c)."""
@@ -171,8 +176,9 @@ class ODEConv2D(keras.layers.Layer, ABC):
 
     def convolutions_of_a_pass(self) -> int:
         """Convolutions of one forward pass; a transposed one costs as much."""
-        evaluations = integrators.evaluations(self.integrator, len(self.convolutions), self.unroll_length)
-        return sum(a * b for a, b in zip(evaluations, self.convolutions, strict=True))
+        convolutions = ODES[self.block].convolutions
+        evaluations = integrators.evaluations(self.integrator, len(convolutions), self.unroll_length)
+        return sum(a * b for a, b in zip(evaluations, convolutions, strict=True))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the input."""
@@ -216,18 +222,11 @@ class HamiltonianConv2D(ODEConv2D):
         (1, 8, 8, 16)
     """
 
-    form = PARTITIONED
-    convolutions = (1, 1)
+    block = "hamiltonian"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         half = channels // 2
         return {"kernel": (self.kernel_size, self.kernel_size, half, half), "b1": (half,), "b2": (half,)}
-
-    def right_hand_side(self, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
-        return (
-            lambda z: self.activation(self.convolve(z, kernel) + b1),
-            lambda y: self.activation(-self.convolve_transposed(y, kernel) + b2),
-        )
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -243,19 +242,12 @@ class TwoLayerHamiltonianConv2D(ODEConv2D):
     Source: Chang et al. (2017), equation 12 and figure 1. Arguments and errors: see `ODEConv2D`.
     """
 
-    form = PARTITIONED
-    convolutions = (2, 2)
+    block = "two_layer_hamiltonian"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         half = channels // 2
         kernel = (self.kernel_size, self.kernel_size, half, half)
         return {"kernel1": kernel, "b1": (half,), "kernel2": kernel, "b2": (half,)}
-
-    def right_hand_side(self, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
-        return (
-            lambda z: self.convolve_transposed(self.activation(self.convolve(z, kernel1) + b1), kernel1),
-            lambda y: -self.convolve_transposed(self.activation(self.convolve(y, kernel2) + b2), kernel2),
-        )
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -274,8 +266,7 @@ class AntisymmetricConv2D(ODEConv2D):
         gamma: γ, at least zero.
     """
 
-    form = FIRST_ORDER
-    convolutions = (2,)
+    block = "antisymmetric"
 
     def __init__(self, *args: Any, gamma: float = 1e-4, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -283,13 +274,6 @@ class AntisymmetricConv2D(ODEConv2D):
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
-
-    def right_hand_side(self, kernel: Any, b: Any) -> RightHandSide:
-        return (
-            lambda x: self.activation(
-                self.convolve(x, kernel) - self.convolve_transposed(x, kernel) - self.gamma * x + b
-            ),
-        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
@@ -310,17 +294,10 @@ class SecondOrderConv2D(ODEConv2D):
     Sources: Haber and Ruthotto (2017), section 4; Chang et al. (2017). Arguments and errors: see `ODEConv2D`.
     """
 
-    form = SECOND_ORDER
-    convolutions = (0, 2)
+    block = "second_order"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
-
-    def right_hand_side(self, kernel: Any, b: Any) -> RightHandSide:
-        return (
-            lambda v: v,
-            lambda x: -self.convolve_transposed(self.activation(self.convolve(x, kernel) + b), kernel),
-        )
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -336,17 +313,11 @@ class ResidualConv2D(ODEConv2D):
     Source: He et al. (2015). Arguments and errors: see `ODEConv2D`.
     """
 
-    form = FIRST_ORDER
-    convolutions = (2,)
+    block = "residual"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         kernel = (self.kernel_size, self.kernel_size, channels, channels)
         return {"kernel1": kernel, "b1": (channels,), "kernel2": kernel, "b2": (channels,)}
-
-    def right_hand_side(self, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
-        return (
-            lambda x: self.convolve(self.activation(self.convolve(x, kernel1) + b1), kernel2) + b2,
-        )  # fmt: skip
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -361,6 +332,8 @@ class LinearMultistepConv2D(ResidualConv2D):
     Source: Lu et al. (2017), section 3. Arguments and errors: see `ODEConv2D`; it needs `integrator="euler"` (the steps are
     its own) and an `unroll_length` of at least 2.
     """
+
+    block = "linear_multistep"
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -389,15 +362,15 @@ class LinearMultistepConv2D(ResidualConv2D):
         return integrators.linear_multistep(state, f, self.h, k)
 
 
-# The blocks by the names that params.yaml knows them by.
-BLOCKS = {
-    "hamiltonian": HamiltonianConv2D,
-    "two_layer_hamiltonian": TwoLayerHamiltonianConv2D,
-    "antisymmetric": AntisymmetricConv2D,
-    "second_order": SecondOrderConv2D,
-    "residual": ResidualConv2D,
-    "linear_multistep": LinearMultistepConv2D,
-}
+_BLOCKS = (
+    HamiltonianConv2D,
+    TwoLayerHamiltonianConv2D,
+    AntisymmetricConv2D,
+    SecondOrderConv2D,
+    ResidualConv2D,
+    LinearMultistepConv2D,
+)
+BLOCKS = {layer.block: layer for layer in _BLOCKS}
 
 
 @keras.saving.register_keras_serializable(package="resode")

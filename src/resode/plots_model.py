@@ -155,7 +155,7 @@ def draw_unit(layer: ODEConv2D) -> Figure:
 
 def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
     own = isinstance(layer, LinearMultistepConv2D)
-    parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].step]
+    parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].method]
     top = 2.9
     for part in parts:
         headline, _, _ = inspect.getdoc(part).partition("\n")
