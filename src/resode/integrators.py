@@ -4,7 +4,7 @@ A state is a tuple of numbers, arrays or tensors, and a right-hand side a tuple 
 
     partitioned     y' = f(z), z' = g(y)     state (y, z), right-hand side (f, g)
     first order     x' = f(x)                state (x,),   right-hand side (f,)
-    second order    x'' = g(x)               as x' = v, v' = g(x): state (x, v), right-hand side (identity, g)
+    second order    x'' = f(x)               as v' = f(x), x' = v: state (v, x), right-hand side (f, identity)
 
 So each function of the right-hand side takes the other half of the state, and the only half where there is one.
 A method is either a step, (state, right-hand side, h) to the next state, or the shears that a step consists of: then it can
@@ -100,37 +100,37 @@ def midpoint(f: RightHandSide, h: float) -> list[Shear]:
         x_{j+1} = x_{j−1} + 2 h f(x_j)
 
     Returns:
-        The shears of a step in the state (x_j, x_{j−1}), each of as many parts as f: they make x_{j+1} of x_{j−1}.
+        The shears of a step in the state (x_{j−1}, x_j), each of as many parts as f: they make x_{j+1} of x_{j−1}.
     """
 
     def twice(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return lambda x: 2 * h * function(x)
 
     parts = len(f)
-    return [Shear(parts + i, parts - 1 - i, twice(function)) for i, function in enumerate(f)]
+    return [Shear(i, 2 * parts - 1 - i, twice(function)) for i, function in enumerate(f)]
 
 
 def midpoint_start(x: State, f: RightHandSide, h: float) -> State:
-    """The first step of `midpoint`, explicit Euler's: x_1, then x_0, from x_0."""
-    return *euler(x, f, h), *x
+    """The first step of `midpoint`, explicit Euler's: (x_0, x_1) from x_0."""
+    return *x, *euler(x, f, h)
 
 
 def leapfrog(f: RightHandSide, h: float) -> list[Shear]:
-    """Leapfrog, for x'' = g(x). Order 2.
+    """Leapfrog, for x'' = f(x). Order 2.
 
-        x_{j+1} = 2 x_j − x_{j−1} + h² g(x_j)
+        x_{j+1} = 2 x_j − x_{j−1} + h² f(x_j)
 
     Returns:
-        The shear of a step in the state (x_j, x_{j−1}): it makes x_{j+1} of x_{j−1}.
+        The shear of a step in the state (x_{j−1}, x_j): it makes x_{j+1} of x_{j−1}.
     """
-    _, g = f
-    return [Shear(1, 0, lambda x: 2 * x + h**2 * g(x), sign=-1)]
+    f, _ = f
+    return [Shear(0, 1, lambda x: 2 * x + h**2 * f(x), sign=-1)]
 
 
 def leapfrog_start(x: State, f: RightHandSide, h: float) -> State:
-    """The first step of `leapfrog`, (x_1, x_0) from (x_0, v_0): x_1 = x_0 + h v_0 + h²/2 g(x_0)."""
-    (x, v), (_, g) = x, f
-    return x + h * v + h**2 / 2 * g(x), x
+    """The first step of `leapfrog`, (x_0, x_1) from (v_0, x_0): x_1 = x_0 + h v_0 + h²/2 f(x_0)."""
+    (v, x), (f, _) = x, f
+    return x, x + h * v + h**2 / 2 * f(x)
 
 
 def rk4(x: State, f: RightHandSide, h: float) -> State:
@@ -157,10 +157,10 @@ def linear_multistep(x: State, f: RightHandSide, h: float, k: Any) -> State:
     Differential Equations", arXiv:1710.10121.
 
     Args:
-        x: (x_n, x_{n−1}); `midpoint_start` makes it.
+        x: (x_{n−1}, x_n); `midpoint_start` makes it.
     """
-    (now, before), (f,) = x, f
-    return (1 - k) * now + k * before + h * f(now), now
+    (before, now), (f,) = x, f
+    return now, (1 - k) * now + k * before + h * f(now)
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class Integrator:
 
     Attributes:
         method: a step, or the shears of one.
-        start: the first step of a method that needs two states. From there on the state is the new one and behind it the
-            old one, and they change places after the shears.
+        start: the first step of a method that needs two states. From there on the state is the old one and behind it the
+            new one, and they change places after the shears have made the next one of the old one.
         reversible: whether `method` gives shears.
         forms: the ODEs that the method solves.
         reason: what to tell somebody who asks for it with another form.
@@ -209,7 +209,7 @@ INTEGRATORS = {
     "verlet": Integrator(verlet, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
     "midpoint": Integrator(midpoint, midpoint_start),
     "leapfrog": Integrator(
-        leapfrog, leapfrog_start, forms=(SECOND_ORDER,), reason="it solves x'' = g(x), which is block second_order"
+        leapfrog, leapfrog_start, forms=(SECOND_ORDER,), reason="it solves x'' = f(x), which is block second_order"
     ),
     "rk4": Integrator(rk4, reversible=False),
 }
@@ -219,6 +219,14 @@ def refusal(name: str, form: str) -> str | None:
     """Why the integrator `name` cannot solve an ODE of `form`; None if it can."""
     method = INTEGRATORS[name]
     return None if form in method.forms else f"integrator {name} does not solve this ODE: {method.reason}"
+
+
+def irreversible(name: str) -> str | None:
+    """Why no step of the integrator `name` can be taken back; None if it can."""
+    if INTEGRATORS[name].reversible:
+        return None
+    able = ", ".join(name for name, method in INTEGRATORS.items() if method.reversible)
+    return f"backward reversible: a step of {name} has no inverse in closed form; use recompute, or integrator {able}"
 
 
 def solve(name: str, x: State, f: RightHandSide, h: float, steps: int) -> list[State]:

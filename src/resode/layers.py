@@ -22,6 +22,7 @@ from keras import ops
 from . import integrators
 from .integrators import PARTITIONED, SECOND_ORDER, RightHandSide, State
 from .odes import ODES
+from .reversible import Steps
 
 
 class ODEConv2D(keras.layers.Layer, ABC):
@@ -38,6 +39,9 @@ class ODEConv2D(keras.layers.Layer, ABC):
         kernel_size: side k of the square kernels.
         activation: σ, as Keras names it or as a function; None is the identity.
         integrator: a name in `integrators.INTEGRATORS` that solves this form of ODE.
+        backward: what the backward pass has of the forward pass. "store": all of it. "recompute": the state before each step, the
+            rest is computed again. "reversible": the last state, from which the others are found by running the integrator
+            backwards; see `reversible`.
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
             each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
         smoothness: α of the penalty α h Σ_j ‖(K_{j+1} − K_j) / h‖² on the kernels of "free" weights (Haber and Ruthotto 2017).
@@ -61,6 +65,7 @@ class ODEConv2D(keras.layers.Layer, ABC):
         kernel_size: int = 3,
         activation: Any = "relu",
         integrator: str = "euler",
+        backward: str = "store",
         weights_in_time: str = "shared",
         smoothness: float = 0.0,
         kernel_initializer: Any = "he_normal",
@@ -75,6 +80,9 @@ class ODEConv2D(keras.layers.Layer, ABC):
         self.kernel_size = _count("kernel_size", kernel_size)
         self.integrator = _one_of("integrator", integrator, integrators.INTEGRATORS)
         if refused := integrators.refusal(integrator, self.form):
+            raise ValueError(refused)
+        self.backward = _one_of("backward", backward, ("store", "recompute", "reversible"))
+        if backward == "reversible" and (refused := integrators.irreversible(integrator)):
             raise ValueError(refused)
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
@@ -150,23 +158,44 @@ class ODEConv2D(keras.layers.Layer, ABC):
     def call(self, inputs: Any) -> Any:
         """The solution after `unroll_length` steps from `inputs`, shaped like them."""
         state = self.initial_state(inputs)
+        if self.backward == "reversible":
+            return self.solution(self._reversible(state))
         for step in range(self.unroll_length):
-            state = self.advance(state, step, self.weights_of_step(step))
+            weights = self.weights_of_step(step)
+            if self.backward == "recompute":
+                state = self._recomputed(state, step, weights)
+            else:
+                state = self.advance(state, step, weights)
         return self.solution(state)
+
+    def _recomputed(self, state: State, step: int, weights: list[Any]) -> State:
+        count = len(state)
+        return keras.remat(lambda *tensors: self.advance(tensors[:count], step, tensors[count:]))(*state, *weights)
+
+    def _reversible(self, state: State) -> State:
+        method = integrators.INTEGRATORS[self.integrator]
+        first = 0
+        if method.start:
+            state, first = self.advance(state, 0, self.weights_of_step(0)), 1
+        steps = range(first, self.unroll_length) if self.weights_in_time == "free" else [0]
+        weights = [self.weights_of_step(step) for step in steps]
+        solve = Steps(method, self.right_hand_side, self.h, self.unroll_length - first, self.name)
+        return solve(tuple(state), weights)
 
     def initial_state(self, inputs: Any) -> State:
         """The integrator's state at time 0."""
         if self.form == PARTITIONED:
             return tuple(ops.split(inputs, 2, axis=-1))
-        return (inputs, ops.zeros_like(inputs)) if self.form == SECOND_ORDER else (inputs,)
+        return (ops.zeros_like(inputs), inputs) if self.form == SECOND_ORDER else (inputs,)
 
     def solution(self, state: State) -> Any:
         """What of the last state the unit returns: both halves, or x."""
-        return ops.concatenate(state[:2], axis=-1) if self.form == PARTITIONED else state[0]
+        return ops.concatenate(state[-2:], axis=-1) if self.form == PARTITIONED else state[-1]
 
     def weights_of_step(self, step: int) -> list[Any]:
         """The weights of step number `step` (from 0), as `right_hand_side` takes them."""
-        weights = [ops.convert_to_tensor(getattr(self, name)) for name in self._names]
+        # Copies, since TensorFlow's own gradients want tensors, and would count a variable a second time.
+        weights = [ops.copy(getattr(self, name)) for name in self._names]
         return [weight[step] for weight in weights] if self.weights_in_time == "free" else weights
 
     def advance(self, state: State, step: int, weights: list[Any]) -> State:
@@ -193,6 +222,7 @@ class ODEConv2D(keras.layers.Layer, ABC):
             "kernel_size": self.kernel_size,
             "activation": keras.activations.serialize(self.activation),
             "integrator": self.integrator,
+            "backward": self.backward,
             "weights_in_time": self.weights_in_time,
             "smoothness": self.smoothness,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -286,8 +316,8 @@ class SecondOrderConv2D(ODEConv2D):
         x'' = −Kᵀ σ(K x + b),    x'(0) = 0
 
     With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The papers start with
-    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve x' = v,
-    v' = −Kᵀ σ(K x + b). The velocity ends with the unit.
+    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve v' = −Kᵀ σ(K x + b),
+    x' = v, of which Verlet's positions are leapfrog's. The velocity ends with the unit.
 
     Input and output: (batch, height, width, c).
     Weights: `kernel` (k, k, c, c), `b` (c,): k² c² + c parameters.
@@ -351,8 +381,8 @@ class LinearMultistepConv2D(ResidualConv2D):
         )
 
     def weights_of_step(self, step: int) -> list[Any]:
-        k = self.k[max(step - 1, 0)] if self.weights_in_time == "free" else self.k
-        return [*super().weights_of_step(step), k]
+        k = ops.copy(self.k)
+        return [*super().weights_of_step(step), k[max(step - 1, 0)] if self.weights_in_time == "free" else k]
 
     def advance(self, state: State, step: int, weights: list[Any]) -> State:
         *others, k = weights

@@ -43,10 +43,10 @@ def antisymmetric(on: Any, kernel: Any, b: Any) -> RightHandSide:
 
 
 def second_order(on: Any, kernel: Any, b: Any) -> RightHandSide:
-    """Haber and Ruthotto's and Chang et al.'s: x'' = −Kᵀ σ(K x + b), as x' = v, v' = −Kᵀ σ(K x + b)."""
+    """Haber and Ruthotto's and Chang et al.'s: x'' = −Kᵀ σ(K x + b), as v' = −Kᵀ σ(K x + b), x' = v."""
     return (
-        lambda v: v,
         lambda x: -on.convolve_transposed(on.activation(on.convolve(x, kernel) + b), kernel),
+        lambda v: v,
     )
 
 
@@ -76,7 +76,7 @@ ODES = {
     "hamiltonian": ODE(hamiltonian, PARTITIONED, (1, 1)),
     "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, (2, 2)),
     "antisymmetric": ODE(antisymmetric, FIRST_ORDER, (2,)),
-    "second_order": ODE(second_order, SECOND_ORDER, (0, 2)),
+    "second_order": ODE(second_order, SECOND_ORDER, (2, 0)),
     "residual": ODE(residual, FIRST_ORDER, (2,)),
     # Its ODE is the residual block's; what differs is the step, integrators.linear_multistep.
     "linear_multistep": ODE(residual, FIRST_ORDER, (2,)),

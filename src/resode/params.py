@@ -33,6 +33,7 @@ class ModelParams(_Section):
     architecture: Literal["units", "resnet20", "resnet32", "resnet56"]
     block: Literal[tuple(ODES)]
     integrator: Literal[tuple(integrators.INTEGRATORS)]
+    backward: Literal["store", "recompute", "reversible"]
     weights_in_time: Literal["shared", "free"]
     smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -63,6 +64,8 @@ class ModelParams(_Section):
     def _integrator_solves_the_block(self) -> "ModelParams":
         if refused := integrators.refusal(self.integrator, ODES[self.block].form):
             raise ValueError(f"block {self.block}, {refused}")
+        if self.backward == "reversible" and (refused := integrators.irreversible(self.integrator)):
+            raise ValueError(refused)
         if self.block == "linear_multistep" and self.integrator != "euler":
             raise ValueError("block linear_multistep has steps of its own and takes integrator euler alone")
         if self.block == "linear_multistep" and self.unroll_length < 2:
