@@ -1,5 +1,7 @@
 """Integrators: their order, energy, limits and volume, against closed forms that the package itself does not use."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -88,7 +90,7 @@ def test_a_limit_beyond_the_grid_is_infinite_and_an_early_growth_is_none(monkeyp
         return tuple((1 + 1e-9) * part for part in x)
 
     for step, expected in ((turn, np.inf), (drift, 0)):
-        monkeypatch.setitem(INTEGRATORS, "new", integrators.Integrator(step))
+        monkeypatch.setitem(INTEGRATORS, "new", integrators.Integrator(step, reversible=False))
         linear_stability.limit.cache_clear()
         assert linear_stability.limit("new") == expected
     linear_stability.limit.cache_clear()
@@ -119,8 +121,7 @@ def test_amplification_is_the_same_in_every_form(name, monkeypatch):
     method = INTEGRATORS[name]
     found = []
     for form in method.forms:
-        alone = integrators.Integrator(method.step, method.start, (form,))
-        monkeypatch.setitem(INTEGRATORS, name, alone)
+        monkeypatch.setitem(INTEGRATORS, name, dataclasses.replace(method, forms=(form,)))
         found.append(linear_stability.amplification(name, 0.7))
     assert found == pytest.approx([found[0]] * len(found), rel=1e-7)
 
@@ -149,7 +150,7 @@ def test_new_integrators_appear_by_themselves(monkeypatch):
         again = integrators.euler(half, f, h)
         return tuple((a + b) / 2 for a, b in zip(x, again, strict=True))
 
-    monkeypatch.setitem(INTEGRATORS, "heun", integrators.Integrator(heun, forms=(FIRST_ORDER,)))
+    monkeypatch.setitem(INTEGRATORS, "heun", integrators.Integrator(heun, reversible=False, forms=(FIRST_ORDER,)))
     assert {"integrator": "heun", "largest stable h ω": "0"}.items() <= linear_stability.limit_rows()[-1].items()
     h, errors = problems.convergence()
     assert problems.order(h, errors[problems.NETWORK.name]["heun"]) == pytest.approx(2, abs=0.1)
@@ -178,12 +179,22 @@ def test_symplectic_euler_preserves_volume_and_explicit_euler_does_not():
     assert abs(determinant("euler") - 1) > 0.05
 
 
-def test_symplectic_euler_is_inverted_exactly_by_undoing_its_shears():
+def test_a_symplectic_euler_step_is_undone_shear_by_shear():
     (y, z), (f, g) = problems.NETWORK.forms[PARTITIONED]
-    after, later = integrators.symplectic_euler((y, z), (f, g), 0.5)
+    after, later = INTEGRATORS["symplectic_euler"].step((y, z), (f, g), 0.5)
     before = later - 0.5 * g(after)
     np.testing.assert_allclose(before, z, atol=1e-15)
     np.testing.assert_allclose(after - 0.5 * f(before), y, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", [name for name, method in INTEGRATORS.items() if method.reversible])
+def test_reversible_methods_go_back(name):
+    x, f = problems.NETWORK.written_for(name)
+    states = integrators.solve(name, x, f, 0.3, 20)
+    state = states[-1]
+    for _ in range(19):
+        state = INTEGRATORS[name].step_back(state, f, 0.3)
+    np.testing.assert_allclose(state, states[1], atol=1e-12)
 
 
 @pytest.mark.parametrize(

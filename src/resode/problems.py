@@ -6,11 +6,12 @@ E. Hairer, C. Lubich, G. Wanner (2006), "Geometric Numerical Integration", chapt
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from . import integrators
+from . import integrators, odes
 from .integrators import FIRST_ORDER, PARTITIONED, SECOND_ORDER, RightHandSide, State
 
 # --- phase portraits
@@ -98,13 +99,15 @@ def _network(size: int = 6) -> Problem:
     rng = np.random.default_rng(0)
     K = rng.standard_normal((size, size)) / np.sqrt(size)
     b1, b2, y, z = rng.standard_normal((4, size))
-    A = K - K.T
+    dense = SimpleNamespace(
+        activation=np.tanh, convolve=lambda x, K: K @ x, convolve_transposed=lambda x, K: K.T @ x, gamma=0.0
+    )
     return Problem(
         "tanh network",
         {
-            PARTITIONED: ((y, z), (lambda z: np.tanh(K @ z + b1), lambda y: np.tanh(-K.T @ y + b2))),
-            SECOND_ORDER: ((y, 0 * y), (lambda v: v, lambda x: -K.T @ np.tanh(K @ x + b1))),
-            FIRST_ORDER: ((y,), (lambda x: np.tanh(A @ x + b1),)),
+            PARTITIONED: ((y, z), odes.hamiltonian(dense, K, b1, b2)),
+            SECOND_ORDER: ((y, np.zeros(size)), odes.second_order(dense, K, b1)),
+            FIRST_ORDER: ((y,), odes.antisymmetric(dense, K, b1)),
         },
     )
 
