@@ -75,7 +75,7 @@ def growth(name: str, form: str, h_omega: float, steps: int) -> float:
     """Largest factor by which `steps` steps, the first one included, stretch an oscillation with frequency up to ω.
 
     It is the norm of the map from what a unit is given to what it gives: both halves or, of x'' = −ω² x, position from rest.
-    No mode of a linear unit grows by more.
+    No mode of a linear unit of block hamiltonian or second_order grows by more.
     """
     return max(_stretch(name, form, part, steps) for part in np.linspace(0, h_omega, 101))
 
