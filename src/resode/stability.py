@@ -32,6 +32,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from . import files, linear_stability, model
 from .integrators import INTEGRATORS, refusal
 from .layers import BLOCKS, AntisymmetricConv2D, ODEConv2D, ResidualConv2D
+from .params import ModelParams
 
 
 def spectral_norm(
@@ -325,7 +326,8 @@ def summary(units: Sequence[Unit], integrator: str) -> str:
     )
 
 
-def write(folder: Path, units: Sequence[Unit], block: str, integrator: str, h: float, unroll_length: int) -> None:
-    """Write `stability.json` to `folder`."""
-    setting = {"block": block, "integrator": integrator, "h": h, "unroll_length": unroll_length}
+def write(folder: Path, units: Sequence[Unit], params: ModelParams) -> None:
+    """Write `stability.json` to `folder`: the units, and what of `params` decides about them."""
+    names = ("architecture", "block", "integrator", "weights_in_time", "h", "unroll_length")
+    setting = {name: getattr(params, name) for name in names}
     files.write_json(Path(folder) / "stability.json", {**setting, "units": [asdict(unit) for unit in units]})
