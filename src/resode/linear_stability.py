@@ -23,7 +23,7 @@ def oscillator(form: str, omega: float) -> RightHandSide:
     return {
         PARTITIONED: (lambda z: omega * z, lambda y: -omega * y),
         FIRST_ORDER: (lambda x: 1j * omega * x,),
-        SECOND_ORDER: (lambda v: v, lambda x: -(omega**2) * x),
+        SECOND_ORDER: (lambda x: -(omega**2) * x, lambda v: v),
     }[form]
 
 
@@ -83,7 +83,8 @@ def growth(name: str, form: str, h_omega: float, steps: int) -> float:
 def _stretch(name: str, form: str, h_omega: float, steps: int) -> float:
     f = oscillator(form, h_omega)
     given = 1 if form == SECOND_ORDER else len(f)
-    ends = [solve(name, tuple(unit), f, 1.0, steps)[-1][:given] for unit in np.eye(len(f))[:given]]
+    # The position comes last, and so does the newer half of a two-step method's state.
+    ends = [solve(name, tuple(unit), f, 1.0, steps)[-1][-given:] for unit in np.eye(len(f))[-given:]]
     return float(np.linalg.norm(np.array(ends), 2))
 
 

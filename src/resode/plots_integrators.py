@@ -73,7 +73,7 @@ def orbits(shown: Sequence[Problem], h: float, steps: int) -> Figure:
         len(shown), columns, size=(2.1 * columns, 2.5 * len(shown)), sharex=True, sharey=True, squeeze=False
     )
     for row, problem in zip(grid, shown, strict=True):
-        (x, v), (identity, force) = problem.forms[integrators.SECOND_ORDER]
+        (v, x), (force, identity) = problem.forms[integrators.SECOND_ORDER]
         exact = problems.flow(lambda s, f=force, g=identity: [g(s[1]), f(s[0])], (x, v), 10, samples=400)
         for number, (axes, name) in enumerate(zip(row, INTEGRATORS, strict=True)):
             path = problems.path(name, problem, h, steps)

@@ -83,7 +83,7 @@ def _oscillator(name: str, force: Callable, potential: Callable) -> Problem:
     return Problem(
         name,
         {
-            SECOND_ORDER: ((x0, v0), (lambda v: v, force)),
+            SECOND_ORDER: ((v0, x0), (force, lambda v: v)),
             FIRST_ORDER: ((np.array([x0, v0]),), (lambda x: np.array([x[1], force(x[0])]),)),
         },
         lambda x, v: v**2 / 2 + potential(x),
@@ -106,7 +106,7 @@ def _network(size: int = 6) -> Problem:
         "tanh network",
         {
             PARTITIONED: ((y, z), odes.hamiltonian(dense, K, b1, b2)),
-            SECOND_ORDER: ((y, np.zeros(size)), odes.second_order(dense, K, b1)),
+            SECOND_ORDER: ((np.zeros(size), y), odes.second_order(dense, K, b1)),
             FIRST_ORDER: ((y,), odes.antisymmetric(dense, K, b1)),
         },
     )
@@ -125,12 +125,13 @@ def path(integrator: str, problem: Problem, h: float, steps: int) -> np.ndarray:
     x, f = problem.written_for(integrator)
     states = integrators.solve(integrator, x, f, h, steps + 1)
     if len(f) == 1:
-        return np.stack([state[0] for state in states[:-1]])
+        return np.stack([state[-1] for state in states[:-1]])
     if integrators.INTEGRATORS[integrator].start and len(states[1]) == len(f):
-        positions = np.array([state[0] for state in states])
-        velocities = [x[1], *(positions[2:] - positions[:-2]) / (2 * h)]
+        positions = np.array([state[-1] for state in states])
+        velocities = [x[0], *(positions[2:] - positions[:-2]) / (2 * h)]
         return np.column_stack([positions[:-1], velocities])
-    return np.array([state[:2] for state in states[:-1]])
+    # The state ends with velocity and position, in this order.
+    return np.array([state[:-3:-1] for state in states[:-1]])
 
 
 def energy_error(integrator: str, problem: Problem, h: float, steps: int) -> np.ndarray:
@@ -140,10 +141,10 @@ def energy_error(integrator: str, problem: Problem, h: float, steps: int) -> np.
 
 
 def errors(integrator: str, problem: Problem, steps: Sequence[int]) -> np.ndarray:
-    """Error of y (or of the position) at `TIME`, for each number of steps, against a fine RK4; (len(steps),)."""
+    """Error of z (or of the position) at `TIME`, for each number of steps, against a fine RK4; (len(steps),)."""
     x, f = problem.written_for(integrator)
-    exact = integrators.solve("rk4", x, f, TIME / REFERENCE_STEPS, REFERENCE_STEPS)[-1][0]
-    ends = [integrators.solve(integrator, x, f, TIME / number, number)[-1][0] for number in steps]
+    exact = integrators.solve("rk4", x, f, TIME / REFERENCE_STEPS, REFERENCE_STEPS)[-1][-1]
+    ends = [integrators.solve(integrator, x, f, TIME / number, number)[-1][-1] for number in steps]
     return np.array([np.linalg.norm(end - exact) for end in ends])
 
 
