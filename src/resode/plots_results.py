@@ -60,9 +60,9 @@ def png(figure: Figure) -> bytes:
     figure.savefig(content, format="png", dpi=RESOLUTION, metadata={"Software": None})
     if any(axes.images for axes in figure.axes):
         return content.getvalue()
-    # A drawing without pictures in it has few colours; 64 of them make a third of the bytes, and pages hold them twice.
+    # Drawings have few colours: 64, the rare ones among them, make a third of the bytes, and pages hold those again.
     drawing, content = PIL.Image.open(content).convert("RGB"), io.BytesIO()
-    drawing.quantize(64, dither=PIL.Image.Dither.NONE).save(content, "png", optimize=True)
+    drawing.quantize(64, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(content, "png", optimize=True)
     return content.getvalue()
 
 
