@@ -14,7 +14,7 @@ import numpy as np
 
 from . import augmentation, checkpoint, engine, model, paths, provenance
 from .errors import STOP_AT, InputError, TimeOver
-from .files import write_json, write_text
+from .files import write_bytes, write_json, write_text
 from .params import ModelParams, Params, TrainingParams
 from .records import Dataset
 
@@ -22,6 +22,7 @@ CHECKPOINT_SECONDS = 60
 WEIGHTS = "model.weights.h5"
 HISTORY = "history.csv"
 PROVENANCE = "provenance.json"
+MEAN_IMAGE = "mean_image.npy"
 _TEST_BATCH = 500
 # Timed before the expected duration is told; the first updates compile.
 _WARM_UP, _TIMED = 3, 10
@@ -59,15 +60,25 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     return network
 
 
+def weights_file(folder: Path) -> Path:
+    """The weights that training left in `folder`.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    return path
+
+
 def load_weights(network: keras.Model, folder: Path) -> None:
     """Give `network` the weights that training left in `folder`.
 
     Raises:
         InputError: there are none, or they belong to other parameters.
     """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    path = weights_file(folder)
     try:
         network.load_weights(path)
     except (ValueError, OSError) as error:
@@ -87,8 +98,8 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
 
     Args:
         params: sections seed, model, augmentation, training.
-        results: folder for `model.weights.h5` (weights), `history.csv` (a row an epoch; losses include the L2 terms) and
-            `provenance.json`.
+        results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
+            row an epoch; losses include the L2 terms) and `provenance.json`.
         runs: folder of the checkpoints.
 
     Raises:
@@ -290,6 +301,10 @@ class _Run:
             raise InputError(
                 f"cannot write {results / WEIGHTS}: {error.strerror or error}; free space or make the folder writable"
             ) from error
+        # With the names of the classes below, all that a prediction needs of the data set.
+        mean = io.BytesIO()
+        np.save(mean, self.mean)
+        write_bytes(results / MEAN_IMAGE, mean.getvalue())
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
         writer.writeheader()
@@ -305,6 +320,7 @@ class _Run:
                 "block_length": self.block,
                 **provenance.commit(),
                 "data": self.dataset.provenance,
+                "class_names": self.dataset.class_names,
                 "wall_seconds": round(seconds, 1),
                 "updates": self.update,
                 "resumes": self.resumes,
