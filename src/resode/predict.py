@@ -43,7 +43,7 @@ def read_image(path: Path) -> np.ndarray:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is a damaged or too large image: {error}") from error
+        raise InputError(f"cannot read {path} as an image: {error}") from error
 
 
 def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:

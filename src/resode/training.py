@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -80,7 +81,10 @@ def load_weights(network: keras.Model, folder: Path) -> None:
     """
     path = weights_file(folder)
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras also warns of what it then raises.
+            warnings.simplefilter("ignore")
+            network.load_weights(path)
     except (ValueError, OSError) as error:
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
 
