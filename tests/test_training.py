@@ -27,6 +27,10 @@ SMALL = {
 }
 
 
+# What equal runs have in equal bytes.
+KEPT = (training.WEIGHTS, training.HISTORY, training.MEAN_IMAGE)
+
+
 def small_dataset(samples=81):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, size=(samples, 32, 32, 3), dtype=np.uint8)
@@ -46,7 +50,7 @@ def train(folder: Path, **changes):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / "results" / name).read_bytes() for name in (training.WEIGHTS, training.HISTORY)}
+    return {name: (folder / "results" / name).read_bytes() for name in KEPT}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -23,6 +24,7 @@ CHECKPOINT_SECONDS = 60
 WEIGHTS = "model.weights.h5"
 HISTORY = "history.csv"
 PROVENANCE = "provenance.json"
+MEAN_IMAGE = "mean_image.npy"
 _TEST_BATCH = 500
 # Timed before the expected duration is told; the first updates compile.
 _WARM_UP, _TIMED = 3, 10
@@ -72,17 +74,30 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     return network
 
 
+def weights_file(folder: Path) -> Path:
+    """The weights that training left in `folder`.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    return path
+
+
 def load_weights(network: keras.Model, folder: Path) -> None:
     """Give `network` the weights that training left in `folder`.
 
     Raises:
         InputError: there are none, or they belong to other parameters.
     """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    path = weights_file(folder)
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras also warns of what it then raises.
+            warnings.simplefilter("ignore")
+            network.load_weights(path)
     except (ValueError, OSError) as error:
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
 
@@ -100,8 +115,8 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
 
     Args:
         params: sections seed, model, augmentation, training.
-        results: folder for `model.weights.h5` (weights), `history.csv` (a row an epoch; losses include the L2 terms) and
-            `provenance.json`.
+        results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
+            row an epoch; losses include the L2 terms) and `provenance.json`.
         runs: folder of the checkpoints.
 
     Raises:
@@ -307,6 +322,10 @@ class _Run:
             except (OSError, RuntimeError) as error:
                 raise InputError(f"cannot write {path}: {' '.join(str(error).split())}; free space") from error
             write_bytes(results / WEIGHTS, path.read_bytes())
+        # With the names of the classes below, all that a prediction needs of the data set.
+        mean = io.BytesIO()
+        np.save(mean, self.mean)
+        write_bytes(results / MEAN_IMAGE, mean.getvalue())
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
         writer.writeheader()
@@ -322,6 +341,7 @@ class _Run:
                 "block_length": self.block,
                 **provenance.commit(),
                 "data": self.dataset.provenance,
+                "class_names": self.dataset.class_names,
                 "wall_seconds": round(seconds, 1),
                 "updates": self.update,
                 "resumes": self.resumes,
