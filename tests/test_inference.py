@@ -11,7 +11,7 @@ import pytest
 from test_blocks import PAIRS, built
 from test_layers import array, images
 
-from resode import augmentation, evaluation, inference, inference_memory, model, odes, params, safetensors, trained
+from resode import augmentation, evaluation, inference, inference_memory, model, params, safetensors, trained
 from resode.errors import InputError
 
 ACTIVATIONS = [
@@ -84,9 +84,9 @@ def test_activations_are_keras(name):
 @pytest.mark.parametrize(("block", "integrator"), PAIRS)
 def test_unit_is_the_keras_layer(block, integrator, weights_in_time):
     layer, x = built(block, integrator=integrator, weights_in_time=weights_in_time), images(1, 6, 5, 4)
-    unit = inference.Unit(
-        ode=odes.ODES[block],
-        integrator=inference.INTEGRATORS[integrator],
+    unit = inference.NumPyUnit(
+        block=block,
+        integrator=integrator,
         weights_in_time=weights_in_time,
         h=layer.h,
         unroll_length=layer.unroll_length,

@@ -16,6 +16,10 @@ PUBLISHED = report.read_published()
 CLAIM = {
     "seed": 3,
     "model": {
+        "architecture": "units",
+        "block": "hamiltonian",
+        "integrator": "euler",
+        "weights_in_time": "shared",
         "channels": [16, 64, 128, 256, 512, 1024],
         "pool_after": [1, 4, 5],
         "h": 0.15,

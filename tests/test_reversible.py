@@ -33,12 +33,11 @@ def steps_and_state(block, integrator, steps, **arguments):
         built(block, integrator=integrator, unroll_length=steps, backward="reversible", **arguments),
         images(2, 6, 5, 4),
     )
-    method = integrators.INTEGRATORS[integrator]
     state = layer.initial_state(x)
-    if method.start:
+    if integrators.INTEGRATORS[integrator].start:
         state = layer.advance(state, 0, layer.weights_of_step(0))
-    weights = [layer.weights_of_step(0)]
-    return reversible.Steps(method, layer.right_hand_side, layer.h, steps, layer.name), tuple(state), weights
+    weights = [list(layer.weights_of_step(0).values())]
+    return layer.reversible_steps(steps), tuple(state), weights
 
 
 @pytest.mark.parametrize(("block", "integrator"), REVERSIBLE)

@@ -18,8 +18,8 @@ import numpy as np
 
 from . import integrators, safetensors
 from .errors import InputError
-from .integrators import INTEGRATORS, PARTITIONED, SECOND_ORDER, Integrator, State
-from .odes import ODE, ODES
+from .odes import ODES
+from .units import Unit
 
 # Keras' default, and so the stem's.
 BATCH_NORMALIZATION_EPSILON = 1e-3
@@ -96,45 +96,32 @@ def _sum_over_taps(x: np.ndarray, kernel: np.ndarray, before: int) -> np.ndarray
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A unit of `layers`, with NumPy: `unroll_length` steps of size h of `integrator` on `ode`; see `layers.ODEConv2D`."""
+class NumPyUnit(Unit):
+    """A unit of `layers`, with NumPy: `unroll_length` steps of size h of `integrator` on the ODE of `block`."""
 
-    ode: ODE
-    integrator: Integrator
+    block: str
+    integrator: str
     weights_in_time: str
     h: float
     unroll_length: int
     activation: Callable[[np.ndarray], np.ndarray]
     gamma: float
+    arrays = np
     convolve = staticmethod(convolve)
     convolve_transposed = staticmethod(convolve_transposed)
 
     def __call__(self, x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
         """The solution after all steps, shaped like `x`; `weights` by their names in `layers`."""
-        form = self.ode.form
-        state: State = (x,)
-        if form == PARTITIONED:
-            state = tuple(np.split(x, 2, axis=-1))
-        elif form == SECOND_ORDER:
-            state = (x, np.zeros_like(x))
+        state = self.initial_state(x)
         for step in range(self.unroll_length):
-            state = self._advance(state, step, self._of_step(weights, step))
-        return np.concatenate(state[:2], axis=-1) if form == PARTITIONED else state[0]
+            state = self.advance(state, step, self._of_step(weights, step))
+        return self.solution(state)
 
     def _of_step(self, weights: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
         if self.weights_in_time == "shared":
-            return dict(weights)
+            return weights
         # The k of block linear_multistep exists from the second step on.
         return {name: weight[max(step - 1, 0) if name == "k" else step] for name, weight in weights.items()}
-
-    def _advance(self, state: State, step: int, weights: dict[str, np.ndarray]) -> State:
-        k = weights.pop("k", None)
-        f = self.ode.right_hand_side(self, **weights)
-        if k is None:
-            return (self.integrator.step if step else self.integrator.first)(state, f, self.h)
-        return (
-            integrators.linear_multistep(state, f, self.h, k) if step else integrators.midpoint_start(state, f, self.h)
-        )
 
 
 def with_unroll_length(model: dict[str, Any], unroll_length: int | None) -> dict[str, Any]:
@@ -173,12 +160,10 @@ class Network:
             model = with_unroll_length(json.loads(self._file.metadata["model"]), unroll_length)
             self.class_names: list[str] = json.loads(self._file.metadata["class_names"])
             self._channels, self._pool_after = model["channels"], model["pool_after"]
-            self._unit = Unit(
-                ode=ODES[model["block"]],
-                integrator=INTEGRATORS[model["integrator"]],
-                activation=ACTIVATIONS[model["activation"]],
-                **{name: model[name] for name in ("weights_in_time", "h", "unroll_length", "gamma")},
-            )
+            if refused := integrators.refusal(model["integrator"], ODES[model["block"]].form):
+                raise ValueError(refused)
+            names = ("block", "integrator", "weights_in_time", "h", "unroll_length", "gamma")
+            self._unit = NumPyUnit(activation=ACTIVATIONS[model["activation"]], **{name: model[name] for name in names})
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:

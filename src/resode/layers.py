@@ -20,12 +20,13 @@ import keras
 from keras import ops
 
 from . import integrators
-from .integrators import PARTITIONED, SECOND_ORDER, RightHandSide, State
+from .integrators import PARTITIONED, RightHandSide, State
 from .odes import ODES
 from .reversible import Steps
+from .units import Unit
 
 
-class ODEConv2D(keras.layers.Layer, ABC):
+class ODEConv2D(keras.layers.Layer, Unit, ABC):
     r"""A unit of `unroll_length` steps of size h of an ODE whose right-hand side is made of convolutions.
 
     Subclasses are blocks: they say which ODE, and with which weights. A convolution K has stride 1 and "same" padding, Kᵀ is
@@ -55,8 +56,7 @@ class ODEConv2D(keras.layers.Layer, ABC):
             number of channels is unknown or does not split. The message names the argument.
     """
 
-    # The name of the block in ODES.
-    block: str
+    arrays = ops
 
     def __init__(
         self,
@@ -97,16 +97,7 @@ class ODEConv2D(keras.layers.Layer, ABC):
 
     @abstractmethod
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        """The weights of one step, in the order in which `right_hand_side` takes them: {name: shape}. Kernels are (k, k, in, out)."""
-
-    @property
-    def form(self) -> str:
-        """The form of the ODE, see `integrators`."""
-        return ODES[self.block].form
-
-    def right_hand_side(self, *weights: Any) -> RightHandSide:
-        """The functions of the right-hand side with these `weights`, each from (batch, height, width, ·) to the same shape."""
-        return ODES[self.block].right_hand_side(self, *weights)
+        """The weights of one step, by the names that `right_hand_side` knows: {name: shape}. Kernels are (k, k, in, out)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights for inputs of shape (batch, height, width, c)."""
@@ -168,9 +159,13 @@ class ODEConv2D(keras.layers.Layer, ABC):
                 state = self.advance(state, step, weights)
         return self.solution(state)
 
-    def _recomputed(self, state: State, step: int, weights: list[Any]) -> State:
+    def _recomputed(self, state: State, step: int, weights: dict[str, Any]) -> State:
         count = len(state)
-        return keras.remat(lambda *tensors: self.advance(tensors[:count], step, tensors[count:]))(*state, *weights)
+
+        def advance(*tensors: Any) -> State:
+            return self.advance(tensors[:count], step, dict(zip(weights, tensors[count:], strict=True)))
+
+        return keras.remat(advance)(*state, *weights.values())
 
     def _reversible(self, state: State) -> State:
         method = integrators.INTEGRATORS[self.integrator]
@@ -178,30 +173,24 @@ class ODEConv2D(keras.layers.Layer, ABC):
         if method.start:
             state, first = self.advance(state, 0, self.weights_of_step(0)), 1
         steps = range(first, self.unroll_length) if self.weights_in_time == "free" else [0]
-        weights = [self.weights_of_step(step) for step in steps]
-        solve = Steps(method, self.right_hand_side, self.h, self.unroll_length - first, self.name)
-        return solve(tuple(state), weights)
+        weights = [list(self.weights_of_step(step).values()) for step in steps]
+        return self.reversible_steps(self.unroll_length - first)(tuple(state), weights)
 
-    def initial_state(self, inputs: Any) -> State:
-        """The integrator's state at time 0."""
-        if self.form == PARTITIONED:
-            return tuple(ops.split(inputs, 2, axis=-1))
-        return (ops.zeros_like(inputs), inputs) if self.form == SECOND_ORDER else (inputs,)
+    def reversible_steps(self, steps: int) -> Steps:
+        """`steps` steps of a reversible integrator, the first of one that needs two states aside."""
 
-    def solution(self, state: State) -> Any:
-        """What of the last state the unit returns: both halves, or x."""
-        return ops.concatenate(state[-2:], axis=-1) if self.form == PARTITIONED else state[-1]
+        def right_hand_side(*weights: Any) -> RightHandSide:
+            return self.right_hand_side(**dict(zip(self._names, weights, strict=True)))
 
-    def weights_of_step(self, step: int) -> list[Any]:
-        """The weights of step number `step` (from 0), as `right_hand_side` takes them."""
+        return Steps(integrators.INTEGRATORS[self.integrator], right_hand_side, self.h, steps, self.name)
+
+    def weights_of_step(self, step: int) -> dict[str, Any]:
+        """The weights of step number `step` (from 0), by name."""
         # Copies, since TensorFlow's own gradients want tensors, and would count a variable a second time.
-        weights = [ops.copy(getattr(self, name)) for name in self._names]
-        return [weight[step] for weight in weights] if self.weights_in_time == "free" else weights
-
-    def advance(self, state: State, step: int, weights: list[Any]) -> State:
-        """The state after step number `step`, a function of the state before it and of the step's weights."""
-        method = integrators.INTEGRATORS[self.integrator]
-        return (method.step if step else method.first)(state, self.right_hand_side(*weights), self.h)
+        weights = {name: ops.copy(getattr(self, name)) for name in self._names}
+        if self.weights_in_time == "shared":
+            return weights
+        return {name: weight[step] for name, weight in weights.items()}
 
     def convolutions_of_a_pass(self) -> int:
         """Convolutions of one forward pass; a transposed one costs as much."""
@@ -380,16 +369,9 @@ class LinearMultistepConv2D(ResidualConv2D):
             initializer=keras.initializers.RandomUniform(-0.1, 0.0),
         )
 
-    def weights_of_step(self, step: int) -> list[Any]:
+    def weights_of_step(self, step: int) -> dict[str, Any]:
         k = ops.copy(self.k)
-        return [*super().weights_of_step(step), k[max(step - 1, 0)] if self.weights_in_time == "free" else k]
-
-    def advance(self, state: State, step: int, weights: list[Any]) -> State:
-        *others, k = weights
-        f = self.right_hand_side(*others)
-        if step == 0:
-            return integrators.midpoint_start(state, f, self.h)
-        return integrators.linear_multistep(state, f, self.h, k)
+        return {**super().weights_of_step(step), "k": k[max(step - 1, 0)] if self.weights_in_time == "free" else k}
 
 
 _BLOCKS = (

@@ -62,7 +62,9 @@ def png(figure: Figure) -> bytes:
         return content.getvalue()
     # Drawings have few colours: 64, the rare ones among them, make a third of the bytes, and pages hold those again.
     drawing, content = PIL.Image.open(content).convert("RGB"), io.BytesIO()
-    drawing.quantize(64, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(content, "png", optimize=True)
+    drawing.quantize(64, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
+        content, "png", optimize=True
+    )
     return content.getvalue()
 
 

@@ -186,7 +186,7 @@ def frequency(layer: ODEConv2D, tolerance: float = 1e-4) -> float:
     return max(
         math.prod(
             spectral_norm(ops.convert_to_numpy(weight), size, tolerance, antisymmetric)
-            for weight in layer.weights_of_step(step)
+            for weight in layer.weights_of_step(step).values()
             if len(weight.shape) == 4
         )
         for step in range(steps)
@@ -228,14 +228,14 @@ def jacobian_eigenvalues(block: str, size: int = 4, channels: int = 4, activatio
         size, channels: of the small feature map.
 
     Returns:
-        complex (n,), n = size² · channels, and twice as many for second_order, whose state is (x, v).
+        complex (n,), n = size² · channels, and twice as many for second_order, whose state is (v, x).
     """
     # Keras hands the seed out to initializers that have none.
     keras.utils.set_random_seed(0)
     layer = BLOCKS[block](activation=activation)
     x = np.random.default_rng(0).standard_normal((1, size, size, channels)).astype("float32")
     layer.build(x.shape)
-    f = layer.right_hand_side(*layer.weights_of_step(0)[: len(layer.weight_shapes(channels))])
+    f = layer.right_hand_side(**{name: getattr(layer, name) for name in layer.weight_shapes(channels)})
     state = [ops.convert_to_numpy(part) for part in layer.initial_state(ops.convert_to_tensor(x))]
     # Function number i takes part number n − 1 − i of the state (see `integrators`).
     blocks = [_jacobian(function, part) for function, part in zip(f, reversed(state), strict=True)]

@@ -41,6 +41,7 @@ _CODE = [
     "resnet",
     "reversible",
     "training",
+    "units",
 ]
 
 
