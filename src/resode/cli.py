@@ -7,7 +7,7 @@ from pathlib import Path
 from . import paths
 from .errors import InputError, TimeOver
 
-STAGES = ("model", "augmentation", "training", "evaluation", "stability", "report")
+STAGES = ("model", "augmentation", "training", "evaluation", "stability", "toys", "report")
 UNFINISHED = 75
 
 
