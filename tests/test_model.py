@@ -135,3 +135,18 @@ def test_drawing_names_every_layer():
 
 def test_resnet50_has_the_parameters_the_post_states():
     assert summary.resnet50_counts()["parameters"] == summary.PUBLISHED_RESNET50["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ["unit1: 2 steps of size h = 0.2, one kernel K", "$K$"]),
+        ({"integrator": "rk4"}, ["unit1: 2 steps of size h = 0.2, rk4, weights shared", "x⁺ = x + h/6 (k₁ + 2 k₂ + 2 k₃ + k₄)"]),
+        ({"block": "second_order", "integrator": "leapfrog"}, ["x'' = −Kᵀ σ(K x + b),    x'(0) = 0"]),
+        ({"block": "linear_multistep"}, ["Lu et al.'s unit: residual steps that remember the step before, by a factor k that is learnt."]),
+    ],
+)  # fmt: skip
+def test_unit_is_drawn_or_written_down(changes, words):
+    unit = model.units(model.build(small(**changes)))[0]
+    texts = [text.get_text() for text in plots_model.draw_unit(unit).axes[0].texts]
+    assert set(words) <= set(texts)

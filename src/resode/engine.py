@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from .augmentation import augment, normalise
+from .loops import loops_are_slow
 from .records import Dataset
 
 
@@ -17,14 +18,9 @@ def block_length() -> int:
     """The fastest number of updates in one compiled call: 100 on a JAX accelerator, where a dispatch costs more than an
     update, else 1.
 
-    On XLA:CPU a convolution inside a compiled loop is many times slower than outside; TensorFlow loses nothing by single
-    calls, and compiles no loop for an epoch's shorter last block.
+    On XLA:CPU loops are slow; TensorFlow loses nothing by single calls, and compiles no loop for an epoch's shorter last block.
     """
-    if keras.backend.backend() != "jax":
-        return 1
-    import jax
-
-    return 1 if jax.default_backend() == "cpu" else 100
+    return 1 if keras.backend.backend() != "jax" or loops_are_slow() else 100
 
 
 class Engine:

@@ -20,7 +20,9 @@ import keras
 from keras import ops
 
 from . import integrators
-from .integrators import FIRST_ORDER, PARTITIONED, SECOND_ORDER, RightHandSide, State
+from .integrators import PARTITIONED, SECOND_ORDER, RightHandSide, State
+from .odes import ODES
+from .reversible import Steps
 
 
 class ODEConv2D(keras.layers.Layer, ABC):
@@ -37,6 +39,9 @@ class ODEConv2D(keras.layers.Layer, ABC):
         kernel_size: side k of the square kernels.
         activation: σ, as Keras names it or as a function; None is the identity.
         integrator: a name in `integrators.INTEGRATORS` that solves this form of ODE.
+        backward: what the backward pass has of the forward pass. "store": all of it. "recompute": the state before each step, the
+            rest is computed again. "reversible": the last state, from which the others are found by running the integrator
+            backwards; see `reversible`.
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
             each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
         smoothness: α of the penalty α h Σ_j ‖(K_{j+1} − K_j) / h‖² on the kernels of "free" weights (Haber and Ruthotto 2017).
@@ -50,9 +55,8 @@ class ODEConv2D(keras.layers.Layer, ABC):
             number of channels is unknown or does not split. The message names the argument.
     """
 
-    # The form of the ODE, and how many convolutions each function of its right-hand side takes.
-    form: str
-    convolutions: tuple[int, ...]
+    # The name of the block in ODES.
+    block: str
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class ODEConv2D(keras.layers.Layer, ABC):
         kernel_size: int = 3,
         activation: Any = "relu",
         integrator: str = "euler",
+        backward: str = "store",
         weights_in_time: str = "shared",
         smoothness: float = 0.0,
         kernel_initializer: Any = "he_normal",
@@ -75,6 +80,9 @@ class ODEConv2D(keras.layers.Layer, ABC):
         self.kernel_size = _count("kernel_size", kernel_size)
         self.integrator = _one_of("integrator", integrator, integrators.INTEGRATORS)
         if refused := integrators.refusal(integrator, self.form):
+            raise ValueError(refused)
+        self.backward = _one_of("backward", backward, ("store", "recompute", "reversible"))
+        if backward == "reversible" and (refused := integrators.irreversible(integrator)):
             raise ValueError(refused)
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
@@ -91,9 +99,14 @@ class ODEConv2D(keras.layers.Layer, ABC):
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         """The weights of one step, in the order in which `right_hand_side` takes them: {name: shape}. Kernels are (k, k, in, out)."""
 
-    @abstractmethod
+    @property
+    def form(self) -> str:
+        """The form of the ODE, see `integrators`."""
+        return ODES[self.block].form
+
     def right_hand_side(self, *weights: Any) -> RightHandSide:
         """The functions of the right-hand side with these `weights`, each from (batch, height, width, ·) to the same shape."""
+        return ODES[self.block].right_hand_side(self, *weights)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights for inputs of shape (batch, height, width, c)."""
@@ -145,23 +158,44 @@ class ODEConv2D(keras.layers.Layer, ABC):
     def call(self, inputs: Any) -> Any:
         """The solution after `unroll_length` steps from `inputs`, shaped like them."""
         state = self.initial_state(inputs)
+        if self.backward == "reversible":
+            return self.solution(self._reversible(state))
         for step in range(self.unroll_length):
-            state = self.advance(state, step, self.weights_of_step(step))
+            weights = self.weights_of_step(step)
+            if self.backward == "recompute":
+                state = self._recomputed(state, step, weights)
+            else:
+                state = self.advance(state, step, weights)
         return self.solution(state)
+
+    def _recomputed(self, state: State, step: int, weights: list[Any]) -> State:
+        count = len(state)
+        return keras.remat(lambda *tensors: self.advance(tensors[:count], step, tensors[count:]))(*state, *weights)
+
+    def _reversible(self, state: State) -> State:
+        method = integrators.INTEGRATORS[self.integrator]
+        first = 0
+        if method.start:
+            state, first = self.advance(state, 0, self.weights_of_step(0)), 1
+        steps = range(first, self.unroll_length) if self.weights_in_time == "free" else [0]
+        weights = [self.weights_of_step(step) for step in steps]
+        solve = Steps(method, self.right_hand_side, self.h, self.unroll_length - first, self.name)
+        return solve(tuple(state), weights)
 
     def initial_state(self, inputs: Any) -> State:
         """The integrator's state at time 0."""
         if self.form == PARTITIONED:
             return tuple(ops.split(inputs, 2, axis=-1))
-        return (inputs, ops.zeros_like(inputs)) if self.form == SECOND_ORDER else (inputs,)
+        return (ops.zeros_like(inputs), inputs) if self.form == SECOND_ORDER else (inputs,)
 
     def solution(self, state: State) -> Any:
         """What of the last state the unit returns: both halves, or x."""
-        return ops.concatenate(state[:2], axis=-1) if self.form == PARTITIONED else state[0]
+        return ops.concatenate(state[-2:], axis=-1) if self.form == PARTITIONED else state[-1]
 
     def weights_of_step(self, step: int) -> list[Any]:
         """The weights of step number `step` (from 0), as `right_hand_side` takes them."""
-        weights = [ops.convert_to_tensor(getattr(self, name)) for name in self._names]
+        # Copies, since TensorFlow's own gradients want tensors, and would count a variable a second time.
+        weights = [ops.copy(getattr(self, name)) for name in self._names]
         return [weight[step] for weight in weights] if self.weights_in_time == "free" else weights
 
     def advance(self, state: State, step: int, weights: list[Any]) -> State:
@@ -171,8 +205,9 @@ class ODEConv2D(keras.layers.Layer, ABC):
 
     def convolutions_of_a_pass(self) -> int:
         """Convolutions of one forward pass; a transposed one costs as much."""
-        evaluations = integrators.evaluations(self.integrator, len(self.convolutions), self.unroll_length)
-        return sum(a * b for a, b in zip(evaluations, self.convolutions, strict=True))
+        convolutions = ODES[self.block].convolutions
+        evaluations = integrators.evaluations(self.integrator, len(convolutions), self.unroll_length)
+        return sum(a * b for a, b in zip(evaluations, convolutions, strict=True))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the input."""
@@ -187,6 +222,7 @@ class ODEConv2D(keras.layers.Layer, ABC):
             "kernel_size": self.kernel_size,
             "activation": keras.activations.serialize(self.activation),
             "integrator": self.integrator,
+            "backward": self.backward,
             "weights_in_time": self.weights_in_time,
             "smoothness": self.smoothness,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -216,18 +252,11 @@ class HamiltonianConv2D(ODEConv2D):
         (1, 8, 8, 16)
     """
 
-    form = PARTITIONED
-    convolutions = (1, 1)
+    block = "hamiltonian"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         half = channels // 2
         return {"kernel": (self.kernel_size, self.kernel_size, half, half), "b1": (half,), "b2": (half,)}
-
-    def right_hand_side(self, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
-        return (
-            lambda z: self.activation(self.convolve(z, kernel) + b1),
-            lambda y: self.activation(-self.convolve_transposed(y, kernel) + b2),
-        )
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -243,19 +272,12 @@ class TwoLayerHamiltonianConv2D(ODEConv2D):
     Source: Chang et al. (2017), equation 12 and figure 1. Arguments and errors: see `ODEConv2D`.
     """
 
-    form = PARTITIONED
-    convolutions = (2, 2)
+    block = "two_layer_hamiltonian"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         half = channels // 2
         kernel = (self.kernel_size, self.kernel_size, half, half)
         return {"kernel1": kernel, "b1": (half,), "kernel2": kernel, "b2": (half,)}
-
-    def right_hand_side(self, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
-        return (
-            lambda z: self.convolve_transposed(self.activation(self.convolve(z, kernel1) + b1), kernel1),
-            lambda y: -self.convolve_transposed(self.activation(self.convolve(y, kernel2) + b2), kernel2),
-        )
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -274,8 +296,7 @@ class AntisymmetricConv2D(ODEConv2D):
         gamma: γ, at least zero.
     """
 
-    form = FIRST_ORDER
-    convolutions = (2,)
+    block = "antisymmetric"
 
     def __init__(self, *args: Any, gamma: float = 1e-4, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -283,13 +304,6 @@ class AntisymmetricConv2D(ODEConv2D):
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
-
-    def right_hand_side(self, kernel: Any, b: Any) -> RightHandSide:
-        return (
-            lambda x: self.activation(
-                self.convolve(x, kernel) - self.convolve_transposed(x, kernel) - self.gamma * x + b
-            ),
-        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
@@ -302,25 +316,18 @@ class SecondOrderConv2D(ODEConv2D):
         x'' = −Kᵀ σ(K x + b),    x'(0) = 0
 
     With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The papers start with
-    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve x' = v,
-    v' = −Kᵀ σ(K x + b). The velocity ends with the unit.
+    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve v' = −Kᵀ σ(K x + b),
+    x' = v, of which Verlet's positions are leapfrog's. The velocity ends with the unit.
 
     Input and output: (batch, height, width, c).
     Weights: `kernel` (k, k, c, c), `b` (c,): k² c² + c parameters.
     Sources: Haber and Ruthotto (2017), section 4; Chang et al. (2017). Arguments and errors: see `ODEConv2D`.
     """
 
-    form = SECOND_ORDER
-    convolutions = (0, 2)
+    block = "second_order"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
-
-    def right_hand_side(self, kernel: Any, b: Any) -> RightHandSide:
-        return (
-            lambda v: v,
-            lambda x: -self.convolve_transposed(self.activation(self.convolve(x, kernel) + b), kernel),
-        )
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -336,17 +343,11 @@ class ResidualConv2D(ODEConv2D):
     Source: He et al. (2015). Arguments and errors: see `ODEConv2D`.
     """
 
-    form = FIRST_ORDER
-    convolutions = (2,)
+    block = "residual"
 
     def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         kernel = (self.kernel_size, self.kernel_size, channels, channels)
         return {"kernel1": kernel, "b1": (channels,), "kernel2": kernel, "b2": (channels,)}
-
-    def right_hand_side(self, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
-        return (
-            lambda x: self.convolve(self.activation(self.convolve(x, kernel1) + b1), kernel2) + b2,
-        )  # fmt: skip
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -361,6 +362,8 @@ class LinearMultistepConv2D(ResidualConv2D):
     Source: Lu et al. (2017), section 3. Arguments and errors: see `ODEConv2D`; it needs `integrator="euler"` (the steps are
     its own) and an `unroll_length` of at least 2.
     """
+
+    block = "linear_multistep"
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -378,8 +381,8 @@ class LinearMultistepConv2D(ResidualConv2D):
         )
 
     def weights_of_step(self, step: int) -> list[Any]:
-        k = self.k[max(step - 1, 0)] if self.weights_in_time == "free" else self.k
-        return [*super().weights_of_step(step), k]
+        k = ops.copy(self.k)
+        return [*super().weights_of_step(step), k[max(step - 1, 0)] if self.weights_in_time == "free" else k]
 
     def advance(self, state: State, step: int, weights: list[Any]) -> State:
         *others, k = weights
@@ -389,15 +392,15 @@ class LinearMultistepConv2D(ResidualConv2D):
         return integrators.linear_multistep(state, f, self.h, k)
 
 
-# The blocks by the names that params.yaml knows them by.
-BLOCKS = {
-    "hamiltonian": HamiltonianConv2D,
-    "two_layer_hamiltonian": TwoLayerHamiltonianConv2D,
-    "antisymmetric": AntisymmetricConv2D,
-    "second_order": SecondOrderConv2D,
-    "residual": ResidualConv2D,
-    "linear_multistep": LinearMultistepConv2D,
-}
+_BLOCKS = (
+    HamiltonianConv2D,
+    TwoLayerHamiltonianConv2D,
+    AntisymmetricConv2D,
+    SecondOrderConv2D,
+    ResidualConv2D,
+    LinearMultistepConv2D,
+)
+BLOCKS = {layer.block: layer for layer in _BLOCKS}
 
 
 @keras.saving.register_keras_serializable(package="resode")

@@ -49,6 +49,7 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
             kernel_size=params.kernel_size,
             activation=params.activation,
             integrator=params.integrator,
+            backward=params.backward,
             weights_in_time=params.weights_in_time,
             smoothness=params.smoothness,
             kernel_regularizer=_l2(params),

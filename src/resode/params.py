@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from . import integrators, paths
 from .errors import InputError
+from .odes import ODES
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -26,23 +27,13 @@ class DataParams(_Section):
     require_published: bool
 
 
-# The blocks of `layers.BLOCKS` and the form of the ODE that each solves, known without loading Keras.
-FORMS = {
-    "hamiltonian": integrators.PARTITIONED,
-    "two_layer_hamiltonian": integrators.PARTITIONED,
-    "antisymmetric": integrators.FIRST_ORDER,
-    "second_order": integrators.SECOND_ORDER,
-    "residual": integrators.FIRST_ORDER,
-    "linear_multistep": integrators.FIRST_ORDER,
-}
-
-
 class ModelParams(_Section):
     """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels; or a ResNet."""
 
     architecture: Literal["units", "resnet20", "resnet32", "resnet56"]
-    block: Literal[tuple(FORMS)]
+    block: Literal[tuple(ODES)]
     integrator: Literal[tuple(integrators.INTEGRATORS)]
+    backward: Literal["store", "recompute", "reversible"]
     weights_in_time: Literal["shared", "free"]
     smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -65,14 +56,16 @@ class ModelParams(_Section):
     @model_validator(mode="after")
     def _channels_split(self) -> "ModelParams":
         odd = [count for count in self.channels if count % 2]
-        if odd and FORMS[self.block] == integrators.PARTITIONED:
+        if odd and ODES[self.block].form == integrators.PARTITIONED:
             raise ValueError(f"channels: {odd[0]} is odd; block {self.block} splits them into two halves (y, z)")
         return self
 
     @model_validator(mode="after")
     def _integrator_solves_the_block(self) -> "ModelParams":
-        if refused := integrators.refusal(self.integrator, FORMS[self.block]):
+        if refused := integrators.refusal(self.integrator, ODES[self.block].form):
             raise ValueError(f"block {self.block}, {refused}")
+        if self.backward == "reversible" and (refused := integrators.irreversible(self.integrator)):
+            raise ValueError(refused)
         if self.block == "linear_multistep" and self.integrator != "euler":
             raise ValueError("block linear_multistep has steps of its own and takes integrator euler alone")
         if self.block == "linear_multistep" and self.unroll_length < 2:

@@ -32,7 +32,7 @@ LEGEND = (
 # Inches: a slab is this high for each factor 2 in channels, this wide for each pixel, with this gap to the next.
 PER_DOUBLING, PER_PIXEL, GAP, MARGIN = 0.05, 0.062, 0.11, 0.35
 LEAST_WIDTH, LEAST_HEIGHT = 0.09, 0.12
-COLUMNS = {"name": 2.75, "type": 4.25, "shape": 6.9, "parameters": 7.95, "flops": 8.85}
+COLUMNS = {"name": 2.75, "type": 4.45, "shape": 6.9, "parameters": 7.95, "flops": 8.85}
 
 
 def draw_network(model: keras.Model) -> Figure:
@@ -155,7 +155,7 @@ def draw_unit(layer: ODEConv2D) -> Figure:
 
 def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
     own = isinstance(layer, LinearMultistepConv2D)
-    parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].step]
+    parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].method]
     top = 2.9
     for part in parts:
         headline, _, _ = inspect.getdoc(part).partition("\n")
@@ -167,8 +167,8 @@ def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
 
 
 def _equations(part: object) -> list[str]:
-    """The lines of the first paragraph with an equation in the docstring of `part`."""
-    paragraphs = inspect.getdoc(part).split("\n\n")
+    """The lines of the first paragraph with an equation below the headline of the docstring of `part`."""
+    _, *paragraphs = inspect.getdoc(part).split("\n\n")
     first = next((paragraph for paragraph in paragraphs if " = " in paragraph), "")
     return [line.strip() for line in first.split("\n")]
 

@@ -45,13 +45,17 @@ def build(
     image = keras.Input(input_shape, name="image")
     x = _convolution(image, CHANNELS[0], 1, l2, "stem")
     x = layers.Activation("relu", name="stem_activation")(x)
-    for stage, channels in enumerate(CHANNELS, start=1):
-        for block in range(1, blocks + 1):
-            x = _block(x, channels, 2 if stage > 1 and block == 1 else 1, l2, f"stage{stage}_block{block}")
+    for block in range(3 * blocks):
+        stage, within = divmod(block, blocks)
+        x = _block(x, CHANNELS[stage], 2 if stage and not within else 1, l2, f"block{block + 1}")
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
     # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
     x = layers.Dense(
-        classes, activation="softmax", kernel_regularizer=keras.regularizers.L2(l2), dtype="float32", name="head_softmax"
+        classes,
+        activation="softmax",
+        kernel_regularizer=keras.regularizers.L2(l2),
+        dtype="float32",
+        name="head_softmax",
     )(x)
     return keras.Model(image, x, name=f"resnet{depth}")
 
@@ -62,14 +66,14 @@ def _block(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:
         # One pixel of each 2 × 2.
         shortcut = layers.AveragePooling2D(1, stride, data_format="channels_last", name=f"{name}_subsampling")(x)
         shortcut = ChannelZeroPadding(channels // x.shape[-1], name=f"{name}_channels")(shortcut)
-    x = _convolution(x, channels, stride, l2, f"{name}_1")
-    x = layers.Activation("relu", name=f"{name}_1_activation")(x)
-    x = _convolution(x, channels, 1, l2, f"{name}_2")
+    x = _convolution(x, channels, stride, l2, name, 1)
+    x = layers.Activation("relu", name=f"{name}_activation1")(x)
+    x = _convolution(x, channels, 1, l2, name, 2)
     x = layers.Add(name=f"{name}_sum")([shortcut, x])
-    return layers.Activation("relu", name=f"{name}_activation")(x)
+    return layers.Activation("relu", name=f"{name}_activation2")(x)
 
 
-def _convolution(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:
+def _convolution(x: Any, channels: int, stride: int, l2: float, name: str, number: int | str = "") -> Any:
     x = layers.Conv2D(
         channels,
         3,
@@ -79,6 +83,6 @@ def _convolution(x: Any, channels: int, stride: int, l2: float, name: str) -> An
         kernel_initializer="he_normal",
         kernel_regularizer=keras.regularizers.L2(l2),
         data_format="channels_last",
-        name=f"{name}_convolution",
+        name=f"{name}_convolution{number}",
     )(x)
-    return layers.BatchNormalization(name=f"{name}_normalization")(x)
+    return layers.BatchNormalization(name=f"{name}_normalization{number}")(x)

@@ -26,7 +26,19 @@ _TEST_BATCH = 500
 # Timed before the expected duration is told; the first updates compile.
 _WARM_UP, _TIMED = 3, 10
 # The modules that decide the weights; a checkpoint made by other versions of them is not resumed.
-_CODE = ["augmentation", "checkpoint", "engine", "integrators", "layers", "model", "resnet", "training"]
+_CODE = [
+    "augmentation",
+    "checkpoint",
+    "engine",
+    "integrators",
+    "layers",
+    "loops",
+    "model",
+    "odes",
+    "resnet",
+    "reversible",
+    "training",
+]
 
 
 def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:

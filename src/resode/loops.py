@@ -1,0 +1,39 @@
+"""Repeating a step on the backend: as a compiled loop, or written out where loops are slow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+
+def loops_are_slow() -> bool:
+    """Whether a convolution in a compiled loop is many times slower than outside of one, as it is on XLA:CPU."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+def repeat(steps: int, step: Callable[[Any, Any], Any], carry: Any, written_out: bool = False) -> Any:
+    """The `carry` after `carry = step(i, carry)` for i = 0 … steps − 1.
+
+    Args:
+        carry: tensors, nested; each keeps its shape and dtype.
+        written_out: no loop, so that i is a Python number; always so where `loops_are_slow`.
+    """
+    if written_out or loops_are_slow():
+        for i in range(steps):
+            carry = step(i, carry)
+        return carry
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.lax.fori_loop(0, steps, step, carry)
+    import tensorflow as tf
+
+    # One iteration at a time: otherwise TensorFlow starts the next while the last one's tensors are still there.
+    _, carry = tf.while_loop(
+        lambda i, _: i < steps, lambda i, carry: (i + 1, step(i, carry)), (0, carry), parallel_iterations=1
+    )
+    return carry

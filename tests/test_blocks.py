@@ -1,0 +1,388 @@
+"""Every block with every integrator: its numbers, its gradients, its errors, and the habits of a Keras layer."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from test_layers import adjoint, array, correlate, images, mixed_precision, relu  # noqa: F401 (a fixture)
+
+from resode import integrators, layers, model, odes, params, resnet
+from resode.errors import InputError
+
+H, STEPS = 0.3, 3
+
+
+def makes_sense(block: str, integrator: str) -> bool:
+    own = block == "linear_multistep"
+    return integrators.refusal(integrator, odes.ODES[block].form) is None and (not own or integrator == "euler")
+
+
+ALL = list(itertools.product(layers.BLOCKS, integrators.INTEGRATORS))
+PAIRS = [pair for pair in ALL if makes_sense(*pair)]
+
+
+def built(block, channels=4, size=(6, 5), seed=0, **arguments):
+    """A built layer whose weights are all random, so that no flip or exchange goes unnoticed."""
+    layer = layers.BLOCKS[block](**{"h": H, "unroll_length": STEPS, "activation": "tanh", **arguments})
+    layer.build((None, *size, channels))
+    generator = np.random.default_rng(seed)
+    layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+# --- the formulas of the papers, in float64 with SciPy's convolutions, step by step
+
+
+def rates(block, weights, activation):
+    """The right-hand side of the whole state (y, z), (x,) or (v, x), as one function of it."""
+    if block == "hamiltonian":
+        K, b1, b2 = weights
+        return lambda y, z: (activation(correlate(z, K) + b1), activation(-adjoint(y, K) + b2))
+    if block == "two_layer_hamiltonian":
+        K1, b1, K2, b2 = weights
+        return lambda y, z: (
+            adjoint(activation(correlate(z, K1) + b1), K1), -adjoint(activation(correlate(y, K2) + b2), K2)
+        )  # fmt: skip
+    if block == "antisymmetric":
+        K, b = weights
+        return lambda x: (activation(correlate(x, K) - adjoint(x, K) - 1e-4 * x + b),)
+    if block == "second_order":
+        K, b = weights
+        return lambda v, x: (-adjoint(activation(correlate(x, K) + b), K), v)
+    K1, b1, K2, b2 = weights[:4]
+    return lambda x: (correlate(activation(correlate(x, K1) + b1), K2) + b2,)
+
+
+def add(x, h, dx):
+    return tuple(a + h * b for a, b in zip(x, dx, strict=True))
+
+
+def reference(block, integrator, x, weights_of_step, activation=np.tanh, h=H, steps=STEPS):
+    """What the unit should return, by the method's formula; `weights_of_step(j)` are the weights of step j."""
+    x = x.astype("float64")
+    half = x.shape[-1] // 2
+    halves = block in ("hamiltonian", "two_layer_hamiltonian")
+    state = (x[..., :half], x[..., half:]) if halves else (0 * x, x) if block == "second_order" else (x,)
+    before = None
+    for j in range(steps):
+        weights = weights_of_step(j)
+        F = rates(block, weights, activation)
+        if block == "linear_multistep" and j:
+            k, (now,), (old,) = weights[4], state, before
+            new = ((1 - k) * now + k * old + h * F(now)[0],)
+        elif integrator == "leapfrog":
+            force, now = F(*state)[0], state[1]
+            new = (state[0], now + h**2 / 2 * force if j == 0 else 2 * now - before[1] + h**2 * force)
+        elif integrator == "midpoint" and j:
+            new = add(before, 2 * h, F(*state))
+        elif integrator == "symplectic_euler":
+            y, z = state
+            y = y + h * F(y, z)[0]
+            new = (y, z + h * F(y, z)[1])
+        elif integrator == "verlet":
+            y, z = state
+            y = y + h / 2 * F(y, z)[0]
+            z = z + h * F(y, z)[1]
+            new = (y + h / 2 * F(y, z)[0], z)
+        elif integrator == "rk4":
+            k1 = F(*state)
+            k2 = F(*add(state, h / 2, k1))
+            k3 = F(*add(state, h / 2, k2))
+            k4 = F(*add(state, h, k3))
+            new = add(add(state, h / 6, add(k1, 1, k4)), h / 3, add(k2, 1, k3))
+        else:
+            new = add(state, h, F(*state))
+        before, state = state, new
+    return np.concatenate(state, axis=-1) if halves else state[-1]
+
+
+@pytest.mark.parametrize(("block", "integrator"), PAIRS)
+def test_unit_equals_its_formula(block, integrator):
+    x = images(2, 6, 5, 4)
+    layer = built(block, integrator=integrator)
+    expected = reference(block, integrator, x, lambda j: layer.get_weights())
+    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-5, atol=1e-5)
+    free = built(block, integrator=integrator, weights_in_time="free", activation="relu")
+    weights = free.get_weights()
+
+    def of_step(j):
+        # Lu et al.'s k exists from the second step on.
+        return [
+            weight[max(j - 1, 0)] if weight.ndim == 1 and len(weight) == STEPS - 1 else weight[j] for weight in weights
+        ]
+
+    expected = reference(block, integrator, x, of_step, activation=relu)
+    np.testing.assert_allclose(array(free(x)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_verlets_positions_are_leapfrogs():
+    x = images(2, 6, 5, 4)
+    verlet, leapfrog = (built("second_order", integrator=name, unroll_length=6) for name in ("verlet", "leapfrog"))
+    np.testing.assert_allclose(array(verlet(x)), array(leapfrog(x)), rtol=1e-5, atol=1e-5)
+
+
+def test_residual_step_of_size_1_is_he_et_als():
+    layer, x = built("residual", h=1.0, unroll_length=1, activation="relu"), images(2, 6, 5, 4)
+    K1, b1, K2, b2 = layer.get_weights()
+    expected = x + correlate(relu(correlate(x, K1) + b1), K2) + b2
+    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_antisymmetric_unit_takes_gamma():
+    x = images(2, 6, 5, 4)
+    layer, damped = built("antisymmetric", unroll_length=1), built("antisymmetric", unroll_length=1, gamma=0.5)
+    K, b = layer.get_weights()
+    expected = x + H * np.tanh(correlate(x, K) - adjoint(x, K) - 0.5 * x + b)
+    np.testing.assert_allclose(array(damped(x)), expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(array(layer(x)) - array(damped(x))).max() > 0.01
+
+
+@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
+def test_the_step_before_counts_in_linear_multistep(weights_in_time):
+    """The two-step form runs: k changes the result and has a gradient, the first step aside."""
+    layer, x = built("linear_multistep", weights_in_time=weights_in_time), images(2, 6, 5, 4)
+    assert layer.k.shape == (() if weights_in_time == "shared" else (STEPS - 1,))
+    slopes = gradients(layer, x)[-1]
+    assert slopes.shape == layer.k.shape and (np.abs(slopes) > 1e-2).all()
+    before = array(layer(x))
+    layer.k.assign(layer.k + 0.1)
+    assert np.abs(array(layer(x)) - before).max() > 0.01
+    euler = built("residual", weights_in_time=weights_in_time)
+    euler.set_weights(layer.get_weights()[:4])
+    layer.k.assign(0 * layer.k)
+    np.testing.assert_allclose(array(layer(x)), array(euler(x)), rtol=1e-6, atol=1e-6)
+
+
+# --- gradients
+
+
+def loss(layer, x):
+    """A smooth function of everything the unit returns; its sign tells the outputs apart."""
+    result = layer(x)
+    pattern = np.random.default_rng(7).normal(size=result.shape).astype("float32")
+    return keras.ops.sum(keras.ops.sin(result) * pattern)
+
+
+def gradients(layer, x):
+    """d loss / d weights by the backend's automatic differentiation."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = loss(layer, x)
+        found = tape.gradient(value, [v.value for v in layer.trainable_variables], unconnected_gradients="zero")
+        return [np.asarray(tf.convert_to_tensor(one)) for one in found]
+    import jax
+
+    def of(values):
+        with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, values, strict=True))):
+            return loss(layer, x)
+
+    return [
+        np.asarray(one) for one in jax.jit(jax.grad(of))([variable.value for variable in layer.trainable_variables])
+    ]
+
+
+@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
+@pytest.mark.parametrize(("block", "integrator"), PAIRS)
+def test_gradients_are_those_of_finite_differences(block, integrator, weights_in_time):
+    layer, x = built(block, size=(4, 3), integrator=integrator, weights_in_time=weights_in_time), images(2, 4, 3, 4)
+    found, start = gradients(layer, x), layer.get_weights()
+    generator, epsilon = np.random.default_rng(3), 1e-2
+    for number, weight in enumerate(start):
+        direction = generator.normal(size=weight.shape).astype("float32")
+        direction /= np.linalg.norm(direction)
+
+        def at(t, number=number, direction=direction):
+            moved = list(start)
+            moved[number] = moved[number] + t * direction
+            layer.set_weights(moved)
+            return float(loss(layer, x))
+
+        # Fourth order, so that a step large enough for float32 is small enough for the formula.
+        slope = (8 * (at(epsilon) - at(-epsilon)) - at(2 * epsilon) + at(-2 * epsilon)) / (12 * epsilon)
+        scale = max(1.0, float(np.linalg.norm(found[number])))
+        assert float(np.vdot(found[number], direction)) == pytest.approx(slope, abs=2e-3 * scale), number
+
+
+# --- weights
+
+
+def test_free_weights_start_equal_and_cost_parameters():
+    shared, free = (
+        layers.HamiltonianConv2D(unroll_length=5),
+        layers.HamiltonianConv2D(unroll_length=5, weights_in_time="free"),
+    )
+    for layer in (shared, free):
+        layer.build((None, 4, 4, 32))
+    kernel = free.get_weights()[0]
+    assert kernel.shape == (5, 3, 3, 16, 16) and free.count_params() == 5 * shared.count_params()
+    assert (kernel == kernel[0]).all()
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 16)), rel=0.05)
+
+
+def test_two_kernels_of_a_unit_start_differently():
+    layer = layers.TwoLayerHamiltonianConv2D()
+    layer.build((None, 4, 4, 8))
+    assert not np.array_equal(array(layer.kernel1), array(layer.kernel2))
+
+
+def test_smoothness_is_haber_and_ruthottos_penalty():
+    layer = built(
+        "two_layer_hamiltonian", weights_in_time="free", smoothness=0.7, kernel_regularizer=keras.regularizers.L2(0.1)
+    )
+    K1, _, K2, _ = layer.get_weights()
+    layer(images(1, 6, 5, 4))
+    expected = [
+        0.7 * H * sum(np.sum(((K[j + 1] - K[j]) / H) ** 2) for j in range(STEPS - 1)) + 0.1 * np.sum(K**2)
+        for K in (K1, K2)
+    ]
+    assert [float(one) for one in layer.losses] == pytest.approx(expected, rel=1e-5)
+    assert built("hamiltonian", smoothness=0.7).losses == []
+
+
+# --- errors
+
+
+def test_every_ode_has_a_layer():
+    assert list(layers.BLOCKS) == list(odes.ODES)
+
+
+@pytest.mark.parametrize(("block", "integrator"), [pair for pair in ALL if pair not in PAIRS])
+def test_pairs_without_sense_are_refused_with_a_reason(block, integrator):
+    with pytest.raises(ValueError, match="halves|x'' = f|must be euler"):
+        layers.BLOCKS[block](integrator=integrator)
+    with pytest.raises(InputError, match=f"^params.yaml: model: block {block}.*(halves|x'' = f|steps of its own)"):
+        params.load({"model": {"block": block, "integrator": integrator}})
+
+
+@pytest.mark.parametrize(
+    ("block", "arguments", "message"),
+    [
+        ("hamiltonian", {"integrator": "heun"}, "integrator must be one of euler, "),
+        ("hamiltonian", {"weights_in_time": "none"}, "weights_in_time must be one of shared, free"),
+        ("hamiltonian", {"smoothness": -1}, "smoothness must be a finite number of at least 0"),
+        ("antisymmetric", {"gamma": float("nan")}, "gamma must be a finite number of at least 0"),
+        ("linear_multistep", {"unroll_length": 1}, "unroll_length must be at least 2"),
+    ],
+)
+def test_block_refuses_an_argument_and_names_it(block, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        layers.BLOCKS[block](**arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block": "hamiltonia"}, "model.block = 'hamiltonia': input should be 'hamiltonian', "),
+        ({"integrator": "heun"}, "model.integrator = 'heun': input should be 'euler', "),
+        ({"block": "linear_multistep", "unroll_length": 1}, "unroll_length of at least 2"),
+        ({"channels": [15]}, "channels: 15 is odd; block hamiltonian"),
+        ({"gamma": -1.0}, "model.gamma = -1.0"),
+        ({"architecture": "resnet50"}, "model.architecture = 'resnet50'"),
+    ],
+)
+def test_schema_refuses_a_model_and_names_the_key(change, message):
+    with pytest.raises(InputError, match=message):
+        params.load({"model": change})
+
+
+def test_blocks_without_halves_take_an_odd_number_of_channels():
+    assert params.load({"model": {"block": "antisymmetric", "channels": [5, 15], "pool_after": []}}).model.channels == [
+        5,
+        15,
+    ]
+    assert built("second_order", channels=3)(images(1, 6, 5, 3)).shape == (1, 6, 5, 3)
+    with pytest.raises(ValueError, match="known and even"):
+        built("two_layer_hamiltonian", channels=3)
+
+
+# --- Keras' habits
+
+
+@pytest.mark.parametrize("block", layers.BLOCKS)
+def test_block_survives_its_configuration(block):
+    more = {"gamma": 0.25} if block == "antisymmetric" else {}
+    layer = layers.BLOCKS[block](h=0.2, unroll_length=2, weights_in_time="free", smoothness=0.1, kernel_size=5, **more)
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
+
+
+def network(block, weights_in_time="shared"):
+    small = {"channels": [4, 8], "pool_after": [1], "unroll_length": 2}
+    chosen = params.load({"model": {"block": block, "weights_in_time": weights_in_time, **small}})
+    return model.build(chosen.model, 3, (8, 8, 3))
+
+
+@pytest.mark.parametrize("block", layers.BLOCKS)
+def test_saved_network_predicts_the_same(block, tmp_path):
+    saved, x = network(block, weights_in_time="free"), images(2, 8, 8, 3)
+    saved.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(array(loaded(x)), array(saved(x)))
+
+
+@pytest.mark.parametrize("block", layers.BLOCKS)
+def test_training_step_changes_every_weight(block):
+    check_training_step(network(block, weights_in_time="free"))
+
+
+@pytest.mark.parametrize("block", layers.BLOCKS)
+def test_training_step_in_mixed_precision(block, mixed_precision):  # noqa: F811
+    check_training_step(network(block))
+
+
+def check_training_step(trained):
+    trained.compile(optimizer=keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+    before = trained.get_weights()
+    assert np.isfinite(trained.train_on_batch(images(4, 8, 8, 3), np.array([0, 1, 2, 0])))
+    for name, old, new in zip([weight.path for weight in trained.weights], before, trained.get_weights(), strict=True):
+        assert np.isfinite(new).all() and (new != old).any(), name
+
+
+@pytest.mark.parametrize("block", layers.BLOCKS)
+def test_mixed_precision_computes_low_and_keeps_weights_high(block, mixed_precision):  # noqa: F811
+    layer, x = built(block, weights_in_time="free"), images(1, 6, 5, 4)
+    result = layer(x)
+    assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    full = built(block, weights_in_time="free", dtype="float32")(x)
+    np.testing.assert_allclose(array(keras.ops.cast(result, "float32")), array(full), atol=0.15)
+
+
+# --- He et al.'s networks
+
+
+@pytest.mark.parametrize(("depth", "trainable"), [(20, 269_722), (32, 464_154), (56, 853_018)])
+def test_resnet_has_the_published_number_of_parameters(depth, trainable):
+    built_network = resnet.build(depth)
+    assert sum(int(np.prod(weight.shape)) for weight in built_network.trainable_weights) == trainable
+    convolutions = [layer for layer in built_network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert len(convolutions) + 1 == depth
+
+
+def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
+    built_network = resnet.build(20, input_shape=(8, 8, 3))
+    shortcut = keras.Model(
+        built_network.get_layer("block3_activation2").output,
+        built_network.get_layer("block4_channels").output,
+    )
+    x = images(1, 8, 8, 16)
+    np.testing.assert_array_equal(
+        array(shortcut(x)), np.concatenate([x[:, ::2, ::2], np.zeros((1, 4, 4, 16))], axis=-1)
+    )
+
+
+def test_resnet_is_one_line_and_trains():
+    chosen = params.load({"model": {"architecture": "resnet20"}}).model
+    built_network = model.build(chosen, 3, (8, 8, 3))
+    assert built_network.name == "resnet20" and model.units(built_network) == []
+    check_training_step(built_network)
+
+
+@pytest.mark.parametrize("depth", [2, 21])
+def test_resnet_refuses_a_depth(depth):
+    with pytest.raises(ValueError, match=f"depth={depth}"):
+        resnet.build(depth)

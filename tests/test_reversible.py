@@ -1,0 +1,79 @@
+"""Gradients without stored states: the same as with them, for every integrator that can run backwards."""
+
+import re
+
+import numpy as np
+import pytest
+from test_blocks import PAIRS, array, built, gradients, images
+
+from resode import integrators, layers, params, reversible
+from resode.errors import InputError
+
+REVERSIBLE = [pair for pair in PAIRS if integrators.INTEGRATORS[pair[1]].reversible]
+
+
+@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
+@pytest.mark.parametrize(("block", "integrator"), REVERSIBLE)
+def test_reversible_gives_the_stored_gradients(block, integrator, weights_in_time):
+    x = images(2, 4, 3, 4)
+    for steps in (1, 4):
+        stored, back = (
+            built(block, size=(4, 3), integrator=integrator, weights_in_time=weights_in_time, unroll_length=steps, h=0.1,
+                  backward=backward)
+            for backward in ("store", "reversible")
+        )  # fmt: skip
+        np.testing.assert_allclose(array(back(x)), array(stored(x)), rtol=1e-6, atol=1e-6)
+        for mine, theirs in zip(gradients(back, x), gradients(stored, x), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+def steps_and_state(block, integrator, steps, **arguments):
+    """The reversible steps of a unit on random weights, with the state that they start from."""
+    layer, x = (
+        built(block, integrator=integrator, unroll_length=steps, backward="reversible", **arguments),
+        images(2, 6, 5, 4),
+    )
+    method = integrators.INTEGRATORS[integrator]
+    state = layer.initial_state(x)
+    if method.start:
+        state = layer.advance(state, 0, layer.weights_of_step(0))
+    weights = [layer.weights_of_step(0)]
+    return reversible.Steps(method, layer.right_hand_side, layer.h, steps, layer.name), tuple(state), weights
+
+
+@pytest.mark.parametrize(("block", "integrator"), REVERSIBLE)
+def test_steps_run_backwards(block, integrator):
+    steps, state, weights = steps_and_state(block, integrator, 16, h=0.1)
+    end = steps.forward(state, weights)
+    assert float(reversible.drift(end, state)) > 0.1
+    assert float(reversible.drift(steps.inverse(end, weights), state)) < 1e-5
+
+
+def test_drift_is_printed_on_request(monkeypatch, capfd):
+    monkeypatch.setenv(reversible.DRIFT, "1")
+    layer = built("hamiltonian", integrator="verlet", backward="reversible", name="unit7")
+    gradients(layer, images(2, 6, 5, 4))
+    said = "".join(capfd.readouterr())
+    found = re.search(r"unit7 reconstruction error ([\d.e+-]+)", said)
+    assert found and 0 <= float(found[1]) < 1e-5
+
+
+@pytest.mark.parametrize("integrator", ["euler", "rk4"])
+def test_what_has_no_inverse_is_refused_with_a_reason(integrator):
+    reason = f"backward reversible: a step of {integrator} has no inverse in closed form; use recompute, or integrator symplectic_euler"
+    with pytest.raises(ValueError, match=reason):
+        layers.HamiltonianConv2D(integrator=integrator, backward="reversible")
+    with pytest.raises(InputError, match=f"params.yaml: model: {reason}"):
+        params.load({"model": {"integrator": integrator, "backward": "reversible"}})
+
+
+@pytest.mark.parametrize("integrator", ["euler", "midpoint"])
+def test_recomputed_steps_give_the_stored_gradients(integrator):
+    x = images(2, 4, 3, 4)
+    stored, recomputed = (
+        built("hamiltonian", size=(4, 3), integrator=integrator, unroll_length=4, backward=backward)
+        for backward in ("store", "recompute")
+    )
+    np.testing.assert_allclose(array(recomputed(x)), array(stored(x)), rtol=1e-6, atol=1e-6)
+    for mine, theirs in zip(gradients(recomputed, x), gradients(stored, x), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
