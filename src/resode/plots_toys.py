@@ -21,13 +21,13 @@ def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
     """Each classifier's two regions with the first DRAWN test points; circled: the test points in the wrong one."""
     rows = -(-(len(outcomes) + 1) // COLUMNS)
     figure, grid = subplots(rows, COLUMNS, size=(2.25 * COLUMNS, 2.65 * rows), sharex=True, sharey=True)
-    # The bold titles' ascenders reach further than the layout knows.
-    figure.get_layout_engine().set(h_pad=0.08)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     for axes, outcome in zip(grid.flat, outcomes, strict=False):
         _regions(axes, outcome)
         _points(axes, points, outcome)
         axes.set_title(
-            f"{outcome.block.replace('_', ' ')}\n{outcome.integrator.replace('_', ' ')}: {100 * outcome.test_accuracy:.1f} %"
+            f"{outcome.block.replace('_', ' ')}\n{outcome.integrator.replace('_', ' ')}: {100 * outcome.test_accuracy:.1f} %",
+            fontsize=9.5,
         )
         axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         axes.grid(False)
@@ -59,11 +59,12 @@ def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
 def _regions(axes, outcome: Outcome) -> None:
     side = np.linspace(-EDGE, EDGE, len(outcome.probability))
     axes.contourf(side, side, outcome.probability, levels=(-1, 0.5, 2), colors=PALE)
-    axes.contour(side, side, outcome.probability, levels=(0.5,), colors=INK, linewidths=0.8)
+    axes.contour(side, side, outcome.probability, levels=(0.5,), colors=INK, linewidths=0.8, antialiased=False)
 
 
 def _points(axes, points: Points, outcome: Outcome) -> None:
-    axes.scatter(*points.x[:DRAWN].T, s=4, c=COLOURS[points.label[:DRAWN]], linewidths=0)
+    # Hard edges: soft ones would treble the size of the picture.
+    axes.scatter(*points.x[:DRAWN].T, s=4, c=COLOURS[points.label[:DRAWN]], linewidths=0, antialiased=False)
     axes.plot(
         *points.x[outcome.wrong].T, "o", markersize=6, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.8
     )

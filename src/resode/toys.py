@@ -167,6 +167,16 @@ def outcome(name: str, block: str, integrator: str, params: ToysParams, seed: in
     return found
 
 
+def table(outcomes: Sequence[Outcome]) -> list[dict]:
+    """A row a pair of block and integrator, with its test accuracy on each problem in per cent."""
+    rows: dict[tuple[str, str], dict] = {}
+    for one in outcomes:
+        start = {"block": one.block, "integrator": one.integrator, "parameters": one.parameters}
+        row = rows.setdefault((one.block, one.integrator), start)
+        row[f"{one.problem}, %"] = f"{100 * one.test_accuracy:.1f}"
+    return list(rows.values())
+
+
 def write(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """Write `toys.json`, a row a classifier, to `folder`."""
     files.write_json(Path(folder) / "toys.json", [one.row for one in outcomes])
