@@ -85,6 +85,7 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     for one in (found, again):
         del one["variants"][0]["trials"][0]["seconds"]
     assert again == found
+    assert path.with_suffix(".png").is_file()
     text = comparison.table(path.parent)
     assert "1 of 1 diverged" in text and "What this does not show" in text and "one test image is 12.50 points" in text
 

@@ -5,6 +5,7 @@ repeated, as in any training: its checkpoint lies in .runs/comparison.
 """
 
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ def planned(content: Mapping, more: Mapping) -> list[dict[int, params.Params]]:
 
 
 def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "comparison", folder: Path = FOLDER) -> Path:
-    """Train every variant with every seed and write `folder`/<data set>.json; return its path.
+    """Train every variant with every seed and write `folder`/<data set>.json and a figure; return the path of the former.
 
     A trial whose loss becomes infinite or undefined is recorded as diverged, and the comparison goes on.
 
@@ -91,31 +92,38 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
             # What one network compiled is of no use to the next.
             keras.utils.clear_session()
     path = folder / f"{common.data.name}.json"
-    files.write_json(
-        path,
-        {
-            "hardware": provenance.hardware(),
-            **provenance.software(),
-            "precision": provenance.arithmetic(common.training.precision),
-            **provenance.commit(),
-            "data": dataset.provenance,
-            "train_images": len(dataset.train_images),
-            "test_images": len(dataset.test_images),
-            "settings": {**content["settings"], **more},
-            "params": {name: getattr(common, name).model_dump() for name in ("augmentation", "training")},
-            "variants": [
-                {
-                    "changes": changes,
-                    "params": next(iter(variant.values())).model.model_dump(),
-                    **_size(next(iter(variant.values())).model, len(dataset.class_names)),
-                    **aggregated(found),
-                    "trials": found,
-                }
-                for changes, variant, found in zip(content["variants"], plan, trials, strict=True)
-            ],
-        },
-    )
+    written = {
+        "hardware": provenance.hardware(),
+        **provenance.software(),
+        "precision": provenance.arithmetic(common.training.precision),
+        **provenance.commit(),
+        "data": dataset.provenance,
+        "train_images": len(dataset.train_images),
+        "test_images": len(dataset.test_images),
+        "settings": {**content["settings"], **more},
+        "params": {name: getattr(common, name).model_dump() for name in ("augmentation", "training")},
+        "variants": [
+            {
+                "changes": changes,
+                "params": next(iter(variant.values())).model.model_dump(),
+                **_size(next(iter(variant.values())).model, len(dataset.class_names)),
+                **aggregated(found),
+                "trials": found,
+            }
+            for changes, variant, found in zip(content["variants"], plan, trials, strict=True)
+        ],
+    }
+    files.write_json(path, written)
+    draw(path)
     return path
+
+
+def draw(path: Path) -> None:
+    """Draw what the file `path` of results/comparison says into <data set>.png beside it."""
+    from . import plots_comparison, plots_results
+
+    found = json.loads(path.read_text(encoding="utf-8"))
+    files.write_bytes(path.with_suffix(".png"), plots_results.png(plots_comparison.accuracies(found)))
 
 
 def _trial(dataset: records.Dataset, checked: params.Params, runs: Path) -> dict:
@@ -131,7 +139,7 @@ def _trial(dataset: records.Dataset, checked: params.Params, runs: Path) -> dict
         made = json.loads((Path(scratch) / training.PROVENANCE).read_text())
     return {
         "diverged": False,
-        **{key: last[key] for key in ("updates", "test_accuracy", "test_loss", "train_accuracy", "train_loss")},
+        **{key: last[key] for key in ("updates", "test_accuracy", "train_accuracy")},
         "seconds": made["wall_seconds"],
     }
 
@@ -190,7 +198,8 @@ def _section(found: Mapping) -> str:
         f" {len(training['reference_drops'])} times. Mean ± standard deviation after the last epoch over {len(seeds)} seeds."
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}.\n\n"
-        f"{report.table(header, rows, 'llrrrrr')}\n\n{_caveat(found, len(seeds))}"
+        f"{report.table(header, rows, 'llrrrrr')}\n\n"
+        f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n{_caveat(found, len(seeds))}"
     )
 
 
@@ -199,11 +208,13 @@ def _caveat(found: Mapping, seeds: int) -> str:
     alls = [variant["parameters"] for variant in found["variants"] if variant["unit_parameters"]]
     flops = [variant["flop_per_image"] for variant in found["variants"]]
     steps = sorted({variant["params"]["h"] for variant in found["variants"]})
+    # The relative standard error of a standard deviation from n normally distributed values, roughly.
+    uncertain = f"about ± {100 / math.sqrt(2 * (seeds - 1)):.0f} %" if seeds > 1 else "no digit"
     return (
         "**What this does not show.** Which block or integrator is best: the images are small and few"
         f" (one test image is {100 / found['test_images']:.2f} points), the schedule is short and was tuned for none of them,"
-        f" h = {', '.join(f'{h:g}' for h in steps)} is the same for all although each has its own best, and {seeds} seeds leave the"
-        " standard deviation itself uncertain by half. The units' parameters are equal within"
+        f" h = {', '.join(f'{h:g}' for h in steps)} is the same for all although each has its own best, and {seeds} seeds know the"
+        f" standard deviation itself to {uncertain}. The units' parameters are equal within"
         f" {_spread(units):.1f} %, all parameters within {_spread(alls):.1f} % (a wider network has a wider stem and head); the work is"
         f" not equal at all, from {min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f} MFLOP an image. Differences of the size of the"
         " standard deviations are no differences."
