@@ -21,6 +21,11 @@ CHOSEN = params.load({**SMALL, "training": {**SMALL["training"], "learning_rate"
 
 def losses(updates: int, block_length: int, weights: Path | None = None, precision: str = "float32") -> list[float]:
     """Mean loss of each block of `updates` updates, from `weights` (.npz) or the seed's own initial weights."""
+    return trained(updates, block_length, weights, precision)[0]
+
+
+def trained(updates: int, block_length: int, weights: Path | None = None, precision: str = "float32") -> tuple:
+    """`losses`, and the weights at the end."""
     dataset = small_dataset(samples=401)
     chosen = CHOSEN.training.model_copy(update={"precision": precision})
     network = training.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
@@ -34,13 +39,15 @@ def losses(updates: int, block_length: int, weights: Path | None = None, precisi
         run.run(*numbers)
         found.append(run.metrics()["loss"])
         network.reset_metrics()
-    return found
+    return found, network.get_weights()
 
 
 def test_blocks_of_1_and_of_50_updates_give_the_same_losses():
-    one, block = losses(200, 1), losses(200, 50)
+    (one, weights), (block, same) = trained(200, 1), trained(200, 50)
     assert one[0] > 1.05 * one[-1]
     np.testing.assert_allclose(np.reshape(one, (4, 50)).mean(axis=1), block, rtol=1e-5)
+    for mine, other in zip(weights, same, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-4)
 
 
 def test_both_backends_give_the_same_losses(tmp_path):

@@ -114,7 +114,7 @@ def test_wrong_parameters_are_named(change, words):
 
 def test_command_line_prints_one_line_and_fails(tmp_path, monkeypatch, capsys):
     wrong = tmp_path / "params.yaml"
-    wrong.write_text(paths.PARAMS.read_text().replace("h: 0.15", "h: -1.0"))
+    wrong.write_text(paths.PARAMS.read_text().replace("  h: 0.15", "  h: -1.0"))
     monkeypatch.setattr(paths, "PARAMS", wrong)
     assert cli.main(["model"]) == 1
     assert capsys.readouterr().err == "error: params.yaml: model.h = -1.0: input should be greater than 0\n"

@@ -71,9 +71,12 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
             "epochs": 3,
         },
         stability={
-            "h": 0.15,
+            "integrator": "euler",
             "unroll_length": 4,
-            "units": [{"unit": 1, "sigma_max": 2.0, "h_sigma": 0.3, "unit_amplification": 1.188}],
+            "units": [
+                {"unit": 1, "h_omega": 0.3, "inside": {"euler": False}, "unit_amplification": 1.188, "measured": 1.1},
+                {"unit": 2, "h_omega": 0.3, "inside": {}, "unit_amplification": None, "measured": 1.25},
+            ],
         },
     )
 
@@ -256,7 +259,12 @@ def test_tables_are_markdown():
     assert "| wall time in seconds | `7200` |" in report.provenance_table(run)
     assert "commit" not in report.provenance_table(run)
     assert "| training · momentum | `0.9` |" in report.params_table(run)
-    assert report.stability_table(run).splitlines()[-1] == "| 1 | 2.000 | 0.300 | 1.188 |"
+    assert report.stability_table(run).splitlines()[-2:] == [
+        "| 1 | 0.300 | outside | 1.188 | 1.100 |",
+        "| 2 | 0.300 | — | — | 1.250 |",
+    ]
+    run.stability["units"] = []
+    assert report.stability_table(run) == "This network has no unit that solves an ODE."
     text = report.schedule_text(built, run)
     assert text == "3 epochs, 4,686 updates; the learning rate drops from epoch 2 on, as in the text of the post."
     assert len(report.sources_list(built).splitlines()) == len(PUBLISHED["figures"])

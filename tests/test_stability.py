@@ -1,4 +1,4 @@
-"""Stability: spectral norms against dense SVDs, Euler steps against their closed forms."""
+"""Stability of units: spectral norms against dense SVDs, growth against closed forms, for every block."""
 
 import json
 
@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from resode import plots_results, plots_stability, stability
-from resode.layers import HamiltonianConv2D
+from resode import model, params, plots_results, plots_stability, stability
+from resode.layers import BLOCKS
 
 
 def dense(kernel: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -30,6 +30,22 @@ def test_spectral_norm_is_the_largest_singular_value(size, channels, height, wid
     kernel = np.random.default_rng(size).normal(size=(size, size, channels, channels))
     expected = np.linalg.svd(dense(kernel, height, width), compute_uv=False)[0]
     assert stability.spectral_norm(kernel, (height, width), 1e-5) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("size, height, width", [(3, 5, 6), (1, 4, 4), (2, 3, 4)])
+def test_spectral_norm_of_the_antisymmetric_part(size, height, width):
+    kernel = np.random.default_rng(size).normal(size=(size, size, 3, 3))
+    matrix = dense(kernel, height, width)
+    expected = np.linalg.norm(matrix - matrix.T, 2)
+    assert stability.spectral_norm(kernel, (height, width), 1e-5, antisymmetric=True) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+def test_a_symmetric_kernel_has_no_antisymmetric_part():
+    identity = np.zeros((3, 3, 2, 2))
+    identity[1, 1] = np.eye(2)
+    assert stability.spectral_norm(identity, 4, antisymmetric=True) == 0
 
 
 def test_spectral_norm_of_simple_kernels():
@@ -57,95 +73,182 @@ def test_spectral_norm_refuses_what_is_no_kernel(kernel):
         stability.spectral_norm(kernel, 4)
 
 
-def test_euler_trajectory_of_a_linear_system_is_a_matrix_power():
-    K, h, x0 = np.array([[0.0, -1.0], [1.0, 0.0]]), 0.1, np.array([0.0, 0.5])
-    points = stability.trajectory(K, np.zeros(2), lambda x: x, x0, h, 10)
-    assert points.shape == (11, 2)
-    np.testing.assert_allclose(points[10], np.linalg.matrix_power(np.eye(2) + h * K, 10) @ x0, atol=1e-14)
-    # |1 + ih| = √1.01 a step.
-    assert np.linalg.norm(points[10]) == pytest.approx(0.5 * 1.01**5)
+# --- units
 
 
-def test_euler_trajectory_by_hand():
-    points = stability.trajectory([[2.0, -2.0], [0.0, 2.0]], [0.0, 1.0], np.tanh, [0.1, 0.1], 0.1, 1)
-    np.testing.assert_allclose(points[1], [0.1, 0.1 + 0.1 * np.tanh(1.2)], atol=1e-15)
-
-
-def test_solution_turns_in_a_circle_where_euler_spirals_out():
-    K, x0 = stability.PORTRAITS[-1].K, [0.0, 0.5]
-    exact = stability.solution(K, np.zeros(2), lambda x: x, x0, 2 * np.pi)
-    np.testing.assert_allclose(exact[-1], x0, atol=1e-8)
-
-
-@pytest.mark.parametrize("h, steps, name", [(0, 1, "h"), (-1, 1, "h"), (float("nan"), 1, "h"), (0.1, 0, "steps")])
-def test_trajectory_names_the_argument_out_of_range(h, steps, name):
-    with pytest.raises(ValueError, match=f"^{name} must be"):
-        stability.trajectory(np.eye(2), np.zeros(2), np.tanh, [0, 1], h, steps)
-
-
-def test_portraits_have_the_eigenvalues_they_are_named_after():
-    values = {portrait.title: portrait.eigenvalues for portrait in stability.PORTRAITS}
-    np.testing.assert_allclose(values["positive"], 2)
-    np.testing.assert_allclose(values["negative"], -2)
-    np.testing.assert_allclose(values["zero"], 0)
-    np.testing.assert_allclose(sorted(values["imaginary"].imag), [-1, 1])
-    np.testing.assert_allclose(values["imaginary"].real, 0, atol=1e-15)
-
-
-def test_amplification():
-    assert stability.amplification(0.15, 0) == 1
-    assert stability.amplification(0.5, 2) == pytest.approx(np.sqrt(2))
-    assert stability.amplification(0.5, 2, 4) == pytest.approx(4)
-
-
-def small_network() -> keras.Model:
+def network(block="hamiltonian", **changes):
+    """A fresh network of two units, 4 channels on 8 × 8 and 8 channels on 4 × 4 pixels, and images for it."""
     keras.utils.set_random_seed(0)
-    inputs = keras.Input((6, 6, 4))
-    x = HamiltonianConv2D(h=0.15, unroll_length=3, name="first")(inputs)
-    x = keras.layers.AveragePooling2D(2)(x)
-    return keras.Model(inputs, HamiltonianConv2D(h=0.15, unroll_length=3, name="second")(x))
+    changed = {"block": block, "channels": [4, 8], "pool_after": [1], "unroll_length": 3, **changes}
+    built = model.build(params.load({"model": changed}).model, 3, (8, 8, 1))
+    return built, np.random.default_rng(0).standard_normal((5, 8, 8, 1))
 
 
-def test_unit_table_has_a_row_for_each_unit():
-    model = small_network()
-    rows = stability.unit_table(model, 0.15, 1e-5)
+def operator(layer, name: str, step: int | None = None) -> np.ndarray:
+    kernel = keras.ops.convert_to_numpy(getattr(layer, name))
+    return dense(kernel if step is None else kernel[step], *layer.input.shape[1:3])
+
+
+def norm(matrix: np.ndarray) -> float:
+    return np.linalg.norm(matrix, 2)
+
+
+OMEGA = {
+    "hamiltonian": lambda unit: norm(operator(unit, "kernel")),
+    "two_layer_hamiltonian": lambda unit: norm(operator(unit, "kernel1")) * norm(operator(unit, "kernel2")),
+    "antisymmetric": lambda unit: norm(operator(unit, "kernel") - operator(unit, "kernel").T),
+    "second_order": lambda unit: norm(operator(unit, "kernel")),
+    "residual": lambda unit: norm(operator(unit, "kernel1")) * norm(operator(unit, "kernel2")),
+    "linear_multistep": lambda unit: norm(operator(unit, "kernel1")) * norm(operator(unit, "kernel2")),
+}
+SOLVING = {
+    "hamiltonian": ["euler", "symplectic_euler", "verlet", "midpoint", "rk4"],
+    "two_layer_hamiltonian": ["euler", "symplectic_euler", "verlet", "midpoint", "rk4"],
+    "antisymmetric": ["euler", "midpoint", "rk4"],
+    "second_order": ["euler", "symplectic_euler", "verlet", "midpoint", "leapfrog", "rk4"],
+    "residual": [],
+    "linear_multistep": [],
+}
+
+
+def test_every_block_is_tested():
+    assert set(OMEGA) == set(SOLVING) == set(BLOCKS)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_row_for_each_unit_of_every_block(block):
+    built, images = network(block, h=0.2)
+    rows = stability.unit_table(built, images, 1e-5)
     assert [(row.unit, row.name, row.channels, row.spatial_size) for row in rows] == [
-        (1, "first", 4, 6),
-        (2, "second", 4, 3),
+        (1, "unit1", 4, 8),
+        (2, "unit2", 8, 4),
     ]
-    for row in rows:
-        kernel = model.get_layer(row.name).kernel.numpy()
-        expected = np.linalg.svd(dense(kernel, row.spatial_size, row.spatial_size), compute_uv=False)[0]
-        assert row.sigma_max == pytest.approx(expected, rel=1e-4)
-        assert row.h_sigma == pytest.approx(0.15 * row.sigma_max)
-        assert row.unit_amplification == pytest.approx(row.step_amplification**3)
+    for row, unit in zip(rows, model.units(built), strict=True):
+        assert row.omega == pytest.approx(OMEGA[block](unit), rel=1e-4)
+        assert row.h_omega == pytest.approx(0.2 * row.omega)
+        assert list(row.inside) == SOLVING[block]
+        assert 0 < row.measured <= row.measured_largest
+        if SOLVING[block]:
+            assert not row.inside["euler"] and row.inside["rk4"] == (row.h_omega <= 8**0.5)
+            assert row.step_amplification == pytest.approx((1 + row.h_omega**2) ** 0.5)
+        else:
+            assert row.step_amplification is None and row.unit_amplification is None
+    assert rows[0].measured_from_first == rows[0].measured
 
 
-def test_a_linear_unit_amplifies_its_fastest_mode_by_what_the_table_says():
-    # With σ the identity a unit is (I + hA)^3, a normal matrix, whose norm is the amplification.
+def test_free_weights_are_judged_by_their_fastest_step():
+    built, images = network(weights_in_time="free")
+    unit = model.units(built)[0]
+    unit.kernel.assign(np.random.default_rng(0).standard_normal(unit.kernel.shape))
+    expected = max(norm(operator(unit, "kernel", step)) for step in range(3))
+    assert stability.frequency(unit, 1e-5) == pytest.approx(expected, rel=1e-4)
+    assert len(stability.unit_table(built, images)) == 2
+
+
+def linear_unit(block: str, integrator: str, **options):
+    """The matrix of a whole unit with σ the identity, and its row of the table."""
+    keras.utils.set_random_seed(1)
     inputs = keras.Input((4, 4, 4))
-    layer = HamiltonianConv2D(h=0.3, unroll_length=3, activation=None)
-    model = keras.Model(inputs, layer(inputs))
+    layer = BLOCKS[block](h=0.3, unroll_length=3, activation=None, integrator=integrator, **options)
+    built = keras.Model(inputs, layer(inputs))
     basis = np.eye(64, dtype="float32").reshape(64, 4, 4, 4)
-    matrix = keras.ops.convert_to_numpy(layer(basis)).reshape(64, 64)
-    row = stability.unit_table(model, 0.3, 1e-5)[0]
-    assert row.unit_amplification == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-3)
+    matrix = keras.ops.convert_to_numpy(layer(basis)).reshape(64, 64).T
+    return matrix, stability.unit_table(built, np.random.default_rng(0).standard_normal((3, 4, 4, 4)), 1e-5)[0]
+
+
+@pytest.mark.parametrize("block", ["hamiltonian", "antisymmetric"])
+def test_euler_stretches_the_fastest_mode_by_what_the_table_says(block):
+    # (I + h A)³ with A antisymmetric is a normal matrix.
+    matrix, row = linear_unit(block, "euler", **({"gamma": 0.0} if block == "antisymmetric" else {}))
+    assert row.unit_amplification == pytest.approx(norm(matrix), rel=1e-3)
+    assert row.unit_amplification == pytest.approx(row.step_amplification**3)
+
+
+@pytest.mark.parametrize(
+    ("block", "integrator"),
+    [(block, name) for block in ("hamiltonian", "second_order") for name in SOLVING[block]]
+    + [("antisymmetric", "rk4")],
+)
+def test_no_mode_of_a_linear_unit_grows_by_more_than_the_table_says(block, integrator):
+    matrix, row = linear_unit(block, integrator)
+    assert norm(matrix) <= row.unit_amplification * (1 + 1e-3)
+    assert row.measured_largest <= row.unit_amplification * (1 + 1e-3)
+
+
+def test_measured_growth_of_a_linear_unit_is_that_of_its_matrix():
+    matrix, row = linear_unit("residual", "euler")
+    # The perturbation that the table takes: random numbers of the images' shape.
+    directions = np.random.default_rng(0).standard_normal((3, 4, 4, 4)).reshape(3, 64).T
+    expected = np.linalg.norm(matrix @ directions, axis=0) / np.linalg.norm(directions, axis=0)
+    assert row.measured == pytest.approx(np.median(expected), rel=2e-3)
+    assert row.measured_largest == pytest.approx(expected.max(), rel=2e-3)
+
+
+def test_a_vanished_perturbation_grows_by_nothing():
+    built, images = network()
+    stem = built.get_layer("stem_convolution")
+    stem.set_weights([np.zeros_like(weight) for weight in stem.get_weights()])
+    gains, from_first = stability.perturbation_growth(built, images)
+    assert not gains.any() and not from_first.any()
+
+
+# --- eigenvalues
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_where_the_eigenvalues_of_each_block_are(block, activation):
+    values = stability.jacobian_eigenvalues(block, activation=activation)
+    assert len(values) == (128 if block == "second_order" else 64)
+    largest = np.abs(values).max()
+    if SOLVING[block]:
+        assert np.abs(values.real).max() < 0.02 * largest and np.abs(values.imag).max() > 0.5
+    else:
+        assert np.abs(values.real).max() > 0.1 * largest
+
+
+def test_jacobian_of_a_linear_unit_is_its_antisymmetric_matrix():
+    found = stability.jacobian_eigenvalues("hamiltonian", activation=None)
+    keras.utils.set_random_seed(0)
+    layer = BLOCKS["hamiltonian"]()
+    layer.build((1, 4, 4, 4))
+    singular = np.linalg.svd(dense(keras.ops.convert_to_numpy(layer.kernel), 4, 4), compute_uv=False)
+    np.testing.assert_allclose(np.sort(np.abs(found))[::2], np.sort(singular), atol=1e-3)
+
+
+# --- words, files, figures
+
+
+def test_words():
+    built, images = network()
+    units = stability.unit_table(built, images)
+    assert "0 of 2 units are inside" in stability.summary(units, "euler")
+    assert "2 of 2 units are inside" in stability.summary(units, "symplectic_euler")
+    assert stability.region_rows(units)[0]["euler (up to 0)"] == "outside"
+    assert stability.region_rows(units)[1]["symplectic_euler (up to 2)"] == "inside"
+    assert stability.growth_rows(units)[1]["pixels"] == "4\u00a0×\u00a04"
+    residual = stability.unit_table(*network("residual"))
+    assert "Lipschitz" in stability.summary(residual, "euler") and stability.region_rows(residual) == []
+    assert stability.growth_rows(residual)[0]["predicted a step"] == "no verdict"
+
+
+def test_a_network_without_units_says_so():
+    built = model.build(params.load({"model": {"architecture": "resnet20"}}).model)
+    units = stability.unit_table(built, np.zeros((1, 32, 32, 3)))
+    assert units == [] == stability.growth_rows(units) == stability.region_rows(units)
+    assert "no unit that solves an ODE" in stability.summary(units, "euler")
 
 
 def test_written_table(tmp_path):
-    rows = stability.unit_table(small_network(), 0.15, 1e-2)
-    stability.write(tmp_path, rows, 0.15, 3)
+    units = stability.unit_table(*network("residual"))
+    stability.write(tmp_path, units, params.load({"model": {"block": "residual", "unroll_length": 3}}).model)
     content = json.loads((tmp_path / "stability.json").read_text())
-    assert (content["h"], content["unroll_length"], len(content["units"])) == (0.15, 3, 2)
-    assert content["units"][1]["sigma_max"] == rows[1].sigma_max
+    assert (content["block"], content["h"], content["unroll_length"], len(content["units"])) == ("residual", 0.15, 3, 2)
+    assert content["units"][1]["omega"] == units[1].omega and content["units"][1]["unit_amplification"] is None
 
 
-def test_figures_can_be_drawn():
-    rows = stability.unit_table(small_network(), 0.15, 1e-2)
-    for figure in (
-        plots_stability.phase_portraits(0.1, 2),
-        plots_stability.orbit_growth([0.5], time=2.0),
-        plots_stability.unit_stability(rows, 0.15, 3),
-        plots_stability.amplification_curve(rows, 0.15),
-    ):
+@pytest.mark.parametrize("block", ["hamiltonian", "residual"])
+def test_figures_can_be_drawn(block):
+    units = stability.unit_table(*network(block))
+    for figure in (plots_stability.unit_growth(units), plots_stability.amplification_over_h(units, "euler", 0.15)):
         assert plots_results.png(figure).startswith(b"\x89PNG")

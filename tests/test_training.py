@@ -21,8 +21,14 @@ SMALL = {
         "reference_drops": [15.0],
         "batch_size": 8,
         "learning_rate": 0.05,
+        # A checkpoint can come after any update.
+        "block_length": 1,
     },
 }
+
+
+# What equal runs have in equal bytes.
+KEPT = (training.WEIGHTS, training.HISTORY, training.MEAN_IMAGE)
 
 
 def small_dataset(samples=81):
@@ -44,7 +50,7 @@ def train(folder: Path, **changes):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / "results" / name).read_bytes() for name in (training.WEIGHTS, training.HISTORY)}
+    return {name: (folder / "results" / name).read_bytes() for name in KEPT}
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +122,42 @@ def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, tm
     capsys.readouterr()
     train(tmp_path)
     said = capsys.readouterr().out
-    assert f"{newest.name} is damaged" in said and f"Resuming after update {int(older.stem)} of 20" in said
+    assert f"{newest.name} is damaged (checksum); using the one before it." in said
+    assert f"Resuming after update {int(older.stem)} of 20" in said
     assert files(tmp_path) == files(uninterrupted)
+
+
+def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(uninterrupted, tmp_path, capsys):
+    train(tmp_path)
+    (folder,) = (tmp_path / "runs").iterdir()
+    for name in ("000000998", "000000999"):
+        (folder / f"{name}.checkpoint").write_bytes(b"")
+    folder.joinpath("000000020.checkpoint").unlink()
+    capsys.readouterr()
+    train(tmp_path)
+    assert "000000998.checkpoint is damaged (checksum); there is no other; starting afresh." in capsys.readouterr().out
+    assert [path.name for path in folder.glob("*.checkpoint")] == ["000000020.checkpoint"]
+    assert files(tmp_path) == files(uninterrupted)
+
+
+def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
+    def gone(self):
+        self._save()
+        raise InputError("stopped before the test")
+
+    monkeypatch.setattr(training._Run, "_end_epoch", gone)
+    with pytest.raises(InputError, match="stopped before the test"):
+        train(tmp_path)
+    monkeypatch.undo()
+    train(tmp_path)
+    assert files(tmp_path) == files(uninterrupted)
+
+
+def test_torn_description_of_another_run_is_no_obstacle(tmp_path):
+    train(tmp_path)
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / "inputs.json").write_text("{")
+    train(tmp_path, model={"h": 0.2})
 
 
 def test_complete_training_is_not_done_again(uninterrupted, tmp_path, capsys):

@@ -55,9 +55,15 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
     for one in found[1:]:
         if one.pop("common")["hardware"] != common["hardware"]:
             raise InputError("the backends see different hardware; install both for the GPU, or bench one at a time")
-    name = re.sub(r"[^a-z0-9]+", "-", common["hardware"].lower()).strip("-")
-    files.write_json(folder / f"{name}.json", {**common, "changed": changes, "backends": found})
-    return folder / f"{name}.json"
+    # A measurement of something else does not take the place of the post's.
+    path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
+    files.write_json(path, {**common, "changed": changes, "backends": found})
+    return path
+
+
+def file_name(hardware: str) -> str:
+    """`hardware`, the words of `provenance.hardware`, as the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", hardware.lower()).strip("-")
 
 
 def measure(chosen: params.Params) -> dict:

@@ -45,9 +45,11 @@ def locked(folder: Path) -> Iterator[None]:
         # What a kill in the middle of a write left.
         for partial in folder.glob(".*.checkpoint.*"):
             partial.unlink()
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            os.truncate(file.name, 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
+        except OSError as error:
+            raise InputError(f"cannot write {file.name}: {error.strerror}; free space") from error
         yield
 
 
@@ -71,11 +73,13 @@ def save(folder: Path, update: int, values: list[np.ndarray], state: dict) -> No
 
 
 def restore(folder: Path) -> tuple[list[np.ndarray], dict] | None:
-    """The newest intact checkpoint as (values, state), or None; says so of each damaged one it passes over."""
+    """The newest intact checkpoint as (values, state), or None; deletes damaged ones, which would count as kept, and says so."""
     for path in _newest_first(folder):
         content = path.read_bytes()
         if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
-            print(f"Checkpoint {path.name} is damaged (checksum); using the one before it.", flush=True)
+            path.unlink()
+            instead = "using the one before it" if _newest_first(folder) else "there is no other; starting afresh"
+            print(f"Checkpoint {path.name} is damaged (checksum); {instead}.", flush=True)
             continue
         with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
             values = [archive[str(i)] for i in range(len(archive.files) - 1)]
@@ -88,4 +92,4 @@ def _path(folder: Path, update: int) -> Path:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.checkpoint"), reverse=True)
+    return sorted((path for path in folder.glob("*.checkpoint") if path.is_file()), reverse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from . import paths
 from .errors import InputError, TimeOver
 
-STAGES = ("model", "augmentation", "training", "evaluation", "stability", "toys", "report")
+STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "report")
 UNFINISHED = 75
 
 
@@ -57,6 +57,24 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml; its results are in results/runs/NAME")
     run.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long; again: go on")
     run.set_defaults(run=_run)
+    predict = commands.add_parser("predict", help="class probabilities of image files")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file of any size")
+    predict.add_argument(
+        "--weights", type=Path, help="folder that a training left, by default results/training; or see --low-memory"
+    )
+    predict.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="one unit's weights at a time, NumPy alone; --weights is a file of export",
+    )
+    predict.add_argument("--unroll-length", type=int, metavar="N", help="steps a unit, if other than trained with")
+    predict.set_defaults(run=_predict)
+    export = commands.add_parser("export", help="write a trained network to a file for predict --low-memory")
+    export.add_argument("file", type=Path, metavar="FILE.safetensors")
+    export.add_argument(
+        "--weights", type=Path, metavar="FOLDER", help="that a training left, by default results/training"
+    )
+    export.set_defaults(run=_export)
     bench = commands.add_parser("bench", help="milliseconds an update on this machine, to results/bench (10 minutes)")
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
     bench.set_defaults(run=_bench)
@@ -112,6 +130,18 @@ def _run(chosen: argparse.Namespace) -> None:
     from . import runs
 
     runs.run(chosen.name, chosen.minutes)
+
+
+def _predict(chosen: argparse.Namespace) -> None:
+    from . import predict
+
+    predict.run(chosen.images, chosen.weights, chosen.low_memory, chosen.unroll_length)
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    from . import trained
+
+    trained.export(chosen.weights or paths.results("training"), chosen.file)
 
 
 def _bench(chosen: argparse.Namespace) -> None:

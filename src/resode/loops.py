@@ -1,4 +1,4 @@
-"""Repeating a step on the backend: as a compiled loop, or written out where loops are slow."""
+"""Repeating a step on the backend: as a compiled loop, or written out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,9 @@ def repeat(steps: int, step: Callable[[Any, Any], Any], carry: Any, written_out:
 
     Args:
         carry: tensors, nested; each keeps its shape and dtype.
-        written_out: no loop, so that i is a Python number; always so where `loops_are_slow`.
+        written_out: no loop, so that i is a Python number.
     """
-    if written_out or loops_are_slow():
+    if written_out:
         for i in range(steps):
             carry = step(i, carry)
         return carry

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from papermill.exceptions import PapermillExecutionError
@@ -98,6 +99,10 @@ def _execute(source: Path, given: dict, folder: Path) -> nbformat.NotebookNode:
             if error.ename == known.__name__:
                 raise known(error.evalue) from None
         raise
+    except DeadKernelError:
+        raise InputError(
+            "the notebook's kernel died, killed or out of memory; run it again, a training goes on from its last checkpoint"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}; free space or make the folder writable") from error
 

@@ -149,11 +149,18 @@ class EvaluationParams(_Section):
     mistakes: Annotated[int, Field(ge=1, le=100)]
 
 
-class StabilityParams(_Section):
-    """Phase portraits, and the accuracy of the units' spectral norms."""
+class IntegratorsParams(_Section):
+    """Phase portraits of explicit Euler; orbits and energy of every integrator."""
 
     steps: Count
     h: Positive
+    energy_steps: Count
+    energy_h: Positive
+
+
+class StabilityParams(_Section):
+    """The accuracy of the units' spectral norms."""
+
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -175,6 +182,7 @@ class Params(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     data: DataParams
     model: ModelParams
+    integrators: IntegratorsParams
     augmentation: AugmentationParams
     training: TrainingParams
     evaluation: EvaluationParams

@@ -1,5 +1,6 @@
 """Where a result comes from: hardware, software, commit, data."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -54,10 +55,13 @@ def _tf32() -> bool:
 
 
 def commit() -> dict[str, str | bool | None]:
-    """The commit that runs, and whether its code was changed (parameters are recorded beside it); None outside a git checkout."""
+    """The commit that runs, and whether its code was changed (parameters are recorded beside it).
+
+    Outside a git checkout the commit is what the environment variable RESODE_COMMIT says, or None.
+    """
     revision = _git("rev-parse", "HEAD")
     if revision is None:
-        return {"commit": None, "modified": None}
+        return {"commit": os.environ.get("RESODE_COMMIT"), "modified": None}
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "notebooks", "dvc.yaml")
     return {"commit": revision, "modified": bool(changed)}
 
@@ -81,6 +85,4 @@ def _processor() -> str:
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -29,7 +29,7 @@ WORDED = {
     "wall_seconds": "wall time in seconds",
     "resumes": "times resumed",
 }
-STAGES = ("model", "augmentation", "training", "evaluation", "stability", "toys")
+STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys")
 
 
 # --- reading
@@ -388,18 +388,23 @@ def schedule_text(report: Mapping, run: Run) -> str:
 
 
 def stability_table(run: Run) -> str:
-    """Spectral norm and amplification of each trained unit, as a Markdown table."""
+    """h ω of each trained unit and the growth of perturbations, predicted and measured, as a Markdown table."""
+    found = run.stability
+    if not found["units"]:
+        return "This network has no unit that solves an ODE."
+    name = found["integrator"]
     rows = [
         (
             str(unit["unit"]),
-            f"{unit['sigma_max']:.3f}",
-            f"{unit['h_sigma']:.3f}",
-            f"{unit['unit_amplification']:.3f}",
+            f"{unit['h_omega']:.3f}",
+            "—" if not unit["inside"] else "inside" if unit["inside"][name] else "outside",
+            "—" if unit["unit_amplification"] is None else f"{unit['unit_amplification']:.3f}",
+            f"{unit['measured']:.3f}",
         )
-        for unit in run.stability["units"]
+        for unit in found["units"]
     ]
-    steps = run.stability["unroll_length"]
-    return table(("Unit", "σ_max(K)", "h σ_max", f"growth over {steps} steps"), rows, "lrrr")
+    steps = f"growth over {found['unroll_length']} steps"
+    return table(("Unit", "h ω", f"Region of {name}", f"{steps}, predicted", "measured"), rows, "lrlrr")
 
 
 def links(results: Path = paths.RESULTS) -> str:

@@ -6,7 +6,9 @@ import io
 import json
 import math
 import os
+import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -14,7 +16,7 @@ import numpy as np
 
 from . import augmentation, checkpoint, engine, model, paths, provenance
 from .errors import STOP_AT, Diverged, InputError, TimeOver
-from .files import write_json, write_text
+from .files import write_bytes, write_json, write_text
 from .params import ModelParams, Params, TrainingParams
 from .records import Dataset
 
@@ -22,6 +24,7 @@ CHECKPOINT_SECONDS = 60
 WEIGHTS = "model.weights.h5"
 HISTORY = "history.csv"
 PROVENANCE = "provenance.json"
+MEAN_IMAGE = "mean_image.npy"
 _TEST_BATCH = 500
 # Timed before the expected duration is told; the first updates compile.
 _WARM_UP, _TIMED = 3, 10
@@ -71,17 +74,30 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     return network
 
 
+def weights_file(folder: Path) -> Path:
+    """The weights that training left in `folder`.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    return path
+
+
 def load_weights(network: keras.Model, folder: Path) -> None:
     """Give `network` the weights that training left in `folder`.
 
     Raises:
         InputError: there are none, or they belong to other parameters.
     """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    path = weights_file(folder)
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras also warns of what it then raises.
+            warnings.simplefilter("ignore")
+            network.load_weights(path)
     except (ValueError, OSError) as error:
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
 
@@ -99,8 +115,8 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
 
     Args:
         params: sections seed, model, augmentation, training.
-        results: folder for `model.weights.h5` (weights), `history.csv` (a row an epoch; losses include the L2 terms) and
-            `provenance.json`.
+        results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
+            row an epoch; losses include the L2 terms) and `provenance.json`.
         runs: folder of the checkpoints.
 
     Raises:
@@ -153,11 +169,13 @@ class _Run:
         self.started = self.saved = self.epoch_started = time.monotonic()
         self.first = self.update
         self.timer = None
-        while self.update < self.total:
+        while len(self.history) < self.epochs:
             self._stop_if_told()
-            self._advance()
-            if self.update % self.per_epoch == 0:
+            # By the history and not by the update alone: a checkpoint can lie between an epoch and its test.
+            if self.update == (len(self.history) + 1) * self.per_epoch:
                 self._end_epoch()
+            else:
+                self._advance()
             if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()
         # The complete training, so that a results folder that is lost can be written again.
@@ -177,7 +195,7 @@ class _Run:
             variable.assign(value)
         self.update, self.history = state["update"], state["history"]
         self.seconds = state["seconds"]
-        if self.update < self.total:
+        if len(self.history) < self.epochs:
             self.resumes = state["resumes"] + 1
             print(f"Resuming after update {self.update} of {self.total}.", flush=True)
         else:
@@ -187,7 +205,11 @@ class _Run:
     def _explain_fresh_start(self) -> None:
         others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
         if others:
-            differing = _differences(json.loads(others[-1].read_text()), self.inputs)
+            try:
+                differing = _differences(json.loads(others[-1].read_text()), self.inputs)
+            except ValueError:
+                # Torn by a crash of the machine; it only serves this message.
+                return
             print(f"Starting afresh: since the last training, {', '.join(differing)} changed.", flush=True)
 
     def _announce(self) -> None:
@@ -265,7 +287,8 @@ class _Run:
         }
         self.history.append(row)
         now = time.monotonic()
-        done = self.update - self.first
+        # None, if a checkpoint lay between the epoch and its test.
+        done = max(self.update - self.first, 1)
         left = (now - self.started) / done * (self.total - self.update)
         each = (now - self.epoch_started) / min(done, self.per_epoch)
         self.epoch_started = now
@@ -292,17 +315,18 @@ class _Run:
         # A model without optimiser: its file holds the weights alone.
         bare = model.build(self.params.model, len(self.dataset.class_names))
         bare.set_weights(self.network.get_weights())
-        temporary = results / f".{WEIGHTS}"
-        try:
-            results.mkdir(parents=True, exist_ok=True)
-            bare.save_weights(temporary)
-            os.replace(temporary, results / WEIGHTS)
-        except OSError as error:
-            if temporary.parent.is_dir():
-                temporary.unlink(missing_ok=True)
-            raise InputError(
-                f"cannot write {results / WEIGHTS}: {error.strerror or error}; free space or make the folder writable"
-            ) from error
+        with tempfile.TemporaryDirectory() as scratch:
+            # Not next to the results: HDF5 has no clean way out of a disk that is full.
+            path = Path(scratch) / WEIGHTS
+            try:
+                bare.save_weights(path)
+            except (OSError, RuntimeError) as error:
+                raise InputError(f"cannot write {path}: {' '.join(str(error).split())}; free space") from error
+            write_bytes(results / WEIGHTS, path.read_bytes())
+        # With the names of the classes below, all that a prediction needs of the data set.
+        mean = io.BytesIO()
+        np.save(mean, self.mean)
+        write_bytes(results / MEAN_IMAGE, mean.getvalue())
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
         writer.writeheader()
@@ -318,6 +342,7 @@ class _Run:
                 "block_length": self.block,
                 **provenance.commit(),
                 "data": self.dataset.provenance,
+                "class_names": self.dataset.class_names,
                 "wall_seconds": round(seconds, 1),
                 "updates": self.update,
                 "resumes": self.resumes,

@@ -1,0 +1,83 @@
+"""What a training left in its folder, as a Keras network that predicts, and its export for `inference`."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from . import augmentation, evaluation, files, inference, model, safetensors, training
+from .errors import InputError
+from .params import ModelParams
+
+
+class Network:
+    """The network that a training left.
+
+    Built from the parameters it was trained with, which may not be those that params.yaml has now.
+
+    Args:
+        folder: what `training.train` wrote.
+        unroll_length: steps a unit, if other than trained with; only where they share their weights.
+
+    Attributes:
+        params: section `model` of the parameters, {name: value}.
+        class_names: one name a class.
+        mean: the mean image (H, W, C).
+        keras: the Keras model.
+
+    Raises:
+        InputError: there are no trained weights, or files beside them are missing or of another version.
+    """
+
+    def __init__(self, folder: Path, unroll_length: int | None = None):
+        weights = training.weights_file(folder)
+        try:
+            provenance = json.loads((folder / training.PROVENANCE).read_text())
+            self.class_names: list[str] = provenance["class_names"]
+            self.mean: np.ndarray = np.load(folder / training.MEAN_IMAGE)
+            params = ModelParams.model_validate(provenance["params"]["model"])
+        except OSError as error:
+            raise InputError(f"cannot read {error.filename}, which belongs to {weights}: {error.strerror}") from error
+        except (KeyError, ValueError) as error:
+            # pydantic's ValidationError is a ValueError.
+            raise InputError(
+                f"{folder} was trained by another version of this code; run: dvc repro training"
+            ) from error
+        self.params = inference.with_unroll_length(params.model_dump(), unroll_length)
+        self.keras: keras.Model = model.build(ModelParams(**self.params), len(self.class_names), self.mean.shape)
+        training.load_weights(self.keras, folder)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities of `images`, uint8 (N, H, W, C): float64 (N, classes). See `evaluation.predict`."""
+        return evaluation.predict(self.keras, np.asarray(augmentation.normalise(images, self.mean)))
+
+
+def export(folder: Path, path: Path) -> None:
+    """Write the network that a training left in `folder` to the file `path`, as `inference.Network` reads it.
+
+    Raises:
+        InputError: see `Network`; or the network is a ResNet, or the file cannot be written.
+    """
+    network = Network(folder)
+    if network.params["architecture"] != "units":
+        raise InputError(f"{folder} holds a {network.params['architecture']}; low-memory inference is for units")
+    files.write_bytes(path, encoded(network.keras, network.params, network.class_names, network.mean))
+
+
+def encoded(network: keras.Model, params: dict, class_names: list[str], mean: np.ndarray) -> bytes:
+    """The bytes of the file that `inference.Network` reads.
+
+    Args:
+        network: of `model.build`.
+        params: section `model` of the parameters that it was built with, {name: value}.
+        class_names: one name a class.
+        mean: the mean image (H, W, C).
+    """
+    tensors = {
+        f"{layer.name}.{weight.name}": keras.ops.convert_to_numpy(weight)
+        for layer in network.layers
+        for weight in layer.weights
+    }
+    metadata = {"model": json.dumps(params), "class_names": json.dumps(class_names, ensure_ascii=False)}
+    return safetensors.encode({"mean_image.value": mean, **tensors}, metadata)

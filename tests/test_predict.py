@@ -1,0 +1,185 @@
+"""The commands predict and export: image files in, a line each out, with Keras or in a bare environment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pytest
+import test_training
+from PIL import Image
+
+from resode import cli, params, paths, predict, training
+from resode.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What a training left."""
+    made = tmp_path_factory.mktemp("trained")
+    test_training.train(made)
+    return made / "results"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two image files of other sizes, dark and plain as the two classes of the training."""
+    made = tmp_path_factory.mktemp("photos")
+    dark, plain = (Image.fromarray(image) for image in test_training.small_dataset().train_images[[1, 0]])
+    dark.resize((70, 50)).save(made / "dark.png")
+    plain.resize((40, 90)).save(made / "plain.jpg")
+    return [str(made / "dark.png"), str(made / "plain.jpg")]
+
+
+def exported(folder: Path, path: Path) -> str:
+    assert cli.main(["export", str(path), "--weights", str(folder)]) == 0
+    return str(path)
+
+
+def test_predictions_need_no_data_and_not_the_parameters_of_today(folder, photos, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "none")
+    assert cli.main(["predict", *photos, "--weights", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line, path in zip(lines, photos, strict=True):
+        words = line.removeprefix(f"{path}: ").replace(",", "").split()
+        assert sorted(words[::3]) == ["dark", "plain"] and words[2] == words[5] == "%"
+        assert float(words[1]) >= float(words[4]) and float(words[1]) + float(words[4]) == pytest.approx(100, abs=0.11)
+
+
+@pytest.mark.parametrize("more", [[], ["--unroll-length", "3"]])
+def test_low_memory_says_the_same_with_numpy_and_pillow_alone(more, folder, photos, tmp_path, capsys):
+    weights = exported(folder, tmp_path / "model.safetensors")
+    assert cli.main(["predict", *photos, "--weights", str(folder), *more]) == 0
+    expected = capsys.readouterr().out
+    python = bare_environment(tmp_path / "bare")
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "src")}
+
+    def run(*arguments):
+        return subprocess.run([python, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    for name in ("keras", "pydantic", "yaml", "pandas", "scipy"):
+        assert "ModuleNotFoundError" in run("-c", f"import {name}").stderr
+    done = run("-m", "resode", "predict", "--low-memory", *photos, "--weights", weights, *more)
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
+
+
+def bare_environment(where: Path) -> Path:
+    """A Python with nothing but NumPy and Pillow, those of this environment."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", where], check=True)
+    (site,) = where.glob("lib/python*/site-packages")
+    for package in (np, PIL):
+        source = Path(package.__file__).parent
+        for one in (source, source.with_name(f"{source.name.lower().replace('pil', 'pillow')}.libs")):
+            if one.exists():
+                (site / one.name).symlink_to(one)
+    return where / "bin" / "python"
+
+
+def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
+    first, second = (Path(exported(folder, tmp_path / name)).read_bytes() for name in ("a", "b"))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photo}", "--weights", "{none}"], "no trained weights at {none}/model.weights.h5; run: dvc repro training"),
+        (["{none}"], "cannot read {none}: No such file or directory"),
+        (["{here}"], "cannot read {here}: Is a directory"),
+        (["{text}"], "{text} is not an image that Pillow can read"),
+        (["{cut}"], "cannot read {cut}: image file is truncated"),
+        (["{photo}", "--weights", "{text}"], "{text} is a file; give the folder that a training left, or --low-memory"),
+        (["{photo}", "--low-memory"], "--low-memory needs --weights FILE, a file made with: resode export FILE"),
+        (["{photo}", "--low-memory", "--weights", "{none}"], "cannot read {none}: No such file"),
+        (["{photo}", "--weights", "{folder}", "--unroll-length", "0"], "--unroll-length 0: block hamiltonian"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, capsys):
+    names = {name: str(tmp_path / name) for name in ("none", "text", "cut")}
+    names |= {"photo": photos[0], "folder": str(folder), "here": str(tmp_path)}
+    Path(names["text"]).write_text("no image")
+    content = Path(photos[0]).read_bytes()
+    Path(names["cut"]).write_bytes(content[: len(content) // 2])
+    assert cli.main(["predict", *(one.format(**names) for one in arguments)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: " + message.format(**names)) and error.count("\n") == 1
+
+
+def copied(folder: Path, where: Path) -> Path:
+    where.mkdir()
+    for path in folder.iterdir():
+        (where / path.name).write_bytes(path.read_bytes())
+    return where
+
+
+def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, capsys):
+    def error(where: Path, *command: str) -> str:
+        assert cli.main([*command, "--weights", str(where)]) == 1
+        return capsys.readouterr().err
+
+    older = copied(folder, tmp_path / "older")
+    text = (older / training.PROVENANCE).read_text()
+    (older / training.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'))
+    assert "older was trained by another version of this code" in error(older, "predict", photos[0])
+    (older / training.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'))
+    assert "does not fit this network" in error(older, "predict", photos[0])
+    (older / training.PROVENANCE).write_text(text)
+    (older / training.MEAN_IMAGE).unlink()
+    assert f"cannot read {older}/mean_image.npy, which belongs to" in error(older, "predict", photos[0])
+    resnet = tmp_path / "resnet"
+    training.train(
+        test_training.small_dataset(),
+        params.load({**test_training.SMALL, "model": {"architecture": "resnet20"}}),
+        resnet,
+        tmp_path / "runs",
+    )
+    assert "resnet holds a resnet20; low-memory inference is for units" in error(
+        resnet, "export", str(tmp_path / "file")
+    )
+    assert cli.main(["predict", photos[0], "--weights", str(resnet)]) == 0
+
+
+# --- reading images
+
+
+def test_image_of_the_right_size_is_taken_as_it_is(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    np.testing.assert_array_equal(predict.read_image(tmp_path / "image.png"), image)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_every_kind_of_image_becomes_rgb(mode, tmp_path):
+    grey = Image.linear_gradient("L").resize((64, 48))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(grey).astype("uint16") * 257)
+    else:
+        image = grey.convert("RGB").convert(mode)
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image.save(path)
+    found = predict.read_image(path)
+    assert found.shape == (32, 32, 3) and found.dtype == np.uint8
+    expected = np.asarray(grey.resize((32, 32), Image.Resampling.BICUBIC))[..., None]
+    # One bit a pixel: dithered.
+    assert np.abs(found.astype(int) - expected).mean() < (40 if mode == "1" else 4)
+
+
+def test_transparent_parts_are_white_and_photos_upright(tmp_path):
+    image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 64, 32))
+    image.save(tmp_path / "image.png")
+    found = predict.read_image(tmp_path / "image.png")
+    assert found[4, 16].tolist() == [255, 0, 0] and found[28, 16].tolist() == [255, 255, 255]
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    image.convert("RGB").save(tmp_path / "image.jpg", exif=exif, quality=95)
+    assert predict.read_image(tmp_path / "image.jpg")[28, 16, 0] > 240
+
+
+def test_image_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    Image.new("L", (64, 64)).save(tmp_path / "image.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match="exceeds limit"):
+        predict.read_image(tmp_path / "image.png")
