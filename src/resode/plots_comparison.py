@@ -10,7 +10,7 @@ from .plots_results import BLUE, GREY, INK, ORANGE, styled, subplots
 
 @styled
 def accuracies(comparison: Mapping) -> Figure:
-    """Test accuracy of every trial (dots), mean and standard deviation of every variant (bars), a group a block.
+    """Test accuracy of every trial (dots), mean and standard deviation of every variant (bars), a group a block; how many trials diverged, on the right.
 
     Args:
         comparison: the content of a file of results/comparison.
@@ -33,10 +33,9 @@ def accuracies(comparison: Mapping) -> Figure:
         handles=[
             Line2D([], [], linestyle="", marker="o", markersize=5, color=BLUE, label="one seed"),
             Line2D([], [], color=INK, marker="|", markersize=9, label="mean ± standard deviation"),
-            Line2D([], [], linestyle="", marker="x", color=ORANGE, label="diverged"),
         ],
         loc="outside lower center",
-        ncols=3,
+        ncols=2,
     )
     return figure
 
@@ -49,10 +48,9 @@ def _variant(axes, row: int, variant: Mapping) -> None:
         axes.plot([mean - sd, mean + sd], [row, row], color=INK, linewidth=1.1)
         axes.plot(mean, row, "|", color=INK, markersize=9, markeredgewidth=1.6)
     if variant["diverged"]:
-        # At the left edge: it has no accuracy.
-        axes.plot(0.015, row, "x", color=ORANGE, transform=axes.get_yaxis_transform())
-        text = f"{variant['diverged']} of {len(variant['trials'])}"
-        axes.text(0.035, row, text, color=ORANGE, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
+        # Right of the axes: it has no accuracy.
+        text = f"{variant['diverged']} of {len(variant['trials'])} diverged"
+        axes.text(1.01, row, text, color=ORANGE, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
 
 
 def _label(chosen: Mapping) -> str:
