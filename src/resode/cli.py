@@ -7,7 +7,7 @@ from pathlib import Path
 from . import paths
 from .errors import InputError, TimeOver
 
-STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "report")
+STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "report")
 UNFINISHED = 75
 
 
@@ -78,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="milliseconds an update on this machine, to results/bench (10 minutes)")
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
     bench.set_defaults(run=_bench)
+    compare = commands.add_parser(
+        "compare", help="blocks and integrators of comparison.yaml, to results/comparison (an hour)"
+    )
+    compare.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides the file's"
+    )
+    compare.set_defaults(run=_compare)
     commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
     commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
     return parser
@@ -141,6 +148,12 @@ def _bench(chosen: argparse.Namespace) -> None:
     from . import bench
 
     print(f"Written: {bench.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    from . import comparison
+
+    print(f"Written: {comparison.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _readme(chosen: argparse.Namespace) -> None:

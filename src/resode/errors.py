@@ -11,5 +11,9 @@ class InputError(ValueError):
     """
 
 
+class Diverged(InputError):
+    """The loss of a training is infinite or undefined."""
+
+
 class TimeOver(Exception):
     """The time given was over before the training was; what is done is saved, and the same command goes on."""

@@ -16,7 +16,7 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from . import params, paths
-from .errors import InputError, TimeOver
+from .errors import Diverged, InputError, TimeOver
 from .files import write_text
 
 # Scripts that the page template loads from the network (MathJax, require.js): a page must open offline.
@@ -95,7 +95,7 @@ def _execute(source: Path, given: dict, folder: Path) -> nbformat.NotebookNode:
         )
     except PapermillExecutionError as error:
         # InputError carries one line for the user; anything else is a defect and keeps its traceback.
-        for known in (InputError, TimeOver):
+        for known in (InputError, Diverged, TimeOver):
             if error.ename == known.__name__:
                 raise known(error.evalue) from None
         raise

@@ -164,6 +164,18 @@ class StabilityParams(_Section):
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 
 
+class ToysParams(_Section):
+    """Two-dimensional problems, and one unit that classifies their points."""
+
+    points: Annotated[int, Field(ge=2)]
+    channels: Annotated[int, Field(ge=2, multiple_of=2)]
+    # The two-step methods need a second step.
+    unroll_length: Annotated[int, Field(ge=2)]
+    h: Positive
+    updates: Count
+    learning_rate: Positive
+
+
 class Params(_Section):
     """All of params.yaml."""
 
@@ -175,6 +187,7 @@ class Params(_Section):
     training: TrainingParams
     evaluation: EvaluationParams
     stability: StabilityParams
+    toys: ToysParams
 
 
 def read(path: Path | None = None) -> dict[str, Any]:

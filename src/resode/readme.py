@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
-from . import bench, files, paths, report
+from . import bench, comparison, files, paths, report
 from .errors import InputError
 
-TABLES = {"result": report.readme_table, "runs": report.runs_table, "speed": bench.table}
+TABLES = {
+    "result": report.readme_table,
+    "runs": report.runs_table,
+    "comparison": comparison.table,
+    "speed": bench.table,
+}
 
 
 def markers(name: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ WORDED = {
     "wall_seconds": "wall time in seconds",
     "resumes": "times resumed",
 }
-STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability")
+STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys")
 
 
 # --- reading

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from . import augmentation, checkpoint, engine, model, paths, provenance
-from .errors import STOP_AT, InputError, TimeOver
+from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
 from .params import ModelParams, Params, TrainingParams
 from .records import Dataset
@@ -121,8 +121,9 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
         runs: folder of the checkpoints.
 
     Raises:
-        InputError: fewer images than a batch, a schedule shorter than an epoch, a loss that is not finite, another
-            process that trains the same, a disk that is full.
+        InputError: fewer images than a batch, a schedule shorter than an epoch, another process that trains the same, a
+            disk that is full.
+        Diverged: the loss is not finite.
         TimeOver: the time in the environment variable `errors.STOP_AT` came before the end; the checkpoint holds what is done.
     """
     per_epoch = len(dataset.train_images) // params.training.batch_size
@@ -248,7 +249,7 @@ class _Run:
 
     def _check_loss(self, epoch: int) -> None:
         if not math.isfinite(self.engine.metrics()["loss"]):
-            raise InputError(
+            raise Diverged(
                 f"the loss is not finite in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
                 f" learning rate (the last good checkpoint stays in {self.folder})"
             )

@@ -1,0 +1,135 @@
+"""The comparison of blocks and integrators: its file, its trials, its table."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import yaml
+
+from resode import comparison, params, paths, records
+from resode.errors import InputError
+from resode.integrators import INTEGRATORS
+from resode.layers import BLOCKS
+from resode.odes import ODES
+
+EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.channels": [4]}
+TINY = {
+    "settings": {
+        "data.name": "digits",
+        "model.pool_after": [],
+        "model.unroll_length": 2,
+        "training.reference_batch_size": 8,
+        "training.batch_size": 8,
+        "training.reference_iterations": 4.0,
+        "training.reference_drops": [],
+        "training.learning_rate": 0.01,
+    },
+    "seeds": [0],
+    "variants": [EULER, {**EULER, "model.h": 1e30}],
+}
+
+
+@pytest.fixture
+def noise(tmp_path, monkeypatch):
+    """A data set of noise under the name of the digits, in a folder of data of its own."""
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    random = np.random.default_rng(0)
+    content = {
+        name: records.encode(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), np.arange(count) % 2)
+        for name, count in (("data_batch_1.bin", 16), (records.TEST_FILE, 8))
+    }
+    described = {"title": "Noise", "class_names": ["a", "b"], "source": "made here", "published": True}
+    records.write(paths.dataset("digits"), content, name="digits", **described)
+
+
+def write(folder, **changes):
+    path = folder / "comparison.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return path
+
+
+def accepted(block: str, integrator: str) -> bool:
+    try:
+        params.load({"model": {"block": block, "integrator": integrator}})
+    except InputError:
+        return False
+    return True
+
+
+def _parameters(block: str, integrator: str, channels: int) -> int:
+    return sum(math.prod(shape) for shape in BLOCKS[block](integrator=integrator).weight_shapes(channels).values())
+
+
+def test_the_file_compares_all_pairs_that_the_schema_accepts_at_equal_parameters():
+    content = comparison.read()
+    plan = comparison.planned(content, {})
+    first = [next(iter(variant.values())) for variant in plan]
+    units = [one.model for one in first if one.model.architecture == "units"]
+    pairs = [(one.block, one.integrator) for one in units]
+    assert sorted(pairs) == sorted((b, i) for b in ODES for i in INTEGRATORS if accepted(b, i))
+    sizes = [sum(_parameters(one.block, one.integrator, channels) for channels in one.channels) for one in units]
+    assert max(sizes) / min(sizes) < 1.03
+    assert all(list(variant) == content["seeds"] for variant in plan)
+
+
+def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, capsys):
+    def run():
+        return comparison.run([], write(tmp_path), tmp_path / "runs", tmp_path / "results")
+
+    path = run()
+    found = json.loads(path.read_text())
+    assert path == tmp_path / "results" / "digits.json"
+    good, bad = found["variants"]
+    assert good["diverged"] == 0 and good["trials"][0]["updates"] == 4 and good["test_sd"] is None
+    assert good["test_mean"] == good["trials"][0]["test_accuracy"]
+    assert bad["diverged"] == 1 and bad["trials"] == [{"seed": 0, "diverged": True}] and bad["test_mean"] is None
+    assert "diverged: the loss is not finite" in capsys.readouterr().out
+    run()
+    assert "already complete" in capsys.readouterr().out
+    again = json.loads(path.read_text())
+    for one in (found, again):
+        del one["variants"][0]["trials"][0]["seconds"]
+    assert again == found
+    assert path.with_suffix(".png").is_file()
+    text = comparison.table(path.parent)
+    assert "1 of 1 diverged" in text and "What this does not show" in text and "one test image is 12.50 points" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"variants": [EULER, {**EULER, "model.integrator": "leapfrog"}]}, "variant 2: model: block hamiltonian, integrator"),
+        ({"variants": [EULER, {"training.learning_rate": 1.0}]}, "variant 2: .* section model alone"),
+        ({"variants": ["euler"]}, "variant 1: euler must change"),
+        ({"seeds": [0, -1]}, "variant 1: seed = -1"),
+        ({"seeds": []}, "seeds must be a list that is not empty"),
+        ({"settings": {"model.hh": 1}}, "unknown key model.hh"),
+        ({"repeats": 3}, "must hold settings, seeds, variants and nothing else"),
+    ],
+)  # fmt: skip
+def test_wrong_files_are_refused_before_anything_is_trained(noise, tmp_path, changes, words):
+    with pytest.raises(InputError, match=words) as caught:
+        comparison.run([], write(tmp_path, **changes), tmp_path / "runs", tmp_path / "results")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_settings_of_the_command_line_come_last(noise, tmp_path):
+    path = comparison.run(
+        ["training.reference_iterations=2.0"], write(tmp_path, variants=[EULER]), tmp_path / "runs", tmp_path / "results"
+    )  # fmt: skip
+    found = json.loads(path.read_text())
+    assert found["variants"][0]["trials"][0]["updates"] == 2
+    assert found["settings"]["training.reference_iterations"] == 2.0
+
+
+def test_mean_and_deviation_leave_out_what_diverged():
+    trials = [{"diverged": False, "test_accuracy": a, "train_accuracy": 1.0} for a in (0.8, 0.9)]
+    found = comparison.aggregated([*trials, {"diverged": True}])
+    assert found["diverged"] == 1 and found["test_mean"] == pytest.approx(0.85)
+    assert found["test_sd"] == pytest.approx(0.070711) and found["train_sd"] == 0
+
+
+def test_without_results_the_table_says_how_to_get_them(tmp_path):
+    assert "resode compare" in comparison.table(tmp_path)

@@ -1,0 +1,66 @@
+"""Toy problems: the points, and that every stable block separates them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from resode import params, plots_results, plots_toys, toys
+from resode.errors import InputError
+
+GIVEN = params.load()
+ALL = [(name, *pair) for name in toys.PROBLEMS for pair in toys.STABLE.items()]
+# Compiling takes XLA several seconds a network on JAX; there one of each problem has to do.
+CHOSEN = ALL if keras.backend.backend() == "tensorflow" else [ALL[0], ALL[-1]]
+
+
+@pytest.mark.parametrize("name", toys.PROBLEMS)
+def test_points_follow_from_the_seed_and_training_sees_no_test_point(name):
+    train, test = toys.problem(name, 101, 0)
+    again, _ = toys.problem(name, 101, 0)
+    other, _ = toys.problem(name, 101, 1)
+    assert train.x.shape == test.x.shape == (101, 2) and train.x.dtype == np.float32
+    assert np.bincount(train.label).tolist() == [51, 50]
+    np.testing.assert_array_equal(train.x, again.x)
+    assert not np.isin(train.x, test.x).any() and not np.isin(train.x, other.x).any()
+    assert np.abs(train.x).max() < toys.EDGE
+
+
+def test_classes_lie_where_the_formulas_put_them(monkeypatch):
+    monkeypatch.setattr(toys, "NOISE", 0)
+    points, _ = toys.problem("spirals", 1000, 0)
+    radius, angle = np.hypot(*points.x.T), np.arctan2(points.x[:, 1], points.x[:, 0])
+    turns = (radius - 0.2 * points.label) * 2 - angle / (2 * np.pi)
+    np.testing.assert_allclose(turns, np.round(turns), atol=1e-3)
+    points, _ = toys.problem("ellipses", 1000, 0)
+    radius = np.hypot(points.x[:, 0], points.x[:, 1] / 0.6)
+    assert radius[points.label == 0].max() <= 0.5 + 1e-6
+    assert radius[points.label == 1].min() >= 0.7 - 1e-6 and radius.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(("name", "block", "integrator"), CHOSEN)
+def test_stable_blocks_are_useful(name, block, integrator):
+    found = toys.outcome(name, block, integrator, GIVEN.toys, GIVEN.seed)
+    assert found.test_accuracy >= 0.97
+    assert len(found.wrong) == round((1 - found.test_accuracy) * GIVEN.toys.points)
+
+
+def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
+    few = GIVEN.toys.model_copy(update={"points": 20, "unroll_length": 2, "updates": 3})
+    first, second = (toys.outcome("spirals", "hamiltonian", "euler", few, 0) for _ in range(2))
+    np.testing.assert_array_equal(first.probability, second.probability)
+    assert first.row == second.row and first.probability.shape == (toys.SIDE, toys.SIDE)
+    toys.write(tmp_path, [first])
+    assert json.loads((tmp_path / "toys.json").read_text()) == [first.row]
+    (row,) = toys.table([first])
+    assert (row["block"], row["spirals, %"]) == ("hamiltonian", f"{100 * first.test_accuracy:.1f}")
+    assert plots_results.png(plots_toys.boundaries(toys.problem("spirals", 20, 0)[1], [first]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"channels": 3}, "toys.channels = 3"), ({"unroll_length": 1}, "toys.unroll_length = 1")]
+)
+def test_widths_and_steps_that_do_not_work_are_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        params.load({"toys": change})
