@@ -97,7 +97,11 @@ def reference(block, integrator, x, weights_of_step, activation=np.tanh, h=H, st
     return np.concatenate(state, axis=-1) if halves else state[-1]
 
 
-@pytest.mark.parametrize(("block", "integrator"), PAIRS)
+# The formulas that `reference` has. What is added to INTEGRATORS has its order of accuracy tested, and here its gradients.
+WRITTEN = ("euler", "symplectic_euler", "verlet", "midpoint", "leapfrog", "rk4")
+
+
+@pytest.mark.parametrize(("block", "integrator"), [pair for pair in PAIRS if pair[1] in WRITTEN])
 def test_unit_equals_its_formula(block, integrator):
     x = images(2, 6, 5, 4)
     layer = built(block, integrator=integrator)

@@ -99,10 +99,11 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"variants": [EULER, {**EULER, "model.integrator": "leapfrog"}]}, "variant 2: model: block hamiltonian, integrator"),
+        ({"variants": [EULER, {**EULER, "model.integrator": "leapfrog"}]}, "leapfrog.*}: model: block hamiltonian, integrator"),
+        ({"variants": [{"model.block": "heun"}]}, "variant 1: unknown block heun"),
         ({"variants": [EULER, {"training.learning_rate": 1.0}]}, "variant 2: .* section model alone"),
         ({"variants": ["euler"]}, "variant 1: euler must change"),
-        ({"seeds": [0, -1]}, "variant 1: seed = -1"),
+        ({"seeds": [0, -1]}, "}: seed = -1"),
         ({"seeds": []}, "seeds must be a list that is not empty"),
         ({"settings": {"model.hh": 1}}, "unknown key model.hh"),
         ({"repeats": 3}, "must hold settings, seeds, variants and nothing else"),

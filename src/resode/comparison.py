@@ -15,6 +15,7 @@ import yaml
 
 from . import evaluation, files, params, paths, records, report
 from .errors import Diverged, InputError
+from .integrators import INTEGRATORS
 
 FOLDER = paths.RESULTS / "comparison"
 FILE = paths.ROOT / "comparison.yaml"
@@ -41,24 +42,49 @@ def read(path: Path = FILE) -> dict:
     return content
 
 
-def planned(content: Mapping, more: Mapping) -> list[dict[int, params.Params]]:
-    """For each variant of `content` the checked parameters by seed, `more` settings on top of the common ones.
+def variants(content: Mapping) -> list[dict]:
+    """The variants of `content`; one that names a block and no integrator becomes one for each that params.yaml accepts with it.
 
     Raises:
-        InputError: a variant that params.yaml does not accept or that changes more than the model; it is named.
+        InputError: what a variant changes is not the model alone, or its block takes no integrator; it is named.
     """
-    plan = []
+    found = []
     for number, variant in enumerate(content["variants"], start=1):
-        where = f"comparison.yaml, variant {number}: "
         if not isinstance(variant, dict) or not all(str(key).startswith("model.") for key in variant):
             raise InputError(
-                f"{where}{variant} must change parameters of section model alone, as model.block: residual"
+                f"comparison.yaml, variant {number}: {variant} must change parameters of section model alone, as"
+                " model.block: residual"
             )
+        pairs = [variant]
+        if "model.block" in variant and "model.integrator" not in variant:
+            pairs = [{**variant, "model.integrator": name} for name in INTEGRATORS if _accepted(variant, name)]
+            if not pairs:
+                raise InputError(f"comparison.yaml, variant {number}: unknown block {variant['model.block']}")
+        found += pairs
+    return found
+
+
+def _accepted(variant: Mapping, integrator: str) -> bool:
+    try:
+        params.changed({"model.block": variant["model.block"], "model.integrator": integrator})
+    except InputError:
+        return False
+    return True
+
+
+def planned(content: Mapping, more: Mapping) -> list[dict[int, params.Params]]:
+    """For each of the `variants` of `content` the checked parameters by seed, `more` settings on top of the common ones.
+
+    Raises:
+        InputError: see `variants`; or one that params.yaml does not accept.
+    """
+    plan = []
+    for variant in variants(content):
         try:
             given = {**content["settings"], **more, **variant}
             plan.append({seed: params.validate(params.changed({**given, "seed": seed})) for seed in content["seeds"]})
         except InputError as error:
-            raise InputError(f"{where}{str(error).removeprefix('params.yaml: ')}") from error
+            raise InputError(f"comparison.yaml, {variant}: {str(error).removeprefix('params.yaml: ')}") from error
     return plan
 
 
@@ -110,7 +136,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
                 **aggregated(found),
                 "trials": found,
             }
-            for changes, variant, found in zip(content["variants"], plan, trials, strict=True)
+            for changes, variant, found in zip(variants(content), plan, trials, strict=True)
         ],
     }
     files.write_json(path, written)
