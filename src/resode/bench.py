@@ -252,13 +252,23 @@ def table(folder: Path = FOLDER) -> str:
     parts = []
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text())
-        rows = ["| backend | precision | | updates a call | ms an update | images/s | TFLOP/s | of the matrix product's |",
-                "| :-- | :-- | :-- | --: | --: | --: | --: | --: |"]  # fmt: skip
+        rows = ["| backend | precision | | updates a call | ms an update | speed against train_on_batch | against fit | images/s |"
+                " TFLOP/s | of the matrix product's |",
+                "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
         for backend in found["backends"]:
             for row in backend["rows"]:
+                # Bare updates and Keras' own way with the same backend and precision.
+                bare, fit = (
+                    next(
+                        other["ms_per_update"] / row["ms_per_update"]
+                        for other in backend["rows"]
+                        if (other["what"], other["precision"]) == (what, row["precision"])
+                    )
+                    for what in (BARE, FIT)
+                )
                 rows.append(
                     f"| {backend['backend']} | {row['precision']} | {row['what']} | {row['block_length']} | {row['ms_per_update']:.2f} |"
-                    f" {row['images_per_second']:,.0f} | {row['flop_per_second'] / 1e12:.3f} | {100 * row['fraction_of_matmul']:.0f} % |"
+                    f" {bare:.2f} × | {fit:.2f} × | {row['images_per_second']:,.0f} | {row['flop_per_second'] / 1e12:.3f} | {100 * row['fraction_of_matmul']:.0f} % |"
                 )
         changed = "".join(f", {key} = {value}" for key, value in found["changed"].items())
         commit = (found["commit"] or "no commit")[:7]

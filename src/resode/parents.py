@@ -12,7 +12,8 @@ def stop_when_gone(seconds: float = 1.0) -> None:
     """End this process when make, DVC or a shell that started it is gone; looked at every `seconds`.
 
     Only ancestors in this process group count: they are the command that a user gave. The terminal's shell is in another
-    one, so `nohup make repro &` lives on after logging out. What the stage started ends by itself: Jupyter's kernel notices
+    one, so `nohup make repro &` lives on after logging out; a script that ends before what it started has to start it with
+    `setsid`. What the stage started ends by itself: Jupyter's kernel notices
     that its parent is gone.
     """
     group = os.getpgrp()

@@ -56,6 +56,8 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
             raise TimeOver(f"stopped in {stage}, as told")
         if status:
             raise InputError(f"the stage {stage} stopped; the message above says why")
+    if name is None:
+        print(f"Next, where DVC is: dvc commit --force {' '.join(stages)}", flush=True)
 
 
 def _write_params(name: str) -> Path:
