@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides the file's"
     )
     compare.set_defaults(run=_compare)
+    memory = commands.add_parser("memory", help="memory of training and of inference, to results/memory (20 minutes)")
+    memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
+    memory.set_defaults(run=_memory)
     commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
     commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
     return parser
@@ -154,6 +157,12 @@ def _compare(chosen: argparse.Namespace) -> None:
     from . import comparison
 
     print(f"Written: {comparison.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+
+
+def _memory(chosen: argparse.Namespace) -> None:
+    from . import memory
+
+    print(f"Written: {memory.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _readme(chosen: argparse.Namespace) -> None:

@@ -15,10 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
-from . import files, params, paths
-from .bench import file_name
+from . import files, params, paths, plots_memory, plots_results, report
+from .bench import BACKENDS, file_name
 from .errors import InputError
 
 FOLDER = paths.RESULTS / "memory"
@@ -42,12 +40,12 @@ DEEP = {
     "model.activation": "tanh",
     "model.h": 0.01,
 }
-UPDATES = 5
+REPEATS = 7
 MEBIBYTE = 2**20
 
 
 def run(settings: list[str], folder: Path = FOLDER) -> Path:
-    """Measure every backend that is installed and write what was found.
+    """Measure every backend that is installed, and inference, and write what was found.
 
     Args:
         settings: "key=value" changes of params.yaml besides `SETTING`.
@@ -56,20 +54,37 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         InputError: wrong settings, no backend, or a measurement that failed.
     """
     changes = {**SETTING, **params.settings(settings)}
-    backends = [name for name in ("tensorflow", "jax") if importlib.util.find_spec(name)]
+    backends = [name for name in BACKENDS if importlib.util.find_spec(name)]
     if not backends:
-        raise InputError("neither tensorflow nor jax is installed; run: make setup")
+        raise InputError(f"none of {', '.join(BACKENDS)} is installed; run: make setup")
     rows, common = [], {}
     for backend in backends:
-        for backward in BACKWARD:
-            for length in LENGTHS:
-                content = params.changed({**changes, "model.backward": backward, "model.unroll_length": length})
+        for length in LENGTHS:
+            by_backward = {
+                backward: params.changed({**changes, "model.backward": backward, "model.unroll_length": length})
+                for backward in BACKWARD
+            }
+            times = _apart(backend, by_backward, "times")
+            for backward, content in by_backward.items():
                 found = _apart(backend, content, "measure")
                 common = found.pop("common")
-                rows.append({"backend": backend, "backward": backward, "unroll_length": length, **found})
-                print(f"  {backend}, {backward}, {length} steps: {found}", flush=True)
-    path = folder / f"{file_name(common['hardware'])}.json"
-    files.write_json(path, {**common, "batch_size": BATCH, "changed": changes, "rows": rows, "deep": deep()})
+                rows.append(
+                    {"backend": backend, "backward": backward, "unroll_length": length, **found, **times[backward]}
+                )
+                print(f"  {rows[-1]}", flush=True)
+    from . import inference_memory
+
+    path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
+    content = {
+        **common,
+        "batch_size": BATCH,
+        "changed": changes,
+        "rows": rows,
+        "deep": deep(),
+        "inference": inference_memory.measure_inference(),
+    }
+    files.write_json(path, content)
+    files.write_bytes(path.with_suffix(".png"), plots_results.png(plots_memory.growth(content)))
     return path
 
 
@@ -85,56 +100,67 @@ def deep() -> dict:
 
 
 def _apart(backend: str, content: dict, what: str) -> dict:
-    """The result of the function `what` of this module in a fresh process with `content` as params.yaml."""
+    """The result of the function `what` of this module for `content`, from a fresh process."""
     with tempfile.TemporaryDirectory() as scratch:
-        given, result = Path(scratch) / "params.yaml", Path(scratch) / "result.json"
-        given.write_text(yaml.safe_dump(content))
+        given, result = Path(scratch) / "given.json", Path(scratch) / "result.json"
+        given.write_text(json.dumps(content))
         environment = {
-            **os.environ, "KERAS_BACKEND": backend, "RESODE_PARAMS": str(given), "PYTHONPATH": paths.python_path(),
+            **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths.python_path(),
             # glibc otherwise keeps what is freed, by thread, and reports a peak that no two runs share.
             "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536",
         }  # fmt: skip
-        done = subprocess.run([sys.executable, "-m", "resode.memory", what, result], env=environment)
+        done = subprocess.run([sys.executable, "-m", "resode.memory", what, given, result], env=environment)
         if done.returncode:
             raise InputError(f"measuring {backend} failed; the message above says why")
         return json.loads(result.read_text())
 
 
-def measure(chosen: params.Params) -> dict:
-    """Memory and time of an update of the network of `chosen`, in this process.
+def measure(content: dict) -> dict:
+    """Memory of an update of the network of params.yaml's `content`, in this process.
 
     Returns:
         `activations_mib`: what an update needs besides weights, data and program. JAX: the temporary buffers of the compiled
-        program, by its own analysis. TensorFlow: how far the resident memory rises in an update.
+        program, by its own analysis. TensorFlow: how far the resident memory rises in updates.
         `total_mib`: JAX: arguments, results and temporary buffers. TensorFlow: the peak of the process's resident memory.
-        `ms_per_update`: median of `UPDATES` updates after the first.
     """
-    import keras
-    import numpy as np
+    chosen = params.validate(content)
+    update, analysis = _update(chosen)
+    if not analysis:
+        start = _resident("VmRSS")
+        _forget_peak()
+        for _ in range(3):
+            update()
+        peak = _resident("VmHWM")
+        analysis = {"activations_mib": peak - start, "total_mib": peak}
+    return {**{name: round(value, 1) for name, value in analysis.items()}, "common": _common()}
 
-    network = _compiled(chosen)
-    random = np.random.default_rng(0)
-    images = keras.ops.convert_to_tensor(random.normal(size=(BATCH, SIDE, SIDE, 3)).astype("float32"))
-    labels = keras.ops.convert_to_tensor(random.integers(0, CLASSES, BATCH).astype("int32"))
-    update, analysis = (_jax if keras.backend.backend() == "jax" else _tensorflow)(network, images, labels)
-    start = _resident("VmRSS")
-    _forget_peak()
-    times = []
-    for _ in range(UPDATES + 1):
-        begin = time.perf_counter()
-        update()
-        times.append(1000 * (time.perf_counter() - begin))
-    peak = _resident("VmHWM")
-    analysis = analysis or {"activations_mib": peak - start, "total_mib": peak}
+
+def times(by_backward: dict) -> dict:
+    """Milliseconds an update, median, for each way of going backwards in turn, and its ratio to "store".
+
+    None where an update takes too long: on XLA:CPU, whose loops are slow, with more than 16 steps.
+    """
+    from .loops import loops_are_slow
+
+    chosen = {backward: params.validate(content) for backward, content in by_backward.items()}
+    if loops_are_slow() and chosen["store"].model.unroll_length > 16:
+        return {backward: {"ms_per_update": None, "time_ratio": None} for backward in chosen}
+    updates = {backward: _update(one)[0] for backward, one in chosen.items()}
+    found = {backward: [] for backward in updates}
+    for _ in range(REPEATS + 1):
+        for backward, update in updates.items():
+            begin = time.perf_counter()
+            update()
+            found[backward].append(1000 * (time.perf_counter() - begin))
+    medians = {backward: statistics.median(values[1:]) for backward, values in found.items()}
     return {
-        **{name: round(value, 1) for name, value in analysis.items()},
-        "ms_per_update": round(statistics.median(times[1:]), 2),
-        "common": _common(),
+        backward: {"ms_per_update": round(median, 2), "time_ratio": round(median / medians["store"], 3)}
+        for backward, median in medians.items()
     }
 
 
-def epoch(chosen: params.Params) -> dict:
-    """One epoch on data/digits: memory of the updates, and the mean loss of each tenth of them."""
+def epoch(content: dict) -> dict:
+    """One epoch on the digits: memory of the updates, and the mean loss of each tenth of them."""
     import keras
     import numpy as np
 
@@ -143,27 +169,27 @@ def epoch(chosen: params.Params) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         digits.write(Path(folder) / "digits")
         dataset = records.load(Path(folder) / "digits")
+    chosen = params.validate(content)
     network = _compiled(chosen)
     updates = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
     count = len(dataset.train_images) // BATCH
-    losses, started = [], 0.0
+    losses = []
+    start, started = _resident("VmRSS"), time.perf_counter()
+    _forget_peak()
     for number in range(count):
         numbers = augmentation.block(
             chosen.augmentation, chosen.seed, number, 1, BATCH, len(dataset.train_images), SIDE
         )
-        if number == 1:
-            # The first update traces and compiles.
-            start, started = _resident("VmRSS"), time.perf_counter()
-            _forget_peak()
         network.reset_metrics()
         updates.run(*numbers)
         losses.append(updates.metrics()["loss"])
     return {
         "updates": count,
         "mean_loss_of_tenths": [round(float(np.mean(part)), 4) for part in np.array_split(losses, 10)],
-        "activations_mib": round(_resident("VmHWM") - start, 1),
+        # The program, compiled in the first update, included.
+        "updates_mib": round(_resident("VmHWM") - start, 1),
         "total_mib": round(_resident("VmHWM"), 1),
-        "seconds_per_update": round((time.perf_counter() - started) / (count - 1), 3),
+        "seconds_per_update": round((time.perf_counter() - started) / count, 3),
         "parameters": network.count_params(),
         "backend": keras.backend.backend(),
         "common": _common(),
@@ -174,6 +200,17 @@ def _compiled(chosen: params.Params):
     from . import training
 
     return training.compiled(chosen.model, chosen.training, chosen.seed, CLASSES)
+
+
+def _update(chosen: params.Params) -> tuple[Callable[[], None], dict | None]:
+    """An update of the network, compiled, on one batch of noise, and the backend's analysis of its memory."""
+    import keras
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    images = keras.ops.convert_to_tensor(random.normal(size=(BATCH, SIDE, SIDE, 3)).astype("float32"))
+    labels = keras.ops.convert_to_tensor(random.integers(0, CLASSES, BATCH).astype("int32"))
+    return (_jax if keras.backend.backend() == "jax" else _tensorflow)(_compiled(chosen), images, labels)
 
 
 def _common() -> dict:
@@ -229,5 +266,58 @@ def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+# --- wording
+
+
+def table(folder: Path = FOLDER) -> str:
+    """What the files in results/memory say, as Markdown."""
+    return "\n\n".join(_section(path) for path in sorted(folder.glob("*.json"))) or "Not measured yet: `resode memory`."
+
+
+def _section(path: Path) -> str:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        (
+            row["backend"],
+            row["backward"],
+            str(row["unroll_length"]),
+            f"{row['activations_mib']:,.1f}",
+            f"{row['total_mib']:,.0f}",
+            "—" if row["ms_per_update"] is None else f"{row['ms_per_update']:,.0f}",
+            "—" if row["time_ratio"] is None else f"{row['time_ratio']:.2f} ×",
+        )
+        for row in sorted(
+            found["rows"], key=lambda row: (row["backend"] != BACKENDS[0], BACKWARD.index(row["backward"]))
+        )
+    ]
+    header = (
+        "backend",
+        "backward",
+        "steps a unit",
+        "activations, MiB",
+        "total, MiB",
+        "ms an update",
+        "time against store",
+    )
+    deep = found["deep"]["by_unroll_length"]
+    inference = found["inference"]
+    few, many = inference["runs"]
+    channels = ", ".join(str(count) for count in found["changed"]["model.channels"])
+    return (
+        f"{found['hardware']}; units of {channels} channels, {found['changed']['model.integrator']}, batch {found['batch_size']}; commit"
+        f" {(found['commit'] or 'unknown')[:7]}{' with changes' if found['modified'] else ''}:\n\n"
+        f"{report.table(header, rows, 'llrrrrr')}\n\n"
+        f"![activations of an update over the unroll length](results/memory/{path.stem}.png)\n\n"
+        f"Six units of 1,000 steps each, reversible, train an epoch on the digits in {deep['1000']['updates_mib']:.0f} MiB"
+        f" besides the process before its first update, six of 4 steps in {deep['4']['updates_mib']:.0f} MiB; the mean loss falls from"
+        f" {deep['1000']['mean_loss_of_tenths'][0]:.2f} in the first tenth of the epoch to {deep['1000']['mean_loss_of_tenths'][-1]:.2f}"
+        f" in the last ({deep['1000']['seconds_per_update']:.1f} s an update).\n\n"
+        f"Inference of the post's network with NumPy, a unit at a time, peaks {few['above_interpreter_bytes'] / 1e6:.1f} MB above the"
+        f" {few['interpreter_bytes'] / 1e6:.0f} MB of Python with NumPy and Pillow, {many['above_interpreter_bytes'] / 1e6:.1f} MB with"
+        f" 1,000 steps a unit; its largest unit has {inference['largest_unit_bytes'] / 1e6:.1f} MB of weights."
+    )
+
+
 if __name__ == "__main__":
-    files.write_json(Path(sys.argv[2]), {"measure": measure, "epoch": epoch}[sys.argv[1]](params.load()))
+    _given = json.loads(Path(sys.argv[2]).read_text())
+    files.write_json(Path(sys.argv[3]), {"measure": measure, "times": times, "epoch": epoch}[sys.argv[1]](_given))

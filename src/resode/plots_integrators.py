@@ -163,3 +163,20 @@ def eigenvalues(found: Mapping[str, np.ndarray], h: float) -> Figure:
         axes.set_ylabel("Im h λ")
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+@styled
+def reconstruction(h: float, dtypes: Sequence[str] = ("float32", "float16")) -> Figure:
+    """How well steps are taken back, over their number: a panel a precision, a line a reversible integrator."""
+    figure, panels = subplots(1, len(dtypes), size=(10.0, 3.8), sharey=True)
+    for axes, dtype in zip(panels, dtypes, strict=True):
+        for number, name in enumerate(INTEGRATORS):
+            if INTEGRATORS[name].reversible:
+                errors = np.maximum(problems.reconstruction_errors(name, h, dtype), 1e-10)
+                axes.loglog(problems.DEPTHS, errors, marker="o", markersize=4, label=name, **_line(number))
+        axes.axhline(problems.LOST, color=GREY, linewidth=1)
+        axes.set_title(dtype)
+        axes.set_xlabel("steps forwards, and then back")
+    panels[0].set_ylabel("relative error of the start")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    return figure

@@ -95,10 +95,10 @@ OSCILLATOR = _oscillator("x″ = −x", lambda x: -x, lambda x: x**2 / 2)
 TANH_OSCILLATOR = _oscillator("x″ = −tanh x", lambda x: -np.tanh(x), lambda x: np.log(np.cosh(x)))
 
 
-def _network(size: int = 6) -> Problem:
+def _network(dtype: str = "float64", size: int = 6) -> Problem:
     rng = np.random.default_rng(0)
     K = rng.standard_normal((size, size)) / np.sqrt(size)
-    b1, b2, y, z = rng.standard_normal((4, size))
+    K, (b1, b2, y, z) = K.astype(dtype), rng.standard_normal((4, size)).astype(dtype)
     dense = SimpleNamespace(
         activation=np.tanh, convolve=lambda x, K: K @ x, convolve_transposed=lambda x, K: K.T @ x, gamma=0.0
     )
@@ -106,7 +106,7 @@ def _network(size: int = 6) -> Problem:
         "tanh network",
         {
             PARTITIONED: ((y, z), odes.hamiltonian(dense, K, b1, b2)),
-            SECOND_ORDER: ((np.zeros(size), y), odes.second_order(dense, K, b1)),
+            SECOND_ORDER: ((np.zeros_like(y), y), odes.second_order(dense, K, b1)),
             FIRST_ORDER: ((y,), odes.antisymmetric(dense, K, b1)),
         },
     )
@@ -172,3 +172,56 @@ def convergence_rows(h: Sequence[float], errors: Mapping[str, Mapping[str, Seque
             row[f"{problem}: slope"] = f"{order(h, methods[name]):.2f}"
         rows.append(row)
     return rows
+
+
+# --- backwards
+
+# Steps forwards and then as many back, and the error from which on a reconstruction is called lost.
+DEPTHS = (1, 3, 10, 30, 100, 300, 1000, 3000)
+LOST = 1e-3
+
+
+def reconstruction_errors(integrator: str, h: float, dtype: str = "float32") -> np.ndarray:
+    """‖x̂ − x‖ / ‖x‖ of the tanh network's state x after n steps of a reversible `integrator` and n steps back, x̂.
+
+    In exact arithmetic it is zero for every h; what is shown is the rounding in `dtype`, and how the steps back amplify it.
+
+    Returns:
+        One error for each n of DEPTHS; infinite where numbers left the range of `dtype`.
+    """
+    method = integrators.INTEGRATORS[integrator]
+    x, f = _network(dtype).written_for(integrator)
+    start = method.first(x, f, h) if method.start else x
+    errors = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for steps in DEPTHS:
+            state = start
+            for _ in range(steps):
+                state = method.step(state, f, h)
+            for _ in range(steps):
+                state = method.step_back(state, f, h)
+            true, found = (np.concatenate(parts).astype(float) for parts in (start, state))
+            errors.append(np.linalg.norm(found - true) / np.linalg.norm(true))
+    return np.nan_to_num(np.array(errors), nan=np.inf)
+
+
+def safe_depth(errors: Sequence[float]) -> int:
+    """The largest n of DEPTHS up to which a reconstruction is not `LOST`; 0 if one step loses it."""
+    return max((n for n, worst in zip(DEPTHS, np.maximum.accumulate(errors), strict=True) if worst < LOST), default=0)
+
+
+def depth_rows(h_values: Sequence[float], dtype: str = "float32") -> list[dict[str, object]]:
+    """How many steps can be taken back, a row for each reversible integrator and a column for each h, for a table."""
+    most = f"{DEPTHS[-1]:,} or more"
+    depths = {
+        name: {h: safe_depth(reconstruction_errors(name, h, dtype)) for h in h_values}
+        for name, method in integrators.INTEGRATORS.items()
+        if method.reversible
+    }
+    return [
+        {
+            "integrator": name,
+            **{f"h = {h:g}": most if depth == DEPTHS[-1] else f"{depth:,}" for h, depth in row.items()},
+        }
+        for name, row in depths.items()
+    ]

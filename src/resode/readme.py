@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from . import bench, comparison, files, paths, report
+from . import bench, comparison, files, memory, paths, report
 from .errors import InputError
 
 TABLES = {
@@ -10,6 +10,7 @@ TABLES = {
     "runs": report.runs_table,
     "comparison": comparison.table,
     "speed": bench.table,
+    "memory": memory.table,
 }
 
 
