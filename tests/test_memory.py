@@ -49,7 +49,7 @@ def test_ways_are_timed_in_turn():
 
 @pytest.mark.skipif(BACKEND == "jax", reason="compiled loops are slow on XLA:CPU")
 def test_an_epoch_on_the_digits_learns_without_stored_states():
-    few = {"model.channels": [4, 8], "model.pool_after": [1], "model.unroll_length": 8, "model.h": 0.1}
+    few = {"model.unroll_length": 8, "model.h": 0.1}
     found = memory.epoch(params.changed({**memory.DEEP, **few}))
     losses = found["mean_loss_of_tenths"]
     assert found["updates"] == 44 and len(losses) == 10
