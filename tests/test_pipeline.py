@@ -43,6 +43,29 @@ def test_stages_depend_on_the_modules_that_their_notebooks_import(stage):
     assert {f"src/resode/{module}.py" for module in modules - drawing} <= set(STAGES[stage]["deps"])
 
 
+def imported(module: str) -> set[str]:
+    """The modules of the package that `module` imports, and they, and so on; itself included."""
+    found, open_ends = {module}, [module]
+    while open_ends:
+        tree = ast.parse((paths.ROOT / f"src/resode/{open_ends.pop()}.py").read_text())
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                new = ({node.module} if node.module else {alias.name for alias in node.names}) - found
+                found |= new
+                open_ends += new
+    return found
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_stages_that_use_the_layers_depend_on_all_that_layers_are_made_of(stage):
+    dependencies = set(STAGES[stage]["deps"])
+    for module in ("layers", "model"):
+        if f"src/resode/{module}.py" in dependencies:
+            # The schema checks parameters, and the stage depends on their values.
+            made_of = imported(module) - {"params", "paths", "errors", "files"}
+            assert {f"src/resode/{one}.py" for one in made_of} <= dependencies
+
+
 def test_data_and_augmentation_do_not_depend_on_the_model():
     for stage in ("cifar10", "digits", "augmentation"):
         assert "model" not in STAGES[stage].get("params", [])
