@@ -204,27 +204,28 @@ def _section(found: Mapping) -> str:
     variants, training = found["variants"], found["params"]["training"]
     trials = [trial for variant in variants for trial in variant["trials"]]
     updates = next((trial["updates"] for trial in trials if not trial["diverged"]), 0)
-    rows = [
-        (
-            variant["params"]["block"] if variant["params"]["architecture"] == "units" else "—",
-            _integrator(variant["params"]),
-            f"{variant['unit_parameters']:,}" if variant["unit_parameters"] else "—",
-            f"{variant['parameters']:,}",
-            f"{variant['flop_per_image'] / 1e6:.1f}",
-            _accuracy(variant, "test"),
-            _accuracy(variant, "train"),
-        )
-        for variant in variants
-    ]
-    header = ("Block", "Integrator", "Parameters, units", "all", "MFLOP an image", "Test accuracy", "Train accuracy")
+    rows: dict[tuple, dict[str, str]] = {}
+    for variant in variants:
+        chosen = variant["params"]
+        units = f"{variant['unit_parameters']:,}" if variant["unit_parameters"] else "—"
+        name = chosen["block"] if chosen["architecture"] == "units" else chosen["architecture"]
+        shown = ("model.block", "model.integrator", "model.channels", "model.architecture")
+        name += "".join(f", {key}: {value}" for key, value in variant["changes"].items() if key not in shown)
+        # What has no integrator of INTEGRATORS, or steps of its own, stands in the first column all the same.
+        column = chosen["integrator"] if chosen["architecture"] == "units" else next(iter(INTEGRATORS))
+        rows.setdefault((name, units, f"{variant['parameters']:,}"), {})[column] = _accuracy(variant)
+    columns = [name for name in INTEGRATORS if any(name in cells for cells in rows.values())]
+    header = ("Block", "Parameters, units", "all", *columns)
+    body = [(*key, *(cells.get(name, "") for name in columns)) for key, cells in rows.items()]
     seeds = sorted({trial["seed"] for trial in trials})
     return (
         f"{found['data']['title']}, {found['train_images']:,} training and {found['test_images']:,} test images; {updates:,} updates of"
         f" {training['batch_size']} images at learning rate {training['learning_rate']:g}, dropped"
-        f" {len(training['reference_drops'])} times. Mean ± standard deviation after the last epoch over {len(seeds)} seeds."
+        f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
+        " seeds, by block and integrator."
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}.\n\n"
-        f"{report.table(header, rows, 'llrrrrr')}\n\n"
+        f"{report.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
         f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n{_caveat(found, len(seeds))}"
     )
 
@@ -255,14 +256,8 @@ def _name(chosen: params.ModelParams) -> str:
     return f"{chosen.block}, {chosen.integrator}" if chosen.architecture == "units" else chosen.architecture
 
 
-def _integrator(chosen: Mapping) -> str:
-    if chosen["architecture"] != "units":
-        return chosen["architecture"]
-    return "its own" if chosen["block"] == "linear_multistep" else chosen["integrator"]
-
-
-def _accuracy(variant: Mapping, split: str) -> str:
-    mean, sd = variant[f"{split}_mean"], variant[f"{split}_sd"]
-    shown = "" if mean is None else f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}") + " %"
+def _accuracy(variant: Mapping) -> str:
+    mean, sd = variant["test_mean"], variant["test_sd"]
+    shown = "" if mean is None else f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
     diverged = f"{variant['diverged']} of {len(variant['trials'])} diverged" if variant["diverged"] else ""
     return ", ".join(filter(None, (shown, diverged)))
