@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_blocks import array, built, gradients, images
 
-from resode import memory, params, plots_memory, readme
+from resode import memory, params, plots_memory
 from resode.errors import InputError
 
 BACKEND = keras.backend.backend()
@@ -105,7 +105,3 @@ def test_table_and_figure_say_what_was_measured(tmp_path):
     )
     (axes,) = plots_memory.growth(found).axes
     assert [line.get_label() for line in axes.lines] == list(memory.BACKWARD)
-
-
-def test_readme_has_the_table():
-    assert "memory" in readme.TABLES
