@@ -21,10 +21,11 @@ class _Section(BaseModel):
 
 
 class DataParams(_Section):
-    """Which data set is used."""
+    """Which data set is used, and how much of its training set is held out."""
 
     name: Literal["cifar10", "digits"]
     require_published: bool
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelParams(_Section):
