@@ -12,7 +12,15 @@ from scipy.stats import binomtest
 from . import files
 from .errors import InputError
 
-HISTORY_COLUMNS = ("epoch", "updates", "learning_rate", "train_loss", "train_accuracy")
+HISTORY_COLUMNS = (
+    "epoch",
+    "updates",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
 # The device that evaluates rounds differently from the one that trained, which tips an image whose two best
 # classes are nearly tied. A couple of images in a thousand, never fewer than one, are put down to that.
 ROUNDING = 0.002
@@ -27,7 +35,7 @@ def tested_on(history: Sequence[Mapping[str, float]]) -> str:
 def read_history(path: Path) -> list[dict[str, float]]:
     """Rows of `history.csv`, one per epoch; epoch and updates as int, the rest as float.
 
-    After the `HISTORY_COLUMNS` come loss and accuracy on the test images or, where some were held out, on the validation images.
+    The columns are `HISTORY_COLUMNS`; where validation images were held out, `validation_…` stands for `test_…`.
 
     Raises:
         InputError: the file is missing, has no rows, lacks a column or holds something that is no number.
@@ -39,8 +47,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
         raise InputError(f"{path} is missing; run the training stage first") from None
     if not rows:
         raise InputError(f"{path} has no epochs; run the training stage again")
-    split = tested_on(rows)
-    columns = (*HISTORY_COLUMNS, f"{split}_loss", f"{split}_accuracy")
+    columns = [column.replace("test", tested_on(rows)) for column in HISTORY_COLUMNS]
     missing = [column for column in columns if column not in rows[0]]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]}; run the training stage again")

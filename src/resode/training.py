@@ -279,7 +279,7 @@ class _Run:
     def _check_loss(self, epoch: int) -> None:
         if not math.isfinite(self.engine.metrics()["loss"]):
             raise Diverged(
-                f"the loss is not finite in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
+                f"{Diverged.SAYS} in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
                 f" learning rate (the last good checkpoint stays in {self.folder})"
             )
 
