@@ -45,8 +45,8 @@ class Trial:
     h: float
     unroll_length: int
     seed: int
-    settings: dict[str, Any] = field(repr=False)
-    content: dict[str, Any] = field(repr=False)
+    settings: dict[str, Any] = field(repr=False, compare=False)
+    content: dict[str, Any] = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
