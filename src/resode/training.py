@@ -137,7 +137,7 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
 
     Raises:
         InputError: fewer images than a batch, a schedule shorter than an epoch, another process that trains the same, a
-            disk that is full.
+            disk that is full, devices that are not there.
         Diverged: the loss is not finite.
         TimeOver: the time in the environment variable `errors.STOP_AT` came before the end; the checkpoint holds what is done.
     """
@@ -182,9 +182,12 @@ class _Run:
             tf.config.experimental.enable_op_determinism()
         self.dataset, self.params, self.inputs, self.folder = dataset, params, inputs, folder
         self.epochs, self.per_epoch, self.total = epochs, per_epoch, epochs * per_epoch
-        self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
+        with engine.distributed(params.training.devices):
+            self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
         self.mean = augmentation.mean_image(dataset.train_images)
-        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation.interpolation)
+        self.engine = engine.Engine(
+            self.network, dataset, self.mean, params.augmentation.interpolation, params.training.devices
+        )
         self.split, images, self.test_labels = tested
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
         self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
