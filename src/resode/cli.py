@@ -175,6 +175,8 @@ def _memory(chosen: argparse.Namespace) -> None:
 def _sweep(chosen: argparse.Namespace) -> None:
     from . import notebook, sweep
 
+    if chosen.queue and chosen.address:
+        raise InputError("--queue is DVC's, on this machine; --address is Ray's: give one of them")
     if chosen.queue:
         from .sweep_queue import Queue
 

@@ -45,7 +45,8 @@ class Cluster:
             InputError: Ray is not installed or not there, has no machine for a trial, or the data set is missing.
         """
         # Before anything starts, and once for all.
-        records.load(paths.dataset(trials[0].content["data"]["name"]))
+        data = paths.dataset(trials[0].content["data"]["name"])
+        records.load(data)
         try:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             import ray
@@ -53,7 +54,7 @@ class Cluster:
             raise InputError("Ray is not installed; pip install ray, or use make sweep") from error
         self._connect(ray)
         try:
-            self._run(ray, trials, watch)
+            self._run(ray, data, trials, watch)
         finally:
             ray.shutdown()
 
@@ -71,7 +72,7 @@ class Cluster:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray cluster at {self.address}: {' '.join(str(error).split())}") from error
 
-    def _run(self, ray, trials: Sequence[Trial], watch: Watch) -> None:
+    def _run(self, ray, data: Path, trials: Sequence[Trial], watch: Watch) -> None:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus for has in machines):
             raise InputError(f"no machine of the cluster has {self.cpus} CPUs and {self.gpus:g} GPUs for a trial")
@@ -79,7 +80,7 @@ class Cluster:
         task = ray.remote(
             num_cpus=self.cpus, num_gpus=self.gpus, max_calls=1, max_retries=_RETRIES, retry_exceptions=True
         )(train)
-        pending = {task.remote(trial.content, str(self.runs / trial.name)): trial for trial in trials}
+        pending = {task.remote(trial.content, str(data), str(self.runs / trial.name)): trial for trial in trials}
         watch.tell(0)
         while pending:
             over, _ = ray.wait(list(pending), timeout=_WATCH_SECONDS)
@@ -95,11 +96,12 @@ class Cluster:
             watch.tell(min(len(pending), round(used / self.cpus)))
 
 
-def train(content: dict, folder: str) -> str:
+def train(content: dict, data: str, folder: str) -> str:
     """Train one trial in `folder`: its `results`, its checkpoints in `runs`, and what training prints in `log`.
 
     Args:
         content: all of its parameters, as in params.yaml.
+        data: folder of the data set.
 
     Returns:
         DONE or DIVERGED.
@@ -111,7 +113,7 @@ def train(content: dict, folder: str) -> str:
     chosen = params.validate(content)
     with (home / "log").open("a") as log, contextlib.redirect_stdout(log):
         try:
-            training.train(records.load(paths.dataset(chosen.data.name)), chosen, home / "results", home / "runs")
+            training.train(records.load(Path(data)), chosen, home / "results", home / "runs")
         except Diverged as error:
             print(error, flush=True)
             return DIVERGED
