@@ -90,7 +90,7 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
         ({"h": [0.1, -0.1]}, "tiny: model.h = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny: model.unroll_length = 'two'"),
         ({"seeds": [0, 0]}, "seeds .* names a value twice"),
-        ({"h": []}, "h must be a list with content"),
+        ({"h": []}, "h must be a list that is not empty"),
         ({"settings": {**TINY["settings"], "model.hh": 1}}, "unknown key model.hh"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.0}}, "a sweep chooses on validation images"),
         ({"repeats": 3}, "must hold settings, h, unroll_length, seeds and nothing else"),
