@@ -182,11 +182,13 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
     ("arguments", "words"),
     [
         (["--cpus", "0"], "--cpus 0"),
+        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1: "),
+        (["--address", "here"], "no Ray cluster at here: "),
         (["huge"], "has no sweep 'huge'"),
         (["--queue", "--address", "auto"], "--queue"),
     ],
 )
-def test_the_command_line_refuses_in_one_line(arguments, words, capsys):
+def test_the_command_line_refuses_in_one_line(noise, arguments, words, capsys):  # noqa: F811
     assert cli.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
