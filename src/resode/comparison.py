@@ -210,7 +210,7 @@ def _section(found: Mapping) -> str:
         f"{found['data']['title']}, {found['train_images']:,} training and {found['test_images']:,} test images; {updates:,} updates of"
         f" {training['batch_size']} images at learning rate {training['learning_rate']:g}, dropped"
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
-        " seeds, by block and integrator."
+        " seeds, by block and integrator; what has steps of its own stands in the first column."
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}.\n\n"
         f"{report.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
