@@ -81,7 +81,9 @@ def test_wrong_setting_is_refused_before_anything_is_measured(tmp_path):
 def test_table_and_figure_say_what_was_measured(tmp_path):
     assert memory.table(tmp_path) == "Not measured yet: `resode memory`."
     row = {"backend": "jax", "activations_mib": 12.25, "total_mib": 1000.0, "ms_per_update": None, "time_ratio": None}
-    rows = [{**row, "backward": way, "unroll_length": length} for way in memory.BACKWARD for length in memory.LENGTHS]
+    rows = [
+        {**row, "backward": way, "unroll_length": length} for way in memory.BACKWARD for length in memory.LENGTHS["jax"]
+    ]
     deep = {"updates_mib": 30.2, "mean_loss_of_tenths": [2.5, 1.25], "seconds_per_update": 3.0}
     run = {"above_interpreter_bytes": 11_850_000, "interpreter_bytes": 31_770_000}
     found = {
@@ -91,7 +93,7 @@ def test_table_and_figure_say_what_was_measured(tmp_path):
     }  # fmt: skip
     (tmp_path / "abacus.json").write_text(json.dumps(found))
     table = memory.table(tmp_path)
-    assert "| jax | reversible | 256 | 12.2 | 1,000 | — | — |" in table
+    assert "| jax | reversible | 64 | 12.2 | 1,000 | — | — |" in table
     assert "Abacus; units of 8, 8 channels, symplectic_euler, batch 32; commit 0123456:" in table
     assert (
         "falls from 2.50 in the first tenth of the epoch to 1.25" in table and "peaks 11.8 MB above the 32 MB" in table

@@ -58,7 +58,7 @@ def imported(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("stage", NOTEBOOKS)
+@pytest.mark.parametrize("stage", cli.STAGES)
 def test_stages_that_use_the_layers_depend_on_all_that_layers_are_made_of(stage):
     dependencies = set(STAGES[stage]["deps"])
     for module in ("layers", "model"):

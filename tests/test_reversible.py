@@ -66,12 +66,14 @@ def test_what_has_no_inverse_is_refused_with_a_reason(integrator):
         params.load({"model": {"integrator": integrator, "backward": "reversible"}})
 
 
+@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
 @pytest.mark.parametrize("integrator", ["euler", "midpoint"])
-def test_recomputed_steps_give_the_stored_gradients(integrator):
+def test_recomputed_steps_give_the_stored_gradients(integrator, weights_in_time):
     x = images(2, 4, 3, 4)
+    # Runs of three steps and of two.
+    how = {"integrator": integrator, "weights_in_time": weights_in_time, "unroll_length": 5}
     stored, recomputed = (
-        built("hamiltonian", size=(4, 3), integrator=integrator, unroll_length=4, backward=backward)
-        for backward in ("store", "recompute")
+        built("hamiltonian", size=(4, 3), backward=backward, **how) for backward in ("store", "recompute")
     )
     np.testing.assert_allclose(array(recomputed(x)), array(stored(x)), rtol=1e-6, atol=1e-6)
     for mine, theirs in zip(gradients(recomputed, x), gradients(stored, x), strict=True):

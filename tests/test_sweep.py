@@ -90,7 +90,7 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
         ({"h": [0.1, -0.1]}, "tiny: model.h = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny: model.unroll_length = 'two'"),
         ({"seeds": [0, 0]}, "seeds .* names a value twice"),
-        ({"h": []}, "h must be a list with content"),
+        ({"h": []}, "h must be a list that is not empty"),
         ({"settings": {**TINY["settings"], "model.hh": 1}}, "unknown key model.hh"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.0}}, "a sweep chooses on validation images"),
         ({"repeats": 3}, "must hold settings, h, unroll_length, seeds and nothing else"),
@@ -182,11 +182,13 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
     ("arguments", "words"),
     [
         (["--cpus", "0"], "--cpus 0"),
+        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1: "),
+        (["--address", "here"], "no Ray cluster at here: "),
         (["huge"], "has no sweep 'huge'"),
         (["--queue", "--address", "auto"], "--queue"),
     ],
 )
-def test_the_command_line_refuses_in_one_line(arguments, words, capsys):
+def test_the_command_line_refuses_in_one_line(noise, arguments, words, capsys):  # noqa: F811
     assert cli.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1

@@ -60,9 +60,8 @@ def measure_inference() -> dict:
 def _measure(file: Path, image: Path) -> dict:
     np.ones((4, 4), "float32") @ np.ones((4, 4), "float32")
     Image.preinit()
-    interpreter = _resident("VmRSS")
-    # The peak from here on.
-    Path("/proc/self/clear_refs").write_text("5")
+    interpreter = resident("VmRSS")
+    forget_peak()
     import time
 
     from . import inference, predict
@@ -70,13 +69,19 @@ def _measure(file: Path, image: Path) -> dict:
     started = time.perf_counter()
     inference.Network(file).predict(predict.read_image(image)[None])
     seconds = time.perf_counter() - started
-    above = _resident("VmHWM") - interpreter
+    above = resident("VmHWM") - interpreter
     return {"seconds": round(seconds, 3), "interpreter_bytes": interpreter, "above_interpreter_bytes": above}
 
 
-def _resident(kind: str) -> int:
+def resident(kind: str) -> int:
+    """VmRSS, the resident memory of this process, or VmHWM, its peak, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(kind))
+
+
+def forget_peak() -> None:
+    """Let VmHWM start again from the present."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from . import integrators
 from .integrators import PARTITIONED, RightHandSide, State
@@ -40,8 +40,8 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         kernel_size: side k of the square kernels.
         activation: σ, as Keras names it or as a function; None is the identity.
         integrator: a name in `integrators.INTEGRATORS` that solves this form of ODE.
-        backward: what the backward pass has of the forward pass. "store": all of it. "recompute": the state before each step, the
-            rest is computed again. "reversible": the last state, from which the others are found by running the integrator
+        backward: what the backward pass has of the forward pass. "store": all of it. "recompute": the states after each √n of the n steps,
+            the rest is computed again. "reversible": the last state, from which the others are found by running the integrator
             backwards; see `reversible`.
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
             each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
@@ -151,21 +151,30 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         state = self.initial_state(inputs)
         if self.backward == "reversible":
             return self.solution(self._reversible(state))
+        if self.backward == "recompute":
+            return self.solution(self._recomputed(state))
         for step in range(self.unroll_length):
-            weights = self.weights_of_step(step)
-            if self.backward == "recompute":
-                state = self._recomputed(state, step, weights)
-            else:
-                state = self.advance(state, step, weights)
+            state = self.advance(state, step, self.weights_of_step(step))
         return self.solution(state)
 
-    def _recomputed(self, state: State, step: int, weights: dict[str, Any]) -> State:
-        count = len(state)
+    def _recomputed(self, state: State) -> State:
+        # √n runs of √n steps: with the states between the runs, and inside of one run all it needs, memory is least.
+        length = math.isqrt(self.unroll_length - 1) + 1
+        for first in range(0, self.unroll_length, length):
+            state = self._recomputed_run(state, range(first, min(first + length, self.unroll_length)))
+        return state
+
+    def _recomputed_run(self, state: State, steps: range) -> State:
+        own = [self.weights_of_step(step) for step in (steps if self.weights_in_time == "free" else steps[:1])]
 
         def advance(*tensors: Any) -> State:
-            return self.advance(tensors[:count], step, dict(zip(weights, tensors[count:], strict=True)))
+            state, weights = tree.pack_sequence_as((state_of_run, own), list(tensors))
+            for step in steps:
+                state = self.advance(state, step, weights[step - steps[0] if len(weights) > 1 else 0])
+            return tuple(state)
 
-        return keras.remat(advance)(*state, *weights.values())
+        state_of_run = tuple(state)
+        return keras.remat(advance)(*tree.flatten((state_of_run, own)))
 
     def _reversible(self, state: State) -> State:
         method = integrators.INTEGRATORS[self.integrator]

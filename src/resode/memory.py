@@ -18,10 +18,12 @@ from pathlib import Path
 from . import files, params, paths, plots_memory, plots_results, report
 from .bench import BACKENDS, file_name
 from .errors import InputError
+from .inference_memory import forget_peak, measure_inference, resident
 
 FOLDER = paths.RESULTS / "memory"
 BACKWARD = ("store", "recompute", "reversible")
-LENGTHS = (4, 16, 64, 256)
+# Written out, 256 steps take XLA long to compile: JAX is measured up to 64.
+LENGTHS = {"tensorflow": (4, 16, 64, 256), "jax": (4, 16, 64)}
 BATCH, SIDE, CLASSES = 32, 32, 10
 # Three units on 16 to 64 channels, by the post's equations with a step that can be taken back.
 SETTING = {
@@ -59,7 +61,7 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         raise InputError(f"none of {', '.join(BACKENDS)} is installed; run: make setup")
     rows, common = [], {}
     for backend in backends:
-        for length in LENGTHS:
+        for length in LENGTHS[backend]:
             by_backward = {
                 backward: params.changed({**changes, "model.backward": backward, "model.unroll_length": length})
                 for backward in BACKWARD
@@ -72,8 +74,6 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
                     {"backend": backend, "backward": backward, "unroll_length": length, **found, **times[backward]}
                 )
                 print(f"  {rows[-1]}", flush=True)
-    from . import inference_memory
-
     path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
     content = {
         **common,
@@ -81,7 +81,7 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         "changed": changes,
         "rows": rows,
         "deep": deep(),
-        "inference": inference_memory.measure_inference(),
+        "inference": measure_inference(),
     }
     files.write_json(path, content)
     files.write_bytes(path.with_suffix(".png"), plots_results.png(plots_memory.growth(content)))
@@ -126,11 +126,11 @@ def measure(content: dict) -> dict:
     chosen = params.validate(content)
     update, analysis = _update(chosen)
     if not analysis:
-        start = _resident("VmRSS")
-        _forget_peak()
+        start = resident("VmRSS") / MEBIBYTE
+        forget_peak()
         for _ in range(3):
             update()
-        peak = _resident("VmHWM")
+        peak = resident("VmHWM") / MEBIBYTE
         analysis = {"activations_mib": peak - start, "total_mib": peak}
     return {**{name: round(value, 1) for name, value in analysis.items()}, "common": _common()}
 
@@ -174,8 +174,8 @@ def epoch(content: dict) -> dict:
     updates = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
     count = len(dataset.train_images) // BATCH
     losses = []
-    start, started = _resident("VmRSS"), time.perf_counter()
-    _forget_peak()
+    start, started = resident("VmRSS") / MEBIBYTE, time.perf_counter()
+    forget_peak()
     for number in range(count):
         numbers = augmentation.block(
             chosen.augmentation, chosen.seed, number, 1, BATCH, len(dataset.train_images), SIDE
@@ -187,8 +187,8 @@ def epoch(content: dict) -> dict:
         "updates": count,
         "mean_loss_of_tenths": [round(float(np.mean(part)), 4) for part in np.array_split(losses, 10)],
         # The program, compiled in the first update, included.
-        "updates_mib": round(_resident("VmHWM") - start, 1),
-        "total_mib": round(_resident("VmHWM"), 1),
+        "updates_mib": round(resident("VmHWM") / MEBIBYTE - start, 1),
+        "total_mib": round(resident("VmHWM") / MEBIBYTE, 1),
         "seconds_per_update": round((time.perf_counter() - started) / count, 3),
         "parameters": network.count_params(),
         "backend": keras.backend.backend(),
@@ -251,19 +251,6 @@ def _jax(network, images, labels) -> tuple[Callable[[], None], dict | None]:
     total = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
     analysis = {"activations_mib": found.temp_size_in_bytes / MEBIBYTE, "total_mib": total / MEBIBYTE}
     return lambda: jax.block_until_ready(program(state, (images, labels))), analysis
-
-
-def _resident(what: str) -> float:
-    """VmRSS, the resident memory of this process, or VmHWM, its peak, in MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) / 1024
-    raise InputError(f"/proc/self/status has no {what}; memory is measured on Linux only")
-
-
-def _forget_peak() -> None:
-    """Let VmHWM start again from the present."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 # --- wording

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .plots_results import INK, ORANGE, styled, subplots
-from .sweep import Outcome
+from .sweep import Outcome, Pair
 
 
 @styled
@@ -30,7 +30,8 @@ def heat_map(found: Outcome) -> Figure:
     axes.tick_params(length=0)
     axes.set_xticks(range(len(sizes)), [f"{h:g}" for h in sizes])
     axes.set_yticks(range(len(lengths)), [str(length) for length in lengths])
-    axes.set(xlabel="step size h", ylabel="unroll length")
+    stable = f"\n({found.setting['params']['model']['integrator']} is stable at no h)" if found.limit == 0 else ""
+    axes.set(xlabel=f"step size h{stable}", ylabel="unroll length")
     for pair in found.pairs:
         column, row = sizes.index(pair.h), lengths.index(pair.unroll_length)
         red, green, blue, _ = picture.to_rgba(means[row, column])
@@ -58,11 +59,11 @@ def heat_map(found: Outcome) -> Figure:
     return figure
 
 
-def _words(pair) -> str:
+def _words(pair: Pair) -> str:
+    growth = "" if pair.growth is None else f"\ngrowth {pair.growth:.3g}"
     if pair.diverged:
-        return f"{pair.diverged} of {pair.trials}\ndiverged"
+        return f"{pair.diverged} of {pair.trials} diverged{growth}"
     if not pair.accuracies:
         return "failed"
     spread = "" if pair.spread is None else f" ± {100 * pair.spread:.1f}"
-    growth = "" if pair.growth is None else f"\ngrowth {pair.growth:.3g}"
     return f"{100 * statistics.mean(pair.accuracies):.1f}{spread} %{growth}"

@@ -17,9 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from . import evaluation, files, linear_stability, params, paths, report
+from . import evaluation, files, linear_stability, params, paths, plans, report
 from .errors import InputError
 from .evaluation import percent
 from .odes import ODES
@@ -67,25 +65,15 @@ def read(name: str, file: Path = FILE) -> dict:
     Raises:
         InputError: the file is missing or is not YAML, there is no such sweep, or it has other parts.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    content = plans.read(file)
     if not isinstance(content, dict) or name not in content:
         known = ", ".join(content) if isinstance(content, dict) else "nothing"
         raise InputError(f"{file.name} has no sweep {name!r}; it has {known}")
     found = content[name]
-    if not isinstance(found, dict) or set(found) != set(_PARTS):
-        raise InputError(f"{file.name}, {name}: must hold {', '.join(_PARTS)} and nothing else")
-    for part, kind in _PARTS.items():
-        if not isinstance(found[part], kind) or not found[part]:
-            raise InputError(
-                f"{file.name}, {name}: {part} must be a {'mapping' if kind is dict else 'list'} with content"
-            )
-        if kind is list and len(set(map(str, found[part]))) < len(found[part]):
-            raise InputError(f"{file.name}, {name}: {part} {found[part]} names a value twice")
+    plans.check(found, _PARTS, f"{file.name}, {name}")
+    for part, values in found.items():
+        if part != "settings" and len(set(map(str, values))) < len(values):
+            raise InputError(f"{file.name}, {name}: {part} {values} names a value twice")
     return found
 
 
@@ -99,10 +87,7 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
     trials = []
     for seed, h, unroll_length in itertools.product(chosen["seeds"], chosen["h"], chosen["unroll_length"]):
         settings = {**chosen["settings"], "model.h": h, "model.unroll_length": unroll_length, "seed": seed}
-        try:
-            content = params.changed(settings)
-        except InputError as error:
-            raise InputError(f"{file.name}, {name}: {str(error).removeprefix('params.yaml: ')}") from error
+        content = plans.changed(settings, f"{file.name}, {name}")
         if not content["data"]["validation_fraction"]:
             raise InputError(f"{file.name}, {name}: data.validation_fraction = 0: a sweep chooses on validation images")
         trials.append(Trial(float(h), unroll_length, seed, settings, content))

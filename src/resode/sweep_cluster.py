@@ -8,6 +8,7 @@ P. Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applicati
 
 import contextlib
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,14 +63,18 @@ class Cluster:
         handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
         environment = {"env_vars": {**handed_on, "PYTHONPATH": paths.python_path()}}
         try:
+            host, colon, port = (self.address or "").rpartition(":")
+            if colon:
+                # Ray would try for minutes.
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(
-                self.address,
+                self.address or "local",
                 log_to_driver=False,
                 logging_level="error",
                 configure_logging=False,
                 runtime_env=environment,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray cluster at {self.address}: {' '.join(str(error).split())}") from error
 
     def _run(self, ray, data: Path, trials: Sequence[Trial], watch: Watch) -> None:

@@ -1,6 +1,7 @@
 """Trials as DVC experiments in the queue of `dvc queue`: one machine, each in a scratch copy of the repository."""
 
 import hashlib
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ class Queue:
                 news = True
         running = [name for name in over if statuses.get(name) == _RUNNING]
         if not running and any(statuses.get(name) == _QUEUED for name in over):
-            _dvc("queue", "start")
+            # The worker goes on in the background with what it inherits: a pipe would be waited for until it ends.
+            experiments.dvc("queue", "start", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         watch.tell(len(running))
         if not news:
             time.sleep(_WATCH_SECONDS)
