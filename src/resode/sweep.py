@@ -2,7 +2,7 @@
 
 sweep.yaml says what is tried. A trial is the training of one pair (h, unroll length) with one seed; trials differ in nothing
 else. Two engines run them, DVC's queue (`sweep_queue`) and Ray (`sweep_cluster`), and leave the same table,
-results/sweep/NAME/trials.csv, byte for byte: what an engine is and how long it took stands beside it, in NAME/ENGINE.json.
+results/sweep/NAME/trials.csv, byte for byte: what an engine ran on stands beside it, in NAME/ENGINE.json.
 """
 
 import csv
@@ -177,7 +177,6 @@ def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Pat
             "omega": _frequency(trials[0], watch.provenance),
             "params": {key: trials[0].content[key] for key in ("data", "model", "augmentation", "training")},
             "trials": len(trials),
-            "minutes": round((time.monotonic() - watch.started) / 60, 1),
             "sha256": hashlib.sha256(table.encode()).hexdigest(),
         },
     )
@@ -348,7 +347,7 @@ def _accuracy(pair: Pair) -> str:
 def summary(found: Outcome) -> str:
     """What was run and which pair is the best, in a few sentences, as Markdown."""
     about, best = found.setting, found.best
-    by = " and ".join(f"{engine} ({one['minutes']:g} min)" for engine, one in found.about.items())
+    by = " and ".join(found.about)
     equal = ", which gave the same table byte for byte" if len(found.about) > 1 else ""
     text = (
         f"**{about['data']['title']}**: {about['trials']} trials by {by}{equal}; {about['hardware']}, {about['backend']}, "
@@ -389,7 +388,13 @@ def limit_text(found: Outcome) -> str:
 def tables(folder: Path = FOLDER) -> str:
     """Every sweep's summary and table, as Markdown, for the README."""
     found = [outcome(name, folder) for name in names(folder)]
-    return "\n\n".join(f"{summary(one)}\n\n{_markdown(rows(one))}" for one in found) or "Not swept yet: `make sweep`."
+    return (
+        "\n\n".join(
+            f"{summary(one)}\n\n{_markdown(rows(one))}\n\n![validation accuracy](results/sweep/{one.name}.png)"
+            for one in found
+        )
+        or "Not swept yet: `make sweep`."
+    )
 
 
 def _markdown(content: list[dict[str, str]]) -> str:
