@@ -264,7 +264,7 @@ def test_pairs_without_sense_are_refused_with_a_reason(block, integrator):
 @pytest.mark.parametrize(
     ("block", "arguments", "message"),
     [
-        ("hamiltonian", {"integrator": "heun"}, "integrator must be one of euler, "),
+        ("hamiltonian", {"integrator": "simpson"}, "integrator must be one of euler, "),
         ("hamiltonian", {"weights_in_time": "none"}, "weights_in_time must be one of shared, free"),
         ("hamiltonian", {"smoothness": -1}, "smoothness must be a finite number of at least 0"),
         ("antisymmetric", {"gamma": float("nan")}, "gamma must be a finite number of at least 0"),
@@ -280,7 +280,7 @@ def test_block_refuses_an_argument_and_names_it(block, arguments, message):
     ("change", "message"),
     [
         ({"block": "hamiltonia"}, "model.block = 'hamiltonia': input should be 'hamiltonian', "),
-        ({"integrator": "heun"}, "model.integrator = 'heun': input should be 'euler', "),
+        ({"integrator": "simpson"}, "model.integrator = 'simpson': input should be 'euler', "),
         ({"block": "linear_multistep", "unroll_length": 1}, "unroll_length of at least 2"),
         ({"channels": [15]}, "channels: 15 is odd; block hamiltonian"),
         ({"gamma": -1.0}, "model.gamma = -1.0"),

@@ -88,10 +88,15 @@ def test_table_and_figure_say_what_was_measured(tmp_path):
     run = {"above_interpreter_bytes": 11_850_000, "interpreter_bytes": 31_770_000}
     found = {
         "hardware": "Abacus", "commit": "0123456789", "modified": False, "batch_size": 32, "changed": SMALL, "rows": rows,
-        "deep": {"by_unroll_length": {"4": deep, "1000": deep}},
         "inference": {"runs": [run, run], "largest_unit_bytes": 9_441_280},
     }  # fmt: skip
     (tmp_path / "abacus.json").write_text(json.dumps(found))
+    deeper = {
+        "hardware": "Abacus",
+        "commit": None,
+        "by_unroll_length": {"4": deep, "1000": {**deep, "backend": "tensorflow"}},
+    }
+    (tmp_path / memory.DEEP_FILE).write_text(json.dumps(deeper))
     table = memory.table(tmp_path)
     assert "| jax | reversible | 64 | 12.2 | 1,000 | — | — |" in table
     assert "Abacus; units of 8, 8 channels, symplectic_euler, batch 32; commit 0123456:" in table

@@ -27,6 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("resode"):
+            raise
+        print(f"error: this needs {error.name}, which is not installed; run: make setup", file=sys.stderr)
+        return 1
     except TimeOver as pause:
         print(pause, file=sys.stderr)
         return UNFINISHED

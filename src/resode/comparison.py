@@ -1,7 +1,7 @@
 """Blocks and integrators side by side: equal data, updates, h and, as nearly as whole channels allow, parameters.
 
 comparison.yaml says what is compared. A trial is one variant trained with one seed; it is resumed, and a finished one is not
-repeated, as in any training: its checkpoint lies in .runs/comparison.
+repeated (one that diverged is), as in any training: its checkpoint lies in .runs/comparison.
 """
 
 import json
@@ -225,10 +225,15 @@ def _caveat(found: Mapping, seeds: int) -> str:
     steps = sorted({variant["params"]["h"] for variant in found["variants"]})
     # The relative standard error of a standard deviation from n normally distributed values, roughly.
     uncertain = f"about ± {100 / math.sqrt(2 * (seeds - 1)):.0f} %" if seeds > 1 else "no digit"
+    same = (
+        "their step sizes differ"
+        if len(steps) > 1
+        else f"h = {steps[0]:g} is the same for all although each has its own best"
+    )
     return (
         "**What this does not show.** Which block or integrator is best: the images are small and few"
         f" (one test image is {100 / found['test_images']:.2f} points), the schedule is short and was tuned for none of them,"
-        f" h = {', '.join(f'{h:g}' for h in steps)} is the same for all although each has its own best, and {seeds} seeds know the"
+        f" {same}, and {seeds} seeds know the"
         f" standard deviation itself to {uncertain}. The units' parameters are equal within"
         f" {_spread(units):.1f} %, all parameters within {_spread(alls):.1f} % (a wider network has a wider stem and head); the work is"
         f" not equal at all, from {min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f} MFLOP an image. Differences of the size of the"

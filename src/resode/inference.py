@@ -125,7 +125,7 @@ class NumPyUnit(Unit):
 
 
 def with_unroll_length(model: dict[str, Any], unroll_length: int | None) -> dict[str, Any]:
-    """The section `model` of the parameters with another unroll length; None leaves it as it is.
+    """The section `model` of the parameters with another unroll length for the same time h · n; None leaves it as it is.
 
     Raises:
         InputError: this network cannot be unrolled that far; the message says why.
@@ -139,7 +139,8 @@ def with_unroll_length(model: dict[str, Any], unroll_length: int | None) -> dict
     least = 2 if model["block"] == "linear_multistep" else 1
     if unroll_length < least:
         raise InputError(f"--unroll-length {unroll_length}: block {model['block']} needs at least {least}")
-    return {**model, "unroll_length": unroll_length}
+    # The same time h · n in other steps: with the same h it would be another network.
+    return {**model, "unroll_length": unroll_length, "h": model["h"] * model["unroll_length"] / unroll_length}
 
 
 class Network:
@@ -167,7 +168,9 @@ class Network:
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} holds no network of this version; make it with: resode export {path}") from error
+            raise InputError(
+                f"{path} holds no network of this version; make one with: resode export NAME.safetensors"
+            ) from error
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of `images`, uint8 (N, height, width, 3): float32 (N, classes).
@@ -179,7 +182,7 @@ class Network:
         with np.errstate(over="ignore", invalid="ignore"):
             probabilities = np.stack([self._forward(image) for image in images])
         if not np.isfinite(probabilities).all():
-            raise InputError("the network's predictions are not finite; take fewer steps, or train it with a smaller h")
+            raise InputError("the network's predictions are not finite; take more steps, or train it with a smaller h")
         return probabilities
 
     def _forward(self, image: np.ndarray) -> np.ndarray:

@@ -221,11 +221,11 @@ def refusal(name: str, form: str) -> str | None:
     return None if form in method.forms else f"integrator {name} does not solve this ODE: {method.reason}"
 
 
-def irreversible(name: str) -> str | None:
-    """Why no step of the integrator `name` can be taken back; None if it can."""
+def irreversible(name: str, form: str) -> str | None:
+    """Why no step of the integrator `name` on an ODE of `form` can be taken back; None if it can."""
     if INTEGRATORS[name].reversible:
         return None
-    able = ", ".join(name for name, method in INTEGRATORS.items() if method.reversible)
+    able = ", ".join(name for name, method in INTEGRATORS.items() if method.reversible and form in method.forms)
     return f"backward reversible: a step of {name} has no inverse in closed form; use recompute, or integrator {able}"
 
 

@@ -82,7 +82,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         if refused := integrators.refusal(integrator, self.form):
             raise ValueError(refused)
         self.backward = _one_of("backward", backward, ("store", "recompute", "reversible"))
-        if backward == "reversible" and (refused := integrators.irreversible(integrator)):
+        if backward == "reversible" and (refused := integrators.irreversible(integrator, self.form)):
             raise ValueError(refused)
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)

@@ -40,8 +40,8 @@ DEEP = {
     "model.integrator": "symplectic_euler",
     "model.backward": "reversible",
     "model.activation": "tanh",
-    "model.h": 0.01,
 }
+DEEP_FILE = "deep.json"
 REPEATS = 7
 MEBIBYTE = 2**20
 
@@ -80,23 +80,25 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         "batch_size": BATCH,
         "changed": changes,
         "rows": rows,
-        "deep": deep(),
         "inference": measure_inference(),
     }
     files.write_json(path, content)
     files.write_bytes(path.with_suffix(".png"), plots_results.png(plots_memory.growth(content)))
+    deep(folder)
     return path
 
 
-def deep() -> dict:
-    """One epoch on the digits with 6 × 1,000 steps and with 6 × 4: memory, and the loss of each tenth of the epoch."""
-    found = {}
+def deep(folder: Path = FOLDER) -> Path:
+    """One epoch on the digits with 6 × 1,000 steps and with 6 × 4, over the same time h · n = 1: memory, and the loss of each
+    tenth of the epoch, to deep.json."""
+    found, common = {}, {}
     for length in (4, 1000):
-        content = params.changed({**DEEP, "data.name": "digits", "model.unroll_length": length})
-        found[str(length)] = _apart("tensorflow", content, "epoch")
-        found[str(length)].pop("common")
+        steps = {"model.unroll_length": length, "model.h": 1 / length}
+        found[str(length)] = _apart("tensorflow", params.changed({**DEEP, "data.name": "digits", **steps}), "epoch")
+        common = found[str(length)].pop("common")
         print(f"  digits, 6 × {length} steps: {found[str(length)]}", flush=True)
-    return {"changed": DEEP, "by_unroll_length": found}
+    files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "by_unroll_length": found})
+    return folder / DEEP_FILE
 
 
 def _apart(backend: str, content: dict, what: str) -> dict:
@@ -258,7 +260,9 @@ def _jax(network, images, labels) -> tuple[Callable[[], None], dict | None]:
 
 def table(folder: Path = FOLDER) -> str:
     """What the files in results/memory say, as Markdown."""
-    return "\n\n".join(_section(path) for path in sorted(folder.glob("*.json"))) or "Not measured yet: `resode memory`."
+    measured = [path for path in sorted(folder.glob("*.json")) if path.name != DEEP_FILE]
+    parts = [_section(path) for path in measured] + [_deep_section(path) for path in folder.glob(DEEP_FILE)]
+    return "\n\n".join(parts) or "Not measured yet: `resode memory`."
 
 
 def _section(path: Path) -> str:
@@ -286,7 +290,6 @@ def _section(path: Path) -> str:
         "ms an update",
         "time against store",
     )
-    deep = found["deep"]["by_unroll_length"]
     inference = found["inference"]
     few, many = inference["runs"]
     channels = ", ".join(str(count) for count in found["changed"]["model.channels"])
@@ -295,13 +298,20 @@ def _section(path: Path) -> str:
         f" {(found['commit'] or 'unknown')[:7]}{' with changes' if found['modified'] else ''}:\n\n"
         f"{report.table(header, rows, 'llrrrrr')}\n\n"
         f"![activations of an update over the unroll length](results/memory/{path.stem}.png)\n\n"
-        f"Six units of 1,000 steps each, reversible, train an epoch on the digits in {deep['1000']['updates_mib']:.0f} MiB"
-        f" besides the process before its first update, six of 4 steps in {deep['4']['updates_mib']:.0f} MiB; the mean loss falls from"
-        f" {deep['1000']['mean_loss_of_tenths'][0]:.2f} in the first tenth of the epoch to {deep['1000']['mean_loss_of_tenths'][-1]:.2f}"
-        f" in the last ({deep['1000']['seconds_per_update']:.1f} s an update).\n\n"
         f"Inference of the post's network with NumPy, a unit at a time, peaks {few['above_interpreter_bytes'] / 1e6:.1f} MB above the"
         f" {few['interpreter_bytes'] / 1e6:.0f} MB of Python with NumPy and Pillow, {many['above_interpreter_bytes'] / 1e6:.1f} MB with"
         f" 1,000 steps a unit; its largest unit has {inference['largest_unit_bytes'] / 1e6:.1f} MB of weights."
+    )
+
+
+def _deep_section(path: Path) -> str:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    few, many = (found["by_unroll_length"][length] for length in ("4", "1000"))
+    return (
+        f"Six units of 1,000 steps each, reversible, train an epoch on the digits in {many['updates_mib']:.0f} MiB besides the process"
+        f" before its first update, six of 4 steps in {few['updates_mib']:.0f} MiB; the mean loss falls from"
+        f" {many['mean_loss_of_tenths'][0]:.2f} in the first tenth of the epoch to {many['mean_loss_of_tenths'][-1]:.2f} in the last"
+        f" ({many['seconds_per_update']:.1f} s an update; {found['hardware']}, {many['backend']}, commit {(found['commit'] or 'unknown')[:7]})."
     )
 
 

@@ -63,9 +63,14 @@ class ModelParams(_Section):
 
     @model_validator(mode="after")
     def _integrator_solves_the_block(self) -> "ModelParams":
-        if refused := integrators.refusal(self.integrator, ODES[self.block].form):
+        if self.architecture != "units":
+            return self
+        form = ODES[self.block].form
+        if refused := integrators.refusal(self.integrator, form):
             raise ValueError(f"block {self.block}, {refused}")
-        if self.backward == "reversible" and (refused := integrators.irreversible(self.integrator)):
+        if self.block == "linear_multistep" and self.backward == "reversible":
+            raise ValueError("block linear_multistep has no step back; use backward recompute")
+        if self.backward == "reversible" and (refused := integrators.irreversible(self.integrator, form)):
             raise ValueError(refused)
         if self.block == "linear_multistep" and self.integrator != "euler":
             raise ValueError("block linear_multistep has steps of its own and takes integrator euler alone")

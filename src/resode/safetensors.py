@@ -54,7 +54,9 @@ class File:
         except ValueError:
             header = None
         if not isinstance(header, dict):
-            raise InputError(f"{path} is not a safetensors file, or cut short; make it with: resode export {path}")
+            raise InputError(
+                f"{path} is not a safetensors file, or cut short; make one with: resode export NAME.safetensors"
+            )
         self.metadata = header.pop("__metadata__", {})
         self._tensors, self._start = header, 8 + length
         for name, tensor in header.items():
@@ -69,7 +71,7 @@ class File:
             good = False
         if not good:
             raise InputError(
-                f"{self._path}: {name} is cut short or not float32; make the file with: resode export {self._path}"
+                f"{self._path}: {name} is cut short or not float32; make one with: resode export NAME.safetensors"
             )
 
     def tensors(self, layer: str) -> dict[str, np.ndarray]:
@@ -83,7 +85,7 @@ class File:
         prefix = f"{layer}."
         found = {name.removeprefix(prefix): self._map(name) for name in self._tensors if name.startswith(prefix)}
         if not found:
-            raise InputError(f"{self._path} has no weights of {layer}; make it with: resode export {self._path}")
+            raise InputError(f"{self._path} has no weights of {layer}; make one with: resode export NAME.safetensors")
         return found
 
     def _map(self, name: str) -> np.ndarray:

@@ -10,7 +10,11 @@ grow exponentially, and ω, the largest frequency there is, decides with h what 
 
     hamiltonian, second_order    ω = σ_max(K)
     two_layer_hamiltonian        ω ≤ σ_max(K₁) σ_max(K₂)
-    antisymmetric                ω = σ_max(K − Kᵀ), with γ small beside it
+    antisymmetric                ω = σ_max(K − Kᵀ), with γ < ω / 1000; with a larger γ there is no verdict, since
+                                 eigenvalues then lie left of the axis, where other limits hold (and midpoint has none)
+
+The unit of two_layer_hamiltonian is not normal even where σ′ = 1: an oscillation that no step amplifies may still be larger after
+some steps, so that there is a verdict on a step and no prediction for the unit.
 
 The blocks residual and linear_multistep have eigenvalues anywhere; of them σ_max(K₁) σ_max(K₂), a Lipschitz constant of F, is
 given, and no verdict.
@@ -31,8 +35,11 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from . import files, linear_stability, model
 from .integrators import INTEGRATORS, refusal
-from .layers import BLOCKS, AntisymmetricConv2D, ODEConv2D, ResidualConv2D
+from .layers import BLOCKS, AntisymmetricConv2D, ODEConv2D, ResidualConv2D, TwoLayerHamiltonianConv2D
 from .params import ModelParams
+
+# A γ of block antisymmetric that is smaller than ω by this factor does not count.
+NEGLIGIBLE = 1e-3
 
 
 def spectral_norm(
@@ -117,7 +124,8 @@ class Unit:
         omega: largest frequency of the unit's ODE; for a block without an imaginary axis a Lipschitz constant of F.
         inside: {integrator: whether h ω is inside its region}, for those that solve this ODE; empty without a verdict.
         step_amplification: spectral radius of one step of the chosen integrator at h ω; None without a verdict.
-        unit_amplification: what the unit's steps do to the oscillation that they stretch most; None without a verdict.
+        unit_amplification: what the unit's steps do to the oscillation that they stretch most; None without a verdict, and
+            for two_layer_hamiltonian.
         measured: median over the images of ‖change of the output‖ / ‖change of the input‖ of the unit.
         measured_largest: the largest of them.
         measured_from_first: median of ‖change of the output‖ / ‖change of the first unit's input‖.
@@ -158,7 +166,7 @@ def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, fr
     _, height, _, channels = layer.input.shape
     omega = frequency(layer, tolerance)
     h_omega = layer.h * omega
-    judged = not isinstance(layer, ResidualConv2D)
+    judged = not isinstance(layer, ResidualConv2D) and getattr(layer, "gamma", 0.0) <= NEGLIGIBLE * omega
     solving = [name for name in INTEGRATORS if judged and not refusal(name, layer.form)]
     return Unit(
         unit=number,
@@ -170,7 +178,7 @@ def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, fr
         inside={name: h_omega <= linear_stability.limit(name) for name in solving},
         step_amplification=linear_stability.amplification(layer.integrator, h_omega) if judged else None,
         unit_amplification=linear_stability.growth(layer.integrator, layer.form, h_omega, layer.unroll_length)
-        if judged
+        if judged and not isinstance(layer, TwoLayerHamiltonianConv2D)
         else None,
         measured=float(np.median(gains)),
         measured_largest=float(gains.max()),
@@ -305,7 +313,7 @@ def region_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
 
 
 def _shown(value: float | None) -> str:
-    return "no verdict" if value is None else f"{value:.3f}"
+    return "—" if value is None else f"{value:.3f}"
 
 
 def summary(units: Sequence[Unit], integrator: str) -> str:
@@ -315,10 +323,10 @@ def summary(units: Sequence[Unit], integrator: str) -> str:
     largest = max(unit.h_omega for unit in units)
     if not any(unit.inside for unit in units):
         return (
-            f"The largest h σ_max(K₁) σ_max(K₂), a Lipschitz constant of h F, is {largest:.3g}. This block's eigenvalues may lie "
-            "anywhere, so no integrator's region decides about it."
+            f"The largest h ω, a Lipschitz constant of h times the right-hand side, is {largest:.3g}. Eigenvalues of these units lie off the "
+            "imaginary axis, so its limits do not decide about them."
         )
-    stable = sum(unit.inside[integrator] for unit in units)
+    stable = sum(unit.inside.get(integrator, False) for unit in units)
     bound = linear_stability.limit(integrator)
     return (
         f"The largest h ω is {largest:.3g}. {integrator} keeps oscillations bounded up to h ω = {bound:.3g}: "
