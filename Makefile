@@ -12,6 +12,8 @@ repro: .venv/requirements.lock ## every stage on CIFAR-10 with params.yaml
 	@dvc repro || { test -e data/cifar-10-binary.tar.gz || echo "The archive could not be downloaded. Bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
 data: .venv/requirements.lock ## ARCHIVE=path: the CIFAR-10 archive (or its unpacked folder) from a file
 	python -m resode data "$(or $(ARCHIVE),$(error give the archive: make data ARCHIVE=path))"
+sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (a quarter of an hour)
+	python -m resode sweep --queue
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest
 	KERAS_BACKEND=jax python -m pytest -m "not pipeline"
@@ -26,4 +28,4 @@ lint: .venv/requirements.lock ## ruff
 	  && .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .; }
 	@cp $< $@
 
-.PHONY: help setup demo repro data test lint
+.PHONY: help setup demo repro data sweep test lint

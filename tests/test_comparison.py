@@ -104,6 +104,7 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
         ({"variants": [EULER, {"training.learning_rate": 1.0}]}, "variant 2: .* section model alone"),
         ({"variants": ["euler"]}, "variant 1: euler must change"),
         ({"seeds": [0, -1]}, "}: seed = -1"),
+        ({"settings": {**TINY["settings"], "data.validation_fraction": 0.1}}, "fraction must be 0: test accuracies are compared"),
         ({"seeds": []}, "seeds must be a list that is not empty"),
         ({"settings": {"model.hh": 1}}, "unknown key model.hh"),
         ({"repeats": 3}, "must hold settings, seeds, variants and nothing else"),

@@ -13,7 +13,7 @@ from keras import ops
 from .params import AugmentationParams
 
 # Philox streams: two draws with the same seed and counter must not share numbers.
-_ORDER, _AUGMENTATION = 0, 1
+ORDER, AUGMENTATION, VALIDATION = 0, 1, 2
 
 
 def mean_image(images: np.ndarray) -> np.ndarray:
@@ -29,7 +29,7 @@ def normalise(images, mean):
 @lru_cache(maxsize=1)
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """The order of the images in `epoch` (from 0): a permutation of 0 … samples − 1, a function of its arguments."""
-    chosen = _generator(seed, _ORDER, epoch).permutation(samples).astype("int32")
+    chosen = generator(seed, ORDER, epoch).permutation(samples).astype("int32")
     chosen.flags.writeable = False
     return chosen
 
@@ -44,7 +44,7 @@ def draw(params: AugmentationParams, seed: int, update: int, batch: int, size: i
         flips (batch,) bool, true with probability 1/2 where flipping is on; shifts (batch, 2) float32, pixels down and
         right, uniform on ±`params.shift` × size.
     """
-    uniform = _generator(seed, _AUGMENTATION, update).random((batch, 3), dtype="float32")
+    uniform = generator(seed, AUGMENTATION, update).random((batch, 3), dtype="float32")
     flips = (uniform[:, 0] < 0.5) & params.horizontal_flip
     return flips, (2 * uniform[:, 1:] - 1) * np.float32(params.shift * size)
 
@@ -107,6 +107,7 @@ def augment(images, flips, shifts, interpolation: str):
     return upper * (1 - down) + lower * down
 
 
-def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+def generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+    """Random numbers of their own for each (seed, stream, counter), `stream` one of the constants above."""
     # The third word of the counter leaves 2^128 numbers to each (stream, counter) before streams could meet.
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, counter, 0]))

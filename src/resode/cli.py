@@ -93,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     memory = commands.add_parser("memory", help="memory of training and of inference, to results/memory (20 minutes)")
     memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
     memory.set_defaults(run=_memory)
+    sweep = commands.add_parser("sweep", help="choose h and the unroll length on validation images, to results/sweep")
+    sweep.add_argument("name", nargs="?", default="digits", metavar="NAME", help="a sweep of sweep.yaml")
+    sweep.add_argument("--queue", action="store_true", help="with DVC's queue, on this machine alone, instead of Ray")
+    sweep.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; by default Ray starts here")
+    sweep.add_argument("--cpus", type=int, default=1, help="CPUs of a trial on Ray")
+    sweep.add_argument("--gpus", type=float, default=0, help="GPUs of a trial on Ray")
+    sweep.set_defaults(run=_sweep)
     commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
     commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
     return parser
@@ -168,6 +175,24 @@ def _memory(chosen: argparse.Namespace) -> None:
     from . import memory
 
     print(f"Written: {memory.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+
+
+def _sweep(chosen: argparse.Namespace) -> None:
+    from . import notebook, sweep
+
+    if chosen.queue and chosen.address:
+        raise InputError("--queue is DVC's, on this machine; --address is Ray's: give one of them")
+    if chosen.queue:
+        from .sweep_queue import Queue
+
+        engine = Queue()
+    else:
+        from .sweep_cluster import Cluster
+
+        engine = Cluster(chosen.address, chosen.cpus, chosen.gpus)
+    path = sweep.run(chosen.name, engine)
+    notebook.run("sweep")
+    print(f"Written: {path.relative_to(paths.ROOT)} and results/sweep/sweep.html; next: python -m resode readme")
 
 
 def _readme(chosen: argparse.Namespace) -> None:

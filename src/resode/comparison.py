@@ -11,9 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from . import evaluation, files, params, paths, records, report
+from . import evaluation, files, params, paths, plans, records, report
 from .errors import Diverged, InputError
 from .integrators import INTEGRATORS
 
@@ -28,17 +26,8 @@ def read(path: Path = FILE) -> dict:
     Raises:
         InputError: the file is missing, is not YAML, or has other parts.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or set(content) != set(_PARTS):
-        raise InputError(f"{path.name} must hold {', '.join(_PARTS)} and nothing else")
-    for part, kind in _PARTS.items():
-        if not isinstance(content[part], kind) or not content[part]:
-            raise InputError(f"{path.name}: {part} must be a {'mapping' if kind is dict else 'list'} that is not empty")
+    content = plans.read(path)
+    plans.check(content, _PARTS, path.name)
     return content
 
 
@@ -80,11 +69,10 @@ def planned(content: Mapping, more: Mapping) -> list[dict[int, params.Params]]:
     """
     plan = []
     for variant in variants(content):
-        try:
-            given = {**content["settings"], **more, **variant}
-            plan.append({seed: params.validate(params.changed({**given, "seed": seed})) for seed in content["seeds"]})
-        except InputError as error:
-            raise InputError(f"comparison.yaml, {variant}: {str(error).removeprefix('params.yaml: ')}") from error
+        given, where = {**content["settings"], **more, **variant}, f"comparison.yaml, {variant}"
+        plan.append({seed: params.validate(plans.changed({**given, "seed": seed}, where)) for seed in content["seeds"]})
+    if next(iter(plan[0].values())).data.validation_fraction:
+        raise InputError("comparison.yaml: data.validation_fraction must be 0: test accuracies are compared")
     return plan
 
 

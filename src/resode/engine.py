@@ -4,12 +4,14 @@ Keras owns model, loss, optimiser and metrics; `model.train_step` is its own. Wh
 the device as bytes, and that a block of updates is one compiled call: one dispatch, and metrics once a block.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
 from .augmentation import augment, normalise
+from .errors import InputError
 from .loops import loops_are_slow
 from .records import Dataset
 
@@ -23,6 +25,31 @@ def block_length() -> int:
     return 100 if keras.backend.backend() == "jax" else 10
 
 
+@contextlib.contextmanager
+def distributed(devices: int) -> Iterator[None]:
+    """Networks built inside have their weights on each of `devices` devices, which an `Engine` then lets share its batches.
+
+    Raises:
+        InputError: there are fewer devices, or the backend is TensorFlow.
+    """
+    if devices == 1:
+        yield
+        return
+    with _data_parallel(devices).scope():
+        yield
+
+
+def _data_parallel(devices: int) -> keras.distribution.DataParallel:
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            f"training.devices = {devices}: Keras distributes with compiled calls on JAX alone; set KERAS_BACKEND=jax"
+        )
+    there = keras.distribution.list_devices()
+    if len(there) < devices:
+        raise InputError(f"training.devices = {devices}: JAX has {len(there)}: {', '.join(there)}")
+    return keras.distribution.DataParallel(devices=there[:devices], auto_shard_dataset=False)
+
+
 class Engine:
     """Updates of a compiled `model` on the training images of `dataset`.
 
@@ -30,15 +57,19 @@ class Engine:
         model: compiled Keras model with built optimiser.
         mean: mean image (H, W, C) that is subtracted; see `augmentation.normalise`.
         interpolation: see `augmentation.augment`.
+        devices: among which each batch is divided, of a model built under `distributed`. The batch stays the one of one
+            device: the images' part of the work is shared, means and gradients are of the whole batch.
     """
 
-    def __init__(self, model: keras.Model, dataset: Dataset, mean: np.ndarray, interpolation: str):
+    def __init__(self, model: keras.Model, dataset: Dataset, mean: np.ndarray, interpolation: str, devices: int = 1):
         self.model = model
+        divided = _division(devices)
         images = keras.ops.convert_to_tensor(dataset.train_images)
         labels = keras.ops.convert_to_tensor(dataset.train_labels.astype("int32"))
 
         def batch(data, samples, flips, shifts):
             images, labels = data
+            samples, flips, shifts = divided((samples, flips, shifts))
             chosen = normalise(keras.ops.take(images, samples, axis=0), mean)
             return augment(chosen, flips, shifts, interpolation), keras.ops.take(labels, samples, axis=0)
 
@@ -60,6 +91,17 @@ class Engine:
     def variables(self) -> list[keras.Variable]:
         """All that changes in training: weights, optimiser and the epoch's partial metrics, in a fixed order."""
         return self.model.variables + self.model.optimizer.variables + self.model.metrics_variables
+
+
+def _division(devices: int) -> Callable:
+    """Divides the first axis of arrays among the devices, inside a compiled call."""
+    if devices == 1:
+        return lambda arrays: arrays
+    import jax
+
+    mesh = _data_parallel(devices).device_mesh.backend_mesh
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names[0]))
+    return lambda arrays: jax.lax.with_sharding_constraint(arrays, sharding)
 
 
 def _tensorflow(model: keras.Model, batch: Callable, data: tuple) -> Callable:

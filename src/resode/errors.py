@@ -12,7 +12,9 @@ class InputError(ValueError):
 
 
 class Diverged(InputError):
-    """The loss of a training is infinite or undefined."""
+    """The loss of a training is infinite or undefined; its message begins with `SAYS`."""
+
+    SAYS = "the loss is not finite"
 
 
 class TimeOver(Exception):

@@ -27,8 +27,15 @@ ROUNDING = 0.002
 LAST_EPOCHS = 10
 
 
+def tested_on(history: Sequence[Mapping[str, float]]) -> str:
+    """What the network was tested on after each epoch: "validation" images, where some were held out, else "test" images."""
+    return "validation" if "validation_accuracy" in history[0] else "test"
+
+
 def read_history(path: Path) -> list[dict[str, float]]:
     """Rows of `history.csv`, one per epoch; epoch and updates as int, the rest as float.
+
+    The columns are `HISTORY_COLUMNS`; where validation images were held out, `validation_…` stands for `test_…`.
 
     Raises:
         InputError: the file is missing, has no rows, lacks a column or holds something that is no number.
@@ -40,18 +47,19 @@ def read_history(path: Path) -> list[dict[str, float]]:
         raise InputError(f"{path} is missing; run the training stage first") from None
     if not rows:
         raise InputError(f"{path} has no epochs; run the training stage again")
-    missing = [column for column in HISTORY_COLUMNS if column not in rows[0]]
+    columns = [column.replace("test", tested_on(rows)) for column in HISTORY_COLUMNS]
+    missing = [column for column in columns if column not in rows[0]]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]}; run the training stage again")
     try:
-        return [_numbers(row) for row in rows]
+        return [_numbers(row, columns) for row in rows]
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} holds something that is no number ({error}); run the training stage again") from None
 
 
-def _numbers(row: Mapping[str, str]) -> dict[str, float]:
+def _numbers(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:
     integers = ("epoch", "updates")
-    return {key: int(row[key]) if key in integers else float(row[key]) for key in HISTORY_COLUMNS}
+    return {key: int(row[key]) if key in integers else float(row[key]) for key in columns}
 
 
 def predict(model, images_normalised: np.ndarray, batch_size: int = 250) -> np.ndarray:
@@ -110,7 +118,8 @@ def metrics(
     """Every number of the evaluation, as fractions between 0 and 1.
 
     The final accuracy is that of the weights after the last epoch: the one the original reported. The best
-    epoch is chosen on the test set, so it flatters; it is here because the original's is known, too.
+    epoch is chosen on the test set, so it flatters; it is here because the original's is known, too. Where validation
+    images were held out, best epoch and last ten are of their accuracy: the test images are looked at here alone.
 
     Args:
         history: rows of `history.csv`.
@@ -118,14 +127,16 @@ def metrics(
         labels: (N,) actual classes.
 
     Raises:
-        InputError: the accuracy of these weights is not the one in the history's last row.
+        InputError: the test accuracy of these weights is not the one in the history's last row, where that has one.
     """
     predicted = probabilities.argmax(axis=1)
     labels = np.asarray(labels)
     correct, total = int((predicted == labels).sum()), len(labels)
-    _same_run(correct / total, history[-1], total)
+    split = tested_on(history)
+    if split == "test":
+        _same_run(correct / total, history[-1], total)
     low, high = wilson_interval(correct, total)
-    accuracies = [row["test_accuracy"] for row in history]
+    accuracies = [row[f"{split}_accuracy"] for row in history]
     best = int(np.argmax(accuracies))
     matrix = confusion_matrix(labels, predicted, len(class_names))
     return {
@@ -134,9 +145,10 @@ def metrics(
         "test_accuracy_high": high,
         "test_correct": correct,
         "test_total": total,
-        "best_test_accuracy": accuracies[best],
+        **({"validation_accuracy": accuracies[-1]} if split == "validation" else {}),
+        f"best_{split}_accuracy": accuracies[best],
         "best_epoch": history[best]["epoch"],
-        "last_ten_test_accuracy": float(np.mean(accuracies[-LAST_EPOCHS:])),
+        f"last_ten_{split}_accuracy": float(np.mean(accuracies[-LAST_EPOCHS:])),
         "train_accuracy": history[-1]["train_accuracy"],
         "epochs": history[-1]["epoch"],
         "class_accuracy": _per_class(matrix, class_names),
@@ -151,13 +163,15 @@ def percent(fraction: float) -> str:
 def summary(numbers: Mapping, title: str) -> Markdown:
     """The main numbers for a notebook; `title` names the data set."""
     low, high = numbers["test_accuracy_low"], numbers["test_accuracy_high"]
-    best = f"{percent(numbers['best_test_accuracy'])} (epoch {numbers['best_epoch']} of {numbers['epochs']})"
+    split = "validation" if "validation_accuracy" in numbers else "test"
+    best = f"{percent(numbers[f'best_{split}_accuracy'])} (epoch {numbers['best_epoch']} of {numbers['epochs']})"
+    where = "" if split == "test" else f", {split} accuracy"
     return Markdown(
         f"**{percent(numbers['test_accuracy'])}** of the test images of {title} are classified correctly: "
         f"{numbers['test_correct']:,} of {numbers['test_total']:,}, "
         f"95 % interval {percent(low)} to {percent(high)}.\n\n"
-        f"- best epoch: {best}\n"
-        f"- mean of the last ten epochs: {percent(numbers['last_ten_test_accuracy'])}\n"
+        f"- best epoch{where}: {best}\n"
+        f"- mean of the last ten epochs{where}: {percent(numbers[f'last_ten_{split}_accuracy'])}\n"
         f"- accuracy on the augmented training images, last epoch: {percent(numbers['train_accuracy'])}"
     )
 

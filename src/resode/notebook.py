@@ -47,11 +47,11 @@ def run(stage: str) -> None:
 
 
 def sections(stage: str) -> dict:
-    """The sections of params.yaml on which dvc.yaml lets `stage` depend."""
+    """The sections of params.yaml on which dvc.yaml lets `stage` depend; none, if it is no stage."""
     stages = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]
     content = params.read()
     chosen: dict = {}
-    for key in stages[stage].get("params", []):
+    for key in stages.get(stage, {}).get("params", []):
         section, _, name = key.partition(".")
         if name:
             chosen.setdefault(section, {})[name] = content[section][name]

@@ -21,10 +21,11 @@ class _Section(BaseModel):
 
 
 class DataParams(_Section):
-    """Which data set is used."""
+    """Which data set is used, and how much of its training set is held out."""
 
     name: Literal["cifar10", "digits"]
     require_published: bool
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelParams(_Section):
@@ -114,6 +115,13 @@ class TrainingParams(_Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "mixed_bfloat16"]
     block_length: Count | None
+    devices: Count
+
+    @model_validator(mode="after")
+    def _devices_share_a_batch(self) -> "TrainingParams":
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size {self.batch_size} does not divide into equal parts for {self.devices} devices")
+        return self
 
     @model_validator(mode="after")
     def _whole_updates(self) -> "TrainingParams":

@@ -14,6 +14,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from . import files
+from .evaluation import tested_on
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; grey is always the published run.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9A9A9A", "#333333"
@@ -133,14 +134,15 @@ def runs(histories: Mapping[str, History], published: History | None = None) -> 
 
 def _share_done(axes, rows: History, name: str, colour: str | None) -> None:
     done = [row["epoch"] / len(rows) for row in rows]
-    label = f"{name} ({len(rows)} epochs)"
-    axes.plot(done, [row["test_accuracy"] for row in rows], linewidth=1.4, color=colour, label=label)
+    split = tested_on(rows)
+    label = f"{name} ({len(rows)} epochs)" + ("" if split == "test" else f", {split} accuracy")
+    axes.plot(done, [row[f"{split}_accuracy"] for row in rows], linewidth=1.4, color=colour, label=label)
 
 
 def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose: str) -> None:
     epochs = [row["epoch"] for row in rows]
     few = {"marker": "o", "markersize": 3.5} if len(rows) < 30 else {}
-    for split, colour, line in (("test", colours[0], "-"), ("train", colours[1], (0, (4, 1.5)))):
+    for split, colour, line in ((tested_on(rows), colours[0], "-"), ("train", colours[1], (0, (4, 1.5)))):
         values = [row[f"{split}_{quantity}"] for row in rows]
         axes.plot(epochs, values, color=colour, linestyle=line, linewidth=1.4, label=f"{split}, {whose}", **few)
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from . import bench, comparison, files, memory, paths, report
+from . import bench, comparison, files, memory, paths, report, sweep
 from .errors import InputError
 
 TABLES = {
     "result": report.readme_table,
     "runs": report.runs_table,
     "comparison": comparison.table,
+    "sweep": sweep.tables,
     "speed": bench.table,
     "memory": memory.table,
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from . import augmentation, checkpoint, engine, model, paths, provenance
+from . import augmentation, checkpoint, engine, model, paths, provenance, validation
 from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
 from .params import ModelParams, Params, TrainingParams
@@ -42,6 +42,7 @@ _CODE = [
     "reversible",
     "training",
     "units",
+    "validation",
 ]
 
 
@@ -103,6 +104,19 @@ def load_weights(network: keras.Model, folder: Path) -> None:
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
 
 
+def mean_image(folder: Path) -> np.ndarray:
+    """The mean image (H, W, C) that the training in `folder` subtracted.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = folder / MEAN_IMAGE
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no mean image at {path}; run: dvc repro training") from error
+
+
 def trained_on(folder: Path) -> str:
     """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
     return json.loads((folder / PROVENANCE).read_text())["data"]["title"]
@@ -115,17 +129,22 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
     augmentation follow from (seed, epoch, update), so a run that is killed and started again ends with the same bytes.
 
     Args:
-        params: sections seed, model, augmentation, training.
+        params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
+            `validation.split` leaves, and tested on what it holds out.
         results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
-            row an epoch; losses include the L2 terms) and `provenance.json`.
+            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms) and `provenance.json`.
         runs: folder of the checkpoints.
 
     Raises:
         InputError: fewer images than a batch, a schedule shorter than an epoch, another process that trains the same, a
-            disk that is full.
+            disk that is full, devices that are not there.
         Diverged: the loss is not finite.
         TimeOver: the time in the environment variable `errors.STOP_AT` came before the end; the checkpoint holds what is done.
     """
+    tested = ("test", dataset.test_images, dataset.test_labels)
+    if params.data.validation_fraction:
+        dataset, *held_out = validation.split(dataset, params.data.validation_fraction, params.seed)
+        tested = ("validation", *held_out)
     per_epoch = len(dataset.train_images) // params.training.batch_size
     if per_epoch == 0:
         raise InputError(
@@ -140,13 +159,22 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
     inputs = _inputs(dataset, params)
     folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     with checkpoint.locked(folder):
-        _Run(dataset, params, inputs, folder, epochs, per_epoch).finish(results)
+        _Run(dataset, tested, params, inputs, folder, epochs, per_epoch).finish(results)
 
 
 class _Run:
     """One training in its locked run folder."""
 
-    def __init__(self, dataset: Dataset, params: Params, inputs: dict, folder: Path, epochs: int, per_epoch: int):
+    def __init__(
+        self,
+        dataset: Dataset,
+        tested: tuple[str, np.ndarray, np.ndarray],
+        params: Params,
+        inputs: dict,
+        folder: Path,
+        epochs: int,
+        per_epoch: int,
+    ):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -154,10 +182,14 @@ class _Run:
             tf.config.experimental.enable_op_determinism()
         self.dataset, self.params, self.inputs, self.folder = dataset, params, inputs, folder
         self.epochs, self.per_epoch, self.total = epochs, per_epoch, epochs * per_epoch
-        self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
+        with engine.distributed(params.training.devices):
+            self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
         self.mean = augmentation.mean_image(dataset.train_images)
-        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation.interpolation)
-        self.test_images = np.asarray(augmentation.normalise(dataset.test_images, self.mean))
+        self.engine = engine.Engine(
+            self.network, dataset, self.mean, params.augmentation.interpolation, params.training.devices
+        )
+        self.split, images, self.test_labels = tested
+        self.test_images = np.asarray(augmentation.normalise(images, self.mean))
         self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
         self.block = params.training.block_length or engine.block_length()
         self.parent = os.getppid()
@@ -250,7 +282,7 @@ class _Run:
     def _check_loss(self, epoch: int) -> None:
         if not math.isfinite(self.engine.metrics()["loss"]):
             raise Diverged(
-                f"the loss is not finite in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
+                f"{Diverged.SAYS} in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
                 f" learning rate (the last good checkpoint stays in {self.folder})"
             )
 
@@ -269,7 +301,7 @@ class _Run:
     def _end_epoch(self) -> None:
         train = self.engine.metrics()
         test = self.network.evaluate(
-            self.test_images, self.dataset.test_labels, batch_size=_TEST_BATCH, verbose=0, return_dict=True
+            self.test_images, self.test_labels, batch_size=_TEST_BATCH, verbose=0, return_dict=True
         )
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
@@ -283,8 +315,8 @@ class _Run:
             "learning_rate": float(f"{rate:.6g}"),
             "train_loss": round(train["loss"], 6),
             "train_accuracy": round(train["accuracy"], 6),
-            "test_loss": round(test["loss"], 6),
-            "test_accuracy": round(test["accuracy"], 6),
+            f"{self.split}_loss": round(test["loss"], 6),
+            f"{self.split}_accuracy": round(test["accuracy"], 6),
         }
         self.history.append(row)
         now = time.monotonic()
@@ -295,7 +327,7 @@ class _Run:
         self.epoch_started = now
         print(
             f"epoch {epoch}/{self.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}"
-            f"  test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:.4f}"
+            f"  {self.split} loss {test['loss']:.4f}  {self.split} accuracy {test['accuracy']:.4f}"
             f"  rate {row['learning_rate']:g}  {1000 * each:.1f} ms/update  {_duration(left)} left",
             flush=True,
         )
@@ -360,6 +392,7 @@ def _inputs(dataset: Dataset, params: Params) -> dict:
             name: value if isinstance(value := getattr(params, name), int) else value.model_dump()
             for name in ("seed", "model", "augmentation", "training")
         },
+        "validation_fraction": params.data.validation_fraction,
         "data": dataset.provenance["sha256"],
         "code": {name: hashlib.sha256((source / f"{name}.py").read_bytes()).hexdigest() for name in _CODE},
         "software": provenance.software(),

@@ -1,0 +1,107 @@
+"""The validation split, and what training, evaluation and report make of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_report import PUBLISHED, make_run
+from test_training import KEPT, settings, small_dataset
+
+from resode import augmentation, evaluation, params, plots_results, report, training, validation
+from resode.errors import InputError
+
+
+def test_each_class_gives_its_share_and_the_rest_keeps_its_order():
+    dataset = small_dataset(samples=81)
+    rest, images, labels = validation.split(dataset, 0.25, seed=0)
+    # 41 and 40 images: ⌊10.25 + ½⌋ and 10.
+    assert np.bincount(labels).tolist() == [10, 10]
+    assert len(rest.train_images) == 61 and images.shape == (20, 32, 32, 3)
+    whole = {image.tobytes(): number for number, image in enumerate(dataset.train_images)}
+    kept, held_out = ([whole[image.tobytes()] for image in part] for part in (rest.train_images, images))
+    assert sorted(kept + held_out) == list(range(81))
+    assert kept == sorted(kept) and held_out == sorted(held_out)
+    np.testing.assert_array_equal(labels, dataset.train_labels[held_out])
+    np.testing.assert_array_equal(rest.train_labels, dataset.train_labels[kept])
+    assert rest.test_images is dataset.test_images
+
+
+def test_the_split_is_a_function_of_the_seed():
+    parts = [validation.split(small_dataset(), 0.25, seed)[1].tobytes() for seed in (0, 0, 1)]
+    assert parts[0] == parts[1] != parts[2]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "words"),
+    [(0.001, "0.001 of 81 images is no image"), (0.99, "leaves no training image of class plain")],
+)
+def test_a_fraction_that_leaves_nothing_is_refused(fraction, words):
+    with pytest.raises(InputError, match=words):
+        validation.split(small_dataset(), fraction, seed=0)
+
+
+@pytest.mark.parametrize("fraction", [1.0, -0.1, "a tenth"])
+def test_the_schema_refuses_what_is_no_fraction(fraction):
+    with pytest.raises(InputError, match="data.validation_fraction"):
+        params.load({"data": {"validation_fraction": fraction}})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("validation")
+    dataset = small_dataset()
+    # The test images are not looked at: these could not be.
+    blind = training.Dataset(**{**vars(dataset), "test_images": None, "test_labels": None})
+    training.train(blind, settings(data={"validation_fraction": 0.25}), folder / "results", folder / "runs")
+    return folder / "results"
+
+
+def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
+    rest, images, labels = validation.split(small_dataset(), 0.25, seed=0)
+    history = evaluation.read_history(trained / training.HISTORY)
+    # 61 images: 7 updates of 8 an epoch, 20 // 7 epochs.
+    assert [row["updates"] for row in history] == [7, 14]
+    assert list(history[0])[-2:] == ["validation_loss", "validation_accuracy"]
+    np.testing.assert_array_equal(training.mean_image(trained), augmentation.mean_image(rest.train_images))
+    network = training.compiled(settings().model, settings().training, seed=5, classes=2)
+    training.load_weights(network, trained)
+    found = network.evaluate(
+        augmentation.normalise(images, training.mean_image(trained)), labels, verbose=0, return_dict=True
+    )
+    assert found["accuracy"] == pytest.approx(history[-1]["validation_accuracy"], abs=1e-6)
+    assert json.loads((trained / training.PROVENANCE).read_text())["data"]["validation_fraction"] == 0.25
+
+
+def test_equal_seeds_give_equal_bytes(trained, tmp_path):
+    chosen = settings(data={"validation_fraction": 0.25})
+    training.train(small_dataset(), chosen, tmp_path / "results", tmp_path / "runs")
+    assert all((tmp_path / "results" / name).read_bytes() == (trained / name).read_bytes() for name in KEPT)
+
+
+def test_evaluation_reports_the_test_accuracy_once(trained):
+    history = evaluation.read_history(trained / training.HISTORY)
+    probabilities = np.eye(2)[[0, 1, 1, 1]]
+    found = evaluation.metrics(history, probabilities, np.array([0, 1, 0, 1]), ["plain", "dark"])
+    assert found["test_accuracy"] == 0.75
+    assert found["validation_accuracy"] == history[-1]["validation_accuracy"]
+    assert {"best_validation_accuracy", "last_ten_validation_accuracy"} <= set(found)
+    assert not {"best_test_accuracy", "last_ten_test_accuracy"} & set(found)
+    assert "best epoch, validation accuracy" in evaluation.summary(found, "noise").data
+
+
+def test_report_gives_no_verdict_and_no_test_accuracy_of_an_epoch(trained):
+    run = make_run()
+    run.provenance["data"]["validation_fraction"] = 0.1
+    for row in run.history:
+        row["validation_accuracy"] = row.pop("test_accuracy")
+        row["validation_loss"] = row.pop("test_loss")
+    for key in ("best_test_accuracy", "last_ten_test_accuracy"):
+        run.metrics[key.replace("test", "validation")] = run.metrics.pop(key)
+    found = report.build(run, PUBLISHED)
+    lines = {line["id"]: line for line in found["lines"]}
+    assert found["kind"] == report.OTHER_SETTING
+    assert "validation_fraction is 0.1 instead of 0" in report.banner(found)
+    assert lines["test_accuracy"]["reproduced"] == 0.904 and lines["best_test_accuracy"]["reproduced"] is None
+    assert "never" not in report.comparison_table(found)
+    plots_results.training_curve(run.history)
