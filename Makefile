@@ -16,7 +16,7 @@ sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's que
 	python -m resode sweep --queue
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest
-	KERAS_BACKEND=jax python -m pytest -m "not pipeline"
+	KERAS_BACKEND=jax python -m pytest -m "not once"
 lint: .venv/requirements.lock ## ruff
 	ruff check .
 

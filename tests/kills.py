@@ -20,7 +20,7 @@ from resode import augmentation, evaluation, files, paths, training
 
 EPOCHS = 10
 TEN_EPOCHS = {**SMALL["training"], "reference_iterations": 10.0 * EPOCHS, "reference_drops": [75.0]}
-FILES = ("results/model.weights.h5", "results/history.csv", "results/metrics.json")
+FILES = ("results/model.weights.h5", "results/history.csv", "results/metrics.json", "evaluation/metrics.json")
 
 
 def train_and_evaluate(folder: Path) -> None:
@@ -41,7 +41,7 @@ def train_and_evaluate(folder: Path) -> None:
     probabilities = evaluation.predict(network, augmentation.normalise(dataset.test_images, mean))
     history = evaluation.read_history(folder / "results" / training.HISTORY)
     found = evaluation.metrics(history, probabilities, dataset.test_labels, dataset.class_names)
-    files.write_json(folder / "results" / "metrics.json", found)
+    files.write_json(folder / "evaluation" / "metrics.json", found)
 
 
 def start(folder: Path) -> subprocess.Popen:

@@ -46,6 +46,7 @@ def losses(devices: int) -> list[float]:
     return found
 
 
+@pytest.mark.once
 def test_two_devices_give_the_losses_of_one(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import json, test_devices as t\n"

@@ -16,6 +16,8 @@ import pytest
 from resode import archive, cifar10, records
 from resode.errors import InputError
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[1]
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE = "data/cifar-10-binary.tar.gz"

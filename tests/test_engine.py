@@ -50,6 +50,7 @@ def test_blocks_of_1_and_of_50_updates_give_the_same_losses():
         np.testing.assert_allclose(mine, other, atol=1e-4)
 
 
+@pytest.mark.once
 def test_both_backends_give_the_same_losses(tmp_path):
     other = "jax" if BACKEND == "tensorflow" else "tensorflow"
     network = training.compiled(CHOSEN.model, CHOSEN.training, 0, 2)

@@ -177,7 +177,7 @@ def clone(tmp_path_factory):
     return folder
 
 
-@pytest.mark.pipeline
+@pytest.mark.once
 def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
     runs = [_demo(clone) for _ in range(2)]
     assert {"training/model.weights.h5", "training/history.csv", "evaluation/metrics.json"} <= set(runs[0])
@@ -193,7 +193,7 @@ def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
 
 def _demo(clone: Path) -> dict[str, bytes]:
     settings = ["model.channels=[4, 8]", "model.pool_after=[1]", "training.reference_iterations=11.0",
-                "training.reference_drops=[6.0]"]  # fmt: skip
+                "training.reference_drops=[6.0]", "toys.updates=20", "toys.unroll_length=2"]  # fmt: skip
     flags = [part for one in settings for part in ("--set", one)]
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

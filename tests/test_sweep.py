@@ -194,6 +194,7 @@ def test_the_command_line_refuses_in_one_line(noise, arguments, words, capsys): 
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
+@pytest.mark.once
 def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):  # noqa: F811
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     monkeypatch.setattr(sweep_cluster, "_WATCH_SECONDS", 1)
@@ -223,7 +224,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
         assert len(list((tmp_path / "runs" / trial.name / "runs").iterdir())) == 1
 
 
-@pytest.mark.pipeline
+@pytest.mark.once
 def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
     pytest.importorskip("ray")
     grid = {"h": [0.1, 50.0], "unroll_length": [2], "seeds": [0]}

@@ -23,6 +23,7 @@ from .records import Dataset
 CHECKPOINT_SECONDS = 60
 WEIGHTS = "model.weights.h5"
 HISTORY = "history.csv"
+METRICS = "metrics.json"
 PROVENANCE = "provenance.json"
 MEAN_IMAGE = "mean_image.npy"
 _TEST_BATCH = 500
@@ -132,7 +133,8 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
         params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
             `validation.split` leaves, and tested on what it holds out.
         results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
-            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms) and `provenance.json`.
+            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms), `metrics.json` (its last
+            row) and `provenance.json`.
         runs: folder of the checkpoints.
 
     Raises:
@@ -365,6 +367,7 @@ class _Run:
         writer.writeheader()
         writer.writerows(self.history)
         write_text(results / HISTORY, table.getvalue())
+        write_json(results / METRICS, self.history[-1])
         seconds = self.seconds + time.monotonic() - self.started
         write_json(
             results / PROVENANCE,
