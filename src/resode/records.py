@@ -24,7 +24,6 @@ RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
 DESCRIPTION = "dataset.json"
 TEST_FILE = "test_batch.bin"
 TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]*)\.bin")
-AGAIN = "make it again with `dvc repro`"
 
 
 @dataclass(frozen=True)
@@ -184,15 +183,20 @@ def _write_through(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _again(path: Path) -> str:
+    # The stage that makes a data set has its name.
+    return f"make it again with `dvc repro {path.parent.name}`"
+
+
 def _read_description(path: Path) -> dict:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: no data set in {path.parent}; {AGAIN}") from error
+        raise InputError(f"{path} is missing: no data set in {path.parent}; {_again(path)}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; {AGAIN}") from error
+        raise InputError(f"cannot read {path}: {error}; {_again(path)}") from error
     if not _is_description(description):
-        raise InputError(f"{path} does not describe a data set; {AGAIN}")
+        raise InputError(f"{path} does not describe a data set; {_again(path)}")
     return description
 
 
@@ -215,14 +219,14 @@ def _read_file(path: Path, description: dict) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; {AGAIN}") from error
+        raise InputError(f"{path} is missing; {_again(path)}") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {AGAIN}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; {_again(path)}") from error
     if not content or len(content) % RECORD_BYTES:
         raise InputError(
-            f"{path} has {len(content):,} bytes, not a whole number of {RECORD_BYTES:,}-byte records; {AGAIN}"
+            f"{path} has {len(content):,} bytes, not a whole number of {RECORD_BYTES:,}-byte records; {_again(path)}"
         )
-    check_labels(content, len(description["class_names"]), path, AGAIN)
+    check_labels(content, len(description["class_names"]), path, _again(path))
     if hashlib.sha256(content).hexdigest() != description["sha256"][path.name]:
-        raise InputError(f"{path} is not the file that {DESCRIPTION} beside it describes; {AGAIN}")
+        raise InputError(f"{path} is not the file that {DESCRIPTION} beside it describes; {_again(path)}")
     return content

@@ -111,6 +111,7 @@ class Watch:
         self.provenance: dict | None = None
         self.started = time.monotonic()
         self.before: int | None = None
+        self.told: tuple[str, float] = ("", 0.0)
 
     def over(self, trial: Trial, status: str, folder: Path | None = None) -> None:
         """`trial` is over.
@@ -125,7 +126,7 @@ class Watch:
             self.provenance = json.loads((folder / "provenance.json").read_text())
 
     def tell(self, running: int) -> None:
-        """Print a line: trials done, running and failed, the best so far, the time left."""
+        """Print a line if it has news, or none came for a minute: trials done, running, failed, the best so far, the time left."""
         if self.before is None:
             # What an earlier call did says nothing about the time that is left.
             self.before = len(self.rows)
@@ -138,9 +139,13 @@ class Watch:
         if done:
             best = max(done, key=lambda trial: done[trial]["validation_accuracy"])
             line += f"; best {percent(done[best]['validation_accuracy'])} ({best})"
-        now = len(self.rows) - self.before
-        if now:
-            each = (time.monotonic() - self.started) / now
+        now = time.monotonic()
+        if line == self.told[0] and now - self.told[1] < 60:
+            return
+        self.told = line, now
+        finished = len(self.rows) - self.before
+        if finished:
+            each = (now - self.started) / finished
             line += f"; {_duration(each * (len(self.trials) - len(self.rows)))} left"
         print(line, flush=True)
 

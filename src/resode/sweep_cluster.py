@@ -8,6 +8,7 @@ P. Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applicati
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ class Cluster:
                 configure_logging=False,
                 runtime_env=environment,
             )
+            # Ray's own handler prints a stack trace.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray cluster at {self.address}: {' '.join(str(error).split())}") from error
 
