@@ -63,6 +63,7 @@ def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
     # 61 images: 7 updates of 8 an epoch, 20 // 7 epochs.
     assert [row["updates"] for row in history] == [7, 14]
     assert list(history[0])[-2:] == ["validation_loss", "validation_accuracy"]
+    assert json.loads((trained / training.METRICS).read_text()) == history[-1]
     np.testing.assert_array_equal(training.mean_image(trained), augmentation.mean_image(rest.train_images))
     network = training.compiled(settings().model, settings().training, seed=5, classes=2)
     training.load_weights(network, trained)
