@@ -12,7 +12,7 @@ repro: .venv/requirements.lock ## every stage on CIFAR-10 with params.yaml
 	@dvc repro || { test -e data/cifar-10-binary.tar.gz || echo "The archive could not be downloaded. Bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
 data: .venv/requirements.lock ## ARCHIVE=path: the CIFAR-10 archive (or its unpacked folder) from a file
 	python -m resode data "$(or $(ARCHIVE),$(error give the archive: make data ARCHIVE=path))"
-sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (a quarter of an hour)
+sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (ten minutes)
 	python -m resode sweep --queue
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest
