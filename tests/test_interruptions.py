@@ -100,7 +100,7 @@ def test_second_process_is_refused_with_the_firsts_id(tmp_path):
         finally:
             first.kill()
     assert second.returncode == 1
-    assert f"error: this training already runs as process {first.pid}" in second.stderr
+    assert f"error: the same already runs as process {first.pid}" in second.stderr
 
 
 def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):

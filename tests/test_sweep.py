@@ -1,5 +1,6 @@
 """Sweeps: the grid, the table, what is best; Ray losing a machine; DVC's queue and Ray giving the same bytes."""
 
+import contextlib
 import csv
 import io
 import json
@@ -13,7 +14,7 @@ import yaml
 from test_comparison import noise  # noqa: F401 (a fixture)
 from test_pipeline import clone  # noqa: F401 (a fixture)
 
-from resode import cli, files, plots_sweep, readme, sweep, sweep_cluster
+from resode import cli, files, paths, plots_sweep, readme, sweep, sweep_cluster, sweep_queue
 from resode.errors import InputError
 
 TINY = {
@@ -50,7 +51,7 @@ class Invented:
         for trial in trials:
             found = self.results.get((trial.h, trial.unroll_length, trial.seed), 0.5)
             if isinstance(found, str):
-                watch.over(trial, found)
+                watch.over(trial, found, reason="no luck")
             else:
                 watch.over(trial, sweep.DONE, self.trained(trial, found))
             watch.tell(1)
@@ -90,10 +91,16 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
         ({"h": [0.1, -0.1]}, "tiny: model.h = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny: model.unroll_length = 'two'"),
         ({"seeds": [0, 0]}, "seeds .* names a value twice"),
+        ({"h": [1, 1.0]}, "h .* names a value twice"),
+        ({"h": [0.15, 0.150000001]}, "h .* names a value twice"),
+        ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
+        ({"settings": {**TINY["settings"], "training": {"batch_size": 4}}}, "write the settings of training as training.NAME"),
+        ({"settings": {**TINY["settings"], "seed.x": 1}}, "unknown key seed.x"),
+        ({"settings": {1: 2}}, "unknown key 1"),
         ({"h": []}, "h must be a list that is not empty"),
         ({"settings": {**TINY["settings"], "model.hh": 1}}, "unknown key model.hh"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.0}}, "a sweep chooses on validation images"),
-        ({"repeats": 3}, "must hold settings, h, unroll_length, seeds and nothing else"),
+        ({"repeats": 3}, "must hold settings, h, unroll_length, seeds and nothing else: repeats is unknown"),
     ],
 )  # fmt: skip
 def test_wrong_grids_are_refused_before_any_trial_starts(tmp_path, changes, words):
@@ -131,10 +138,31 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
 
 
 def test_failed_trials_are_recorded_and_reported_at_the_end(tmp_path):
-    with pytest.raises(InputError, match="1 trials failed, the first: h = 0.1, unroll length 1, seed 0"):
+    with pytest.raises(InputError, match="1 of 8 trials failed, the first with h = 0.1, unroll length 1, seed 0: no luck"):
         invented(tmp_path, {(0.1, 1, 0): "failed"})
     found = sweep.outcome("tiny", tmp_path / "sweep")
     assert len(found.pairs[0].accuracies) == 1 and found.pairs[0].spread is None
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_a_sweep_of_which_nothing_is_done_has_a_page(tmp_path, status):
+    grid = {"h": [50.0], "unroll_length": [1], "seeds": [0]}
+    with pytest.raises(InputError) if status == "failed" else contextlib.nullcontext():
+        invented(tmp_path, {(50.0, 1, 0): status}, **grid)
+    found = sweep.outcome("tiny", tmp_path / "sweep")
+    assert found.best is None and "none of which trained to its end" in sweep.summary(found)
+    assert status in sweep.tables(tmp_path / "sweep")
+    assert any(status in text.get_text() for text in plots_sweep.heat_map(found).axes[0].texts)
+
+
+def test_a_lost_try_is_followed_by_one_of_another_name():
+    assert sweep_queue._tries("a", {"b"}) == (None, "a")
+    assert sweep_queue._tries("a", {"a", "a-2"}) == ("a-2", "a-3")
+
+
+def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"tiny": TINY}).replace("- 50.0", "- 1e-05"))
+    assert {trial.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
 
 
 def test_engines_that_gave_the_same_table_are_told_and_others_left_out(tmp_path):
@@ -186,9 +214,11 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
         (["--address", "here"], "no Ray cluster at here: "),
         (["huge"], "has no sweep 'huge'"),
         (["--queue", "--address", "auto"], "--queue"),
+        (["cifar10", "--queue"], "make data ARCHIVE=path"),
     ],
 )
-def test_the_command_line_refuses_in_one_line(noise, arguments, words, capsys):  # noqa: F811
+def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(paths, "ARCHIVE", tmp_path / "none.tar.gz")
     assert cli.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1

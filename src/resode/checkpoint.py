@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise InputError(
-                f"this training already runs as process {file.read().strip()}; wait for it or stop it"
+                f"the same already runs as process {file.read().strip()}; wait for it or stop it"
             ) from None
         # What a kill in the middle of a write left.
         for partial in folder.glob(".*.checkpoint.*"):

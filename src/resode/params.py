@@ -1,5 +1,6 @@
 """The schema of params.yaml: what may be set, and what is refused before anything runs."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -203,6 +204,18 @@ class Params(_Section):
     toys: ToysParams
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 in which 1e-3 is a number, as in YAML 1.2, which DVC writes."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
+
+
+def parse(text: str) -> Any:
+    """The content of the YAML document `text`."""
+    return yaml.load(text, _Loader)
+
+
 def read(path: Path | None = None) -> dict[str, Any]:
     """The content of params.yaml as it stands, unchecked.
 
@@ -211,7 +224,7 @@ def read(path: Path | None = None) -> dict[str, Any]:
     """
     path = path or paths.PARAMS
     try:
-        content = yaml.safe_load(path.read_text())
+        content = parse(path.read_text())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; restore it with: git checkout params.yaml") from error
     except yaml.YAMLError as error:
@@ -255,7 +268,7 @@ def settings(given: list[str]) -> dict[str, Any]:
         key, equals, value = one.partition("=")
         if not equals:
             raise InputError(f"--set {one}: give KEY=VALUE, for example training.reference_iterations=20.0")
-        found[key] = yaml.safe_load(value)
+        found[key] = parse(value)
     return found
 
 
@@ -267,7 +280,9 @@ def changed(settings: dict[str, Any]) -> dict[str, Any]:
     """
     content = read()
     for key, value in settings.items():
-        section, _, name = key.partition(".")
+        section, _, name = str(key).partition(".")
+        if name and not isinstance(content.get(section, {}), dict):
+            raise InputError(f"params.yaml: unknown key {key}")
         if name:
             content.setdefault(section, {})[name] = value
         else:
@@ -293,8 +308,5 @@ def _message(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"params.yaml: {key} is missing"
     text = error["msg"].removeprefix("Value error, ")
-    hint = ""
-    if isinstance(error["input"], str) and error["type"] == "float_type":
-        hint = " (YAML 1.1 needs a dot in a power of ten: 1.0e-3)"
     shown = "" if error["type"] == "value_error" else f" = {error['input']!r}"
-    return f"params.yaml: {key}{shown}: {text[:1].lower()}{text[1:]}{hint}"
+    return f"params.yaml: {key}{shown}: {text[:1].lower()}{text[1:]}"

@@ -17,7 +17,7 @@ def read(path: Path) -> Any:
         InputError: it is missing or is not YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return params.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -31,7 +31,10 @@ def check(content: Any, parts: Mapping[str, type], where: str) -> None:
         InputError: it is not; the message begins with `where`.
     """
     if not isinstance(content, dict) or set(content) != set(parts):
-        raise InputError(f"{where} must hold {', '.join(parts)} and nothing else")
+        given = set(content) if isinstance(content, dict) else set()
+        wrong = [f"{part} is missing" for part in parts if part not in given]
+        wrong += [f"{part} is unknown" for part in sorted(map(str, given - set(parts)))]
+        raise InputError(f"{where} must hold {', '.join(parts)} and nothing else: {', '.join(wrong)}")
     for part, kind in parts.items():
         if not isinstance(content[part], kind) or not content[part]:
             raise InputError(f"{where}: {part} must be a {'mapping' if kind is dict else 'list'} that is not empty")
@@ -39,6 +42,9 @@ def check(content: Any, parts: Mapping[str, type], where: str) -> None:
 
 def changed(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """`params.changed`; the message of its InputError begins with `where` instead of params.yaml."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            raise InputError(f"{where}: write the settings of {key} as {key}.NAME: VALUE")
     try:
         return params.changed(dict(settings))
     except InputError as error:

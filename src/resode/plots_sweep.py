@@ -44,7 +44,7 @@ def heat_map(found: Outcome) -> Figure:
     if found.pairs[0].h_omega is not None:
         top = axes.secondary_xaxis("top")
         products = {pair.h: pair.h_omega for pair in found.pairs}
-        top.set_xticks(range(len(sizes)), [f"{products[h]:.2g}" for h in sizes])
+        top.set_xticks(range(len(sizes)), [f"{products[h]:.3g}" for h in sizes])
         top.tick_params(length=0)
         top.spines[:].set_visible(False)
         top.set_xlabel("h ω, fresh network")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import evaluation, files, linear_stability, params, paths, plans, report
+from . import checkpoint, evaluation, files, linear_stability, params, paths, plans, report
 from .errors import InputError
 from .evaluation import percent
 from .odes import ODES
@@ -27,6 +27,7 @@ FOLDER = paths.RESULTS / "sweep"
 TABLE = "trials.csv"
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 _MEASURED = ("updates", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+_GRID = ("model.h", "model.unroll_length", "seed")
 _PARTS = {"settings": dict, "h": list, "unroll_length": list, "seeds": list}
 
 
@@ -67,13 +68,20 @@ def read(name: str, file: Path = FILE) -> dict:
     """
     content = plans.read(file)
     if not isinstance(content, dict) or name not in content:
-        known = ", ".join(content) if isinstance(content, dict) else "nothing"
+        known = ", ".join(map(str, content)) if isinstance(content, dict) else "nothing"
         raise InputError(f"{file.name} has no sweep {name!r}; it has {known}")
     found = content[name]
     plans.check(found, _PARTS, f"{file.name}, {name}")
-    for part, values in found.items():
-        if part != "settings" and len(set(map(str, values))) < len(values):
-            raise InputError(f"{file.name}, {name}: {part} {values} names a value twice")
+    for part in _GRID:
+        if part in found["settings"]:
+            raise InputError(f"{file.name}, {name}: {part} stands in the settings; it is the grid's")
+    for part in ("h", "unroll_length", "seeds"):
+        # As the table writes them: 1 and 1.0 are one h.
+        written = {
+            f"{value:g}" if part == "h" and isinstance(value, int | float) else str(value) for value in found[part]
+        }
+        if len(written) < len(found[part]):
+            raise InputError(f"{file.name}, {name}: {part} {found[part]} names a value twice")
     return found
 
 
@@ -86,7 +94,7 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
     chosen = read(name, file)
     trials = []
     for seed, h, unroll_length in itertools.product(chosen["seeds"], chosen["h"], chosen["unroll_length"]):
-        settings = {**chosen["settings"], "model.h": h, "model.unroll_length": unroll_length, "seed": seed}
+        settings = {**chosen["settings"], **dict(zip(_GRID, (h, unroll_length, seed), strict=True))}
         content = plans.changed(settings, f"{file.name}, {name}")
         if not content["data"]["validation_fraction"]:
             raise InputError(f"{file.name}, {name}: data.validation_fraction = 0: a sweep chooses on validation images")
@@ -102,24 +110,30 @@ class Watch:
 
     Attributes:
         rows: a row of the table for each trial that is over.
+        failed: the reason of each trial that failed.
         provenance: what training wrote about where it ran, of a trial that is done; None before.
     """
 
     def __init__(self, trials: Sequence[Trial]):
         self.trials = trials
         self.rows: dict[Trial, dict] = {}
+        self.failed: dict[Trial, str] = {}
         self.provenance: dict | None = None
         self.started = time.monotonic()
         self.before: int | None = None
         self.told: tuple[str, float] = ("", 0.0)
 
-    def over(self, trial: Trial, status: str, folder: Path | None = None) -> None:
+    def over(self, trial: Trial, status: str, folder: Path | None = None, reason: str = "") -> None:
         """`trial` is over.
 
         Args:
             folder: what training wrote, if it is done.
+            reason: why it failed, if it did.
         """
         self.rows[trial] = {"status": status}
+        if status == FAILED:
+            self.failed[trial] = reason
+            print(f"failed: {trial}: {reason}", flush=True)
         if folder is not None:
             last = evaluation.read_history(folder / "history.csv")[-1]
             self.rows[trial] |= {key: last[key] for key in _MEASURED}
@@ -153,18 +167,20 @@ class Watch:
 def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Path:
     """Run every trial of the sweep `name` and write the table; return its path.
 
-    A trial that diverges is recorded as diverged, one that fails as failed, and the sweep goes on. What is over is not done
+    A trial that diverges is recorded as diverged, one that fails as failed, and the sweep goes on. What is done is not trained
     again when the same is run again.
 
     Args:
         engine: an object with a `name` and a method `run(trials, watch)`.
 
     Raises:
-        InputError: a wrong sweep, before any trial starts; trials that failed, when the table is written.
+        InputError: a wrong sweep or one that is running, before any trial starts; trials that failed, when the table is
+            written.
     """
     trials = planned(name, file)
     watch = Watch(trials)
-    engine.run(trials, watch)
+    with checkpoint.locked(paths.RUNS / "sweeps" / name):
+        engine.run(trials, watch)
     table = _table(trials, watch)
     path = folder / name / TABLE
     files.write_text(path, table)
@@ -185,9 +201,12 @@ def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Pat
             "sha256": hashlib.sha256(table.encode()).hexdigest(),
         },
     )
-    failed = [trial for trial, row in watch.rows.items() if row["status"] == FAILED]
-    if failed:
-        raise InputError(f"{len(failed)} trials failed, the first: {failed[0]}; run the same command again")
+    if watch.failed:
+        trial, reason = next(iter(watch.failed.items()))
+        raise InputError(
+            f"{len(watch.failed)} of {len(trials)} trials failed, the first with {trial}: {reason}; mend that and run the same"
+            " command again"
+        )
     return path
 
 
@@ -353,6 +372,8 @@ def summary(found: Outcome) -> str:
     """What was run and which pair is the best, in a few sentences, as Markdown."""
     about, best = found.setting, found.best
     by = " and ".join(found.about)
+    if "data" not in about:
+        return f"{about['trials']} trials by {by}, none of which trained to its end."
     equal = ", which gave the same table byte for byte" if len(found.about) > 1 else ""
     text = (
         f"**{about['data']['title']}**: {about['trials']} trials by {by}{equal}; {about['hardware']}, {about['backend']}, "

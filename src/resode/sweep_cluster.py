@@ -78,7 +78,8 @@ class Cluster:
             # Ray's own handler prints a stack trace.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"no Ray cluster at {self.address}: {' '.join(str(error).split())}") from error
+            said = " ".join(str(error).split())
+            raise InputError(f"no Ray cluster at {self.address}: {said}; start one with: ray start --head") from error
 
     def _run(self, ray, data: Path, trials: Sequence[Trial], watch: Watch) -> None:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -95,16 +96,15 @@ class Cluster:
             for one in over:
                 trial = pending.pop(one)
                 try:
-                    status = ray.get(one)
-                    watch.over(trial, status, self.runs / trial.name / "results" if status == DONE else None)
-                except (ray.exceptions.RayError, InputError) as error:
-                    print(f"{trial}: {str(error).strip().splitlines()[-1]}", flush=True)
-                    watch.over(trial, FAILED)
+                    status, reason = ray.get(one)
+                    watch.over(trial, status, self.runs / trial.name / "results" if status == DONE else None, reason)
+                except ray.exceptions.RayError as error:
+                    watch.over(trial, FAILED, reason=str(error).strip().splitlines()[-1])
             used = ray.cluster_resources().get("CPU", 0) - ray.available_resources().get("CPU", 0)
             watch.tell(min(len(pending), round(used / self.cpus)))
 
 
-def train(content: dict, data: str, folder: str) -> str:
+def train(content: dict, data: str, folder: str) -> tuple[str, str]:
     """Train one trial in `folder`: its `results`, its checkpoints in `runs`, and what training prints in `log`.
 
     Args:
@@ -112,7 +112,7 @@ def train(content: dict, data: str, folder: str) -> str:
         data: folder of the data set.
 
     Returns:
-        DONE or DIVERGED.
+        DONE, DIVERGED or FAILED, and why it failed; what another try would not mend is no exception.
     """
     from . import training
 
@@ -124,5 +124,8 @@ def train(content: dict, data: str, folder: str) -> str:
             training.train(records.load(Path(data)), chosen, home / "results", home / "runs")
         except Diverged as error:
             print(error, flush=True)
-            return DIVERGED
-    return DONE
+            return DIVERGED, ""
+        except InputError as error:
+            print(error, flush=True)
+            return FAILED, str(error)
+    return DONE, ""

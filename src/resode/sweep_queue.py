@@ -1,10 +1,13 @@
 """Trials as DVC experiments in the queue of `dvc queue`: one machine, each in a scratch copy of the repository."""
 
 import hashlib
+import itertools
+import json
+import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from . import experiments, paths
@@ -12,11 +15,17 @@ from .errors import Diverged, InputError
 from .sweep import DIVERGED, DONE, FAILED, Trial, Watch
 
 _WATCH_SECONDS = 10
+# Looks in a row at which a task runs and no worker does, until it is given up: a busy worker may miss one.
+_LOOKS = 3
 _QUEUED, _RUNNING, _FAILED, _SUCCESS = "Queued", "Running", "Failed", "Success"
 
 
 class Queue:
-    """`run` trials by `dvc exp run --queue` and `dvc queue start`, one after another."""
+    """`run` trials by `dvc exp run --queue` and `dvc queue start`, one after another.
+
+    A trial is the experiment sweep-TRIAL-CODE. DVC does not take back what a lost worker left, so that the next try is an
+    experiment of its own, with -2, -3 and so on behind.
+    """
 
     name = "dvc"
 
@@ -24,29 +33,35 @@ class Queue:
         """Run what is not over yet and report all to `watch`.
 
         Raises:
-            InputError: DVC does not take a trial; what it said is part of the message.
+            InputError: the data set is missing, or DVC does not take a trial; what it said is part of the message.
         """
+        if trials[0].content["data"]["name"] == "cifar10" and not paths.ARCHIVE.exists():
+            raise InputError(f"{paths.ARCHIVE} is missing; run: make repro, or make data ARCHIVE=path")
         code = _code()
-        names = {_name(trial, code): trial for trial in trials}
-        before = _statuses()
-        for number, (name, trial) in enumerate(names.items(), start=1):
-            if before.get(name) == _FAILED and not _diverged(name):
-                _dvc("queue", "remove", name)
-                del before[name]
-            if name not in before and name not in experiments.commits():
-                print(f"queueing {number} of {len(names)}: {trial}", flush=True)
-                _dvc("exp", "run", "--queue", "--name", name, *experiments.flags(trial.settings), "training")
+        self.first = {trial: f"sweep-{trial.name}-{code}" for trial in trials}
+        self.tries = {}
+        statuses, commits = _statuses(), experiments.commits()
+        for number, (trial, name) in enumerate(self.first.items(), start=1):
+            last, fresh = _tries(name, {*statuses, *commits})
+            over = last is not None and (last in commits or statuses[last] != _FAILED or _diverged(last))
+            self.tries[trial] = last if over else self._queue(trial, fresh, f"{number} of {len(trials)}")
+        self.workless = 0
         try:
             while len(watch.rows) < len(trials):
-                self._look(names, watch)
+                self._look(watch)
         except BaseException:
-            _dvc("queue", "stop", "--kill")
+            self._stop(watch)
             raise
 
-    def _look(self, names: dict[str, Trial], watch: Watch) -> None:
+    def _queue(self, trial: Trial, name: str, which: str) -> str:
+        print(f"queueing {which}: {trial}", flush=True)
+        _dvc("exp", "run", "--queue", "--name", name, *experiments.flags(trial.settings), "training")
+        return name
+
+    def _look(self, watch: Watch) -> None:
         """Report what is over since the last look; if nothing is, wait."""
         statuses, commits = _statuses(), experiments.commits()
-        over = {name: trial for name, trial in names.items() if trial not in watch.rows}
+        over = {name: trial for trial, name in self.tries.items() if trial not in watch.rows}
         news = False
         for name, trial in over.items():
             if name in commits:
@@ -56,15 +71,40 @@ class Queue:
                     watch.over(trial, DONE, folder)
                 news = True
             elif statuses.get(name) == _FAILED:
-                watch.over(trial, DIVERGED if _diverged(name) else FAILED)
+                diverged = _diverged(name)
+                watch.over(trial, DIVERGED if diverged else FAILED, reason="" if diverged else _reason(name))
                 news = True
-        running = [name for name in over if statuses.get(name) == _RUNNING]
-        if not running and any(statuses.get(name) == _QUEUED for name in over):
+        running = [name for name, trial in over.items() if trial not in watch.rows and statuses.get(name) == _RUNNING]
+        self.workless = self.workless + 1 if running and not _workers() else 0
+        if self.workless == _LOOKS:
+            # Killed, or told to stop just when it took the task.
+            for name in running:
+                trial = over[name]
+                _, fresh = _tries(self.first[trial], {*statuses, *commits})
+                self.tries[trial] = self._queue(trial, fresh, "again")
+        elif not running and any(statuses.get(name) == _QUEUED for name in over):
             # The worker goes on in the background with what it inherits: a pipe would be waited for until it ends.
             experiments.dvc("queue", "start", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         watch.tell(len(running))
         if not news:
             time.sleep(_WATCH_SECONDS)
+
+    def _stop(self, watch: Watch) -> None:
+        """Let the worker take nothing more, then stop the trial that it has."""
+        _dvc("queue", "stop")
+        statuses = _statuses()
+        running = [name for name in self.tries.values() if statuses.get(name) == _RUNNING]
+        if running:
+            _dvc("queue", "kill", *running)
+
+
+def _tries(name: str, known: Container[str]) -> tuple[str | None, str]:
+    """The last try of the experiment `name` that is `known`, and the name of the next."""
+    last = None
+    for one in itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2))):
+        if one not in known:
+            return last, one
+        last = one
 
 
 def _dvc(*arguments: str) -> str:
@@ -81,19 +121,35 @@ def _statuses() -> dict[str, str]:
     return {words[1]: words[-1] for words in lines if words and words[-1] in (_QUEUED, _RUNNING, _FAILED, _SUCCESS)}
 
 
+def _workers() -> bool:
+    """Whether a worker of DVC's queue lives."""
+    found = re.search(r"Worker status: (\d+) active, (\d+) idle", _dvc("queue", "status"))
+    return found is None or found.groups() != ("0", "0")
+
+
+def _log(name: str) -> str:
+    # A task that never began has none.
+    return experiments.dvc("queue", "logs", name, capture_output=True, text=True).stdout
+
+
 def _diverged(name: str) -> bool:
-    return Diverged.SAYS in _dvc("queue", "logs", name)
+    return Diverged.SAYS in _log(name)
 
 
-def _name(trial: Trial, code: str) -> str:
-    return f"sweep-{trial.name}-{code}"
+def _reason(name: str) -> str:
+    said = [line.strip() for line in _log(name).splitlines() if line.strip()]
+    told = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    return (told or said or ["it was stopped before it began"])[-1]
 
 
 def _code() -> str:
-    """A digest of the code, so that trials of other code are not taken for done."""
+    """A digest of code, backend and versions, so that trials of others are not taken for done."""
+    from . import provenance
+
     sources = [
         paths.DVC_YAML,
         paths.NOTEBOOKS / "training.ipynb",
         *sorted((paths.ROOT / "src" / "resode").glob("*.py")),
     ]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+    parts = [path.read_bytes() for path in sources] + [json.dumps(provenance.software()).encode()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
