@@ -50,7 +50,7 @@ class Queue:
             while len(watch.rows) < len(trials):
                 self._look(watch)
         except BaseException:
-            self._stop(watch)
+            self._stop()
             raise
 
     def _queue(self, trial: Trial, name: str, which: str) -> str:
@@ -89,7 +89,7 @@ class Queue:
         if not news:
             time.sleep(_WATCH_SECONDS)
 
-    def _stop(self, watch: Watch) -> None:
+    def _stop(self) -> None:
         """Let the worker take nothing more, then stop the trial that it has."""
         _dvc("queue", "stop")
         statuses = _statuses()
