@@ -14,7 +14,7 @@ import yaml
 from test_comparison import noise  # noqa: F401 (a fixture)
 from test_pipeline import clone  # noqa: F401 (a fixture)
 
-from resode import cli, files, paths, plots_sweep, readme, sweep, sweep_cluster, sweep_queue
+from resode import checkpoint, cli, files, paths, plots_sweep, readme, sweep, sweep_cluster, sweep_queue
 from resode.errors import InputError
 
 TINY = {
@@ -33,6 +33,11 @@ TINY = {
     "unroll_length": [1, 2],
     "seeds": [0, 1],
 }
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path / ".runs")
 
 
 def write(folder, **changes):
@@ -153,6 +158,13 @@ def test_a_sweep_of_which_nothing_is_done_has_a_page(tmp_path, status):
     assert found.best is None and "none of which trained to its end" in sweep.summary(found)
     assert status in sweep.tables(tmp_path / "sweep")
     assert any(status in text.get_text() for text in plots_sweep.heat_map(found).axes[0].texts)
+
+
+def test_a_second_sweep_of_a_name_is_refused_while_the_first_runs(tmp_path):
+    refused = pytest.raises(InputError, match=f"already runs as process {os.getpid()}; wait for it")
+    with checkpoint.locked(paths.RUNS / "sweeps" / "tiny"), refused:
+        invented(tmp_path, {})
+    assert not (tmp_path / "trained").exists()
 
 
 def test_a_lost_try_is_followed_by_one_of_another_name():
