@@ -112,6 +112,11 @@ def test_normalised_notebooks_of_two_runs_are_equal():
     assert "kept" in first and "ms" not in first
 
 
+@pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "+1e-4", "0.0001"])
+def test_powers_of_ten_are_numbers_with_and_without_a_dot(text):
+    assert params.parse(f"l2: {text}") == {"l2": 1e-4}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -121,7 +126,7 @@ def test_normalised_notebooks_of_two_runs_are_equal():
         ({"model": {"channels": [15]}}, ["params.yaml: model", "channels: 15 is odd", "block hamiltonian"]),
         ({"model": {"channels": [16, 24]}}, ["model.channels", "24", "multiple of 16"]),
         ({"model": {"hh": 1}}, ["unknown key model.hh"]),
-        ({"model": {"l2": "1e-4"}}, ["model.l2", "1.0e-3"]),
+        ({"model": {"l2": "much"}}, ["model.l2 = 'much'", "valid number"]),
         ({"model": {"pool_after": [6]}}, ["pool_after", "from 1 to 5"]),
         ({"augmentation": {"interpolation": "cubic"}}, ["augmentation.interpolation", "'cubic'", "bilinear"]),
         ({"training": {"batch_size": 33}}, ["whole number"]),
