@@ -21,6 +21,7 @@ from . import checkpoint, evaluation, files, linear_stability, params, paths, pl
 from .errors import InputError
 from .evaluation import percent
 from .odes import ODES
+from .progress import duration
 
 FILE = paths.ROOT / "sweep.yaml"
 FOLDER = paths.RESULTS / "sweep"
@@ -160,7 +161,7 @@ class Watch:
         finished = len(self.rows) - self.before
         if finished:
             each = (now - self.started) / finished
-            line += f"; {_duration(each * (len(self.trials) - len(self.rows)))} left"
+            line += f"; {duration(each * (len(self.trials) - len(self.rows)))} left"
         print(line, flush=True)
 
 
@@ -425,13 +426,3 @@ def tables(folder: Path = FOLDER) -> str:
 
 def _markdown(content: list[dict[str, str]]) -> str:
     return report.table(tuple(content[0]), [tuple(row.values()) for row in content], "r" * len(content[0]))
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )

@@ -18,6 +18,7 @@ from . import augmentation, checkpoint, engine, model, paths, provenance, valida
 from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
 from .params import ModelParams, Params, TrainingParams
+from .progress import duration
 from .records import Dataset
 
 CHECKPOINT_SECONDS = 60
@@ -297,7 +298,7 @@ class _Run:
             each = (time.monotonic() - then) / (self.update - update)
             left = each * (self.total - self.update)
             print(
-                f"{1000 * each:.1f} ms an update: expect {_duration(left)} and the tests after each epoch.", flush=True
+                f"{1000 * each:.1f} ms an update: expect {duration(left)} and the tests after each epoch.", flush=True
             )
 
     def _end_epoch(self) -> None:
@@ -330,7 +331,7 @@ class _Run:
         print(
             f"epoch {epoch}/{self.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}"
             f"  {self.split} loss {test['loss']:.4f}  {self.split} accuracy {test['accuracy']:.4f}"
-            f"  rate {row['learning_rate']:g}  {1000 * each:.1f} ms/update  {_duration(left)} left",
+            f"  rate {row['learning_rate']:g}  {1000 * each:.1f} ms/update  {duration(left)} left",
             flush=True,
         )
 
@@ -411,11 +412,3 @@ def _differences(before: dict, after: dict, prefix: str = "") -> list[str]:
         elif old != new:
             found.append(f"{prefix}{key}")
     return found
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
