@@ -150,3 +150,14 @@ def test_unit_is_drawn_or_written_down(changes, words):
     unit = model.units(model.build(small(**changes)))[0]
     texts = [text.get_text() for text in plots_model.draw_unit(unit).axes[0].texts]
     assert set(words) <= set(texts)
+
+
+def test_the_published_network_starts_as_the_original():
+    keras.utils.set_random_seed(0)
+    network = model.build(params.load().model)
+    # With Keras' own he_normal it is 0.2052.
+    assert float(sum(network.losses)) == pytest.approx(0.159, rel=0.01)
+    other = model.build(params.load({"model": {"kernel_initializer": "he_normal"}}).model)
+    for layer in ("stem_convolution", "unit6"):
+        deviations = [one.get_layer(layer).get_weights()[0].std() for one in (network, other)]
+        assert deviations[0] / deviations[1] == pytest.approx(0.8796, rel=0.01 if layer == "unit6" else 0.05)

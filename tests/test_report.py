@@ -26,6 +26,7 @@ CLAIM = {
         "unroll_length": 4,
         "kernel_size": 3,
         "activation": "relu",
+        "kernel_initializer": "keras2_he_normal",
         "l2": 1e-4,
     },
     "augmentation": {"horizontal_flip": True, "shift": 0.1, "interpolation": "nearest"},

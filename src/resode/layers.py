@@ -25,6 +25,17 @@ from .odes import ODES
 from .reversible import Steps
 from .units import Unit
 
+# Initializers of kernels, by their names in params.yaml, as Keras reads them: each layer makes its own, with a seed of its own.
+# Keras up to 2.1.6, the original's, took the deviation √(2 / fan_in) for the normal distribution before it is truncated at two
+# deviations, so that 0.8796 √(2 / fan_in) is left of it; Keras since 2.2.0 divides by that factor first.
+INITIALIZERS = {
+    "keras2_he_normal": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 2 * 0.87962566103423978**2, "mode": "fan_in", "distribution": "truncated_normal"},
+    },
+    "he_normal": "he_normal",
+}
+
 
 class ODEConv2D(keras.layers.Layer, Unit, ABC):
     r"""A unit of `unroll_length` steps of size h of an ODE whose right-hand side is made of convolutions.
@@ -46,7 +57,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
             each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
         smoothness: α of the penalty α h Σ_j ‖(K_{j+1} − K_j) / h‖² on the kernels of "free" weights (Haber and Ruthotto 2017).
-        kernel_initializer: initializer of the kernels; biases start at zero.
+        kernel_initializer: initializer of the kernels, the original's by default (see INITIALIZERS); biases start at zero.
         kernel_regularizer: penalty on the kernels, counted once and not once a step.
         strides: 1; the state keeps its shape.
         padding: "same"; the state keeps its shape.
@@ -68,7 +79,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         backward: str = "store",
         weights_in_time: str = "shared",
         smoothness: float = 0.0,
-        kernel_initializer: Any = "he_normal",
+        kernel_initializer: Any = INITIALIZERS["keras2_he_normal"],
         kernel_regularizer: Any = None,
         strides: int | tuple[int, int] = 1,
         padding: str = "same",

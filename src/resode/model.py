@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from . import resnet
-from .layers import BLOCKS, ChannelZeroPadding, ODEConv2D
+from .layers import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
 from .params import ModelParams
 
 STEM_KERNEL_SIZE = 7
@@ -52,6 +52,7 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
             backward=params.backward,
             weights_in_time=params.weights_in_time,
             smoothness=params.smoothness,
+            kernel_initializer=INITIALIZERS[params.kernel_initializer],
             kernel_regularizer=_l2(params),
             name=f"unit{unit}",
             **more,
@@ -73,7 +74,7 @@ def _stem(x: Any, params: ModelParams) -> Any:
         params.channels[0],
         STEM_KERNEL_SIZE,
         padding="valid",
-        kernel_initializer="he_normal",
+        kernel_initializer=INITIALIZERS[params.kernel_initializer],
         kernel_regularizer=_l2(params),
         **CHANNELS_LAST,
         name="stem_convolution",

@@ -45,6 +45,7 @@ class ModelParams(_Section):
     unroll_length: Count
     kernel_size: Count
     activation: Literal["relu", "tanh", "sigmoid", "softplus", "elu", "gelu", "silu"] | None
+    kernel_initializer: Literal["keras2_he_normal", "he_normal"]
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @field_validator("channels")

@@ -17,6 +17,7 @@ import numpy as np
 from . import augmentation, checkpoint, engine, model, paths, provenance, validation
 from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
+from .losses import cross_entropy
 from .params import ModelParams, Params, TrainingParams
 from .progress import duration
 from .records import Dataset
@@ -38,6 +39,7 @@ _CODE = [
     "integrators",
     "layers",
     "loops",
+    "losses",
     "model",
     "odes",
     "resnet",
@@ -68,7 +70,7 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
         keras.config.set_dtype_policy(default)
     network.compile(
         optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum),
-        loss="sparse_categorical_crossentropy",
+        loss=cross_entropy,
         metrics=["accuracy"],
     )
     network.optimizer.build(network.trainable_variables)
