@@ -36,7 +36,7 @@ def losses(devices: int) -> list[float]:
     with engine.distributed(devices):
         network = training.compiled(chosen.model, chosen.training, 0, 2)
     mean = augmentation.mean_image(dataset.train_images)
-    run = engine.Engine(network, dataset, mean, "bilinear", devices)
+    run = engine.Engine(network, dataset, mean, chosen.augmentation, devices)
     found = []
     for update in range(50):
         run.run(*augmentation.block(chosen.augmentation, 0, update, 1, 8, 401, 32))

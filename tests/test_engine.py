@@ -32,7 +32,7 @@ def trained(updates: int, block_length: int, weights: Path | None = None, precis
     if weights:
         with np.load(weights) as archive:
             network.set_weights([archive[name] for name in archive.files])
-    run = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
+    run = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), CHOSEN.augmentation)
     found = []
     while len(found) < updates // block_length:
         numbers = augmentation.block(CHOSEN.augmentation, 0, len(found) * block_length, block_length, 8, 401, 32)

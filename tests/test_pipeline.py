@@ -128,6 +128,7 @@ def test_powers_of_ten_are_numbers_with_and_without_a_dot(text):
         ({"model": {"hh": 1}}, ["unknown key model.hh"]),
         ({"model": {"l2": "much"}}, ["model.l2 = 'much'", "valid number"]),
         ({"model": {"pool_after": [6]}}, ["pool_after", "from 1 to 5"]),
+        ({"augmentation": {"crop": 4}}, ["augmentation: shift 0.1 and crop 4: choose one"]),
         ({"augmentation": {"interpolation": "cubic"}}, ["augmentation.interpolation", "'cubic'", "bilinear"]),
         ({"training": {"batch_size": 33}}, ["whole number"]),
         ({"training": {"reference_drops": [64000.0]}}, ["before reference_iterations"]),

@@ -168,7 +168,7 @@ def _ours(chosen: params.Params, precision: str, dataset, mean, length: int) -> 
     """What `training` does between two epochs' ends: order, random numbers, a block of updates, the loss."""
     from . import augmentation, engine
 
-    updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation.interpolation)
+    updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation)
     done = 0
 
     def work() -> int:

@@ -56,7 +56,8 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
             backwards; see `reversible`.
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
             each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
-        smoothness: α of the penalty α h Σ_j ‖(K_{j+1} − K_j) / h‖² on the kernels of "free" weights (Haber and Ruthotto 2017).
+        smoothness: α of the penalty α/2 h Σ_j ‖(θ_{j+1} − θ_j) / h‖² on "free" kernels and biases θ (Haber and Ruthotto 2017,
+            and their code, Meganet).
         kernel_initializer: initializer of the kernels, the original's by default (see INITIALIZERS); biases start at zero.
         kernel_regularizer: penalty on the kernels, counted once and not once a step.
         strides: 1; the state keeps its shape.
@@ -130,7 +131,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
                 name=name,
                 shape=(self.unroll_length, *shape) if self.weights_in_time == "free" else shape,
                 initializer=self._constant_in_time(initializer) if kernel else "zeros",
-                regularizer=self._penalty() if kernel else None,
+                regularizer=self._penalty(self.kernel_regularizer if kernel else None),
             )
             setattr(self, name, weight)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
@@ -138,14 +139,13 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
     def _constant_in_time(self, initializer: keras.initializers.Initializer) -> Any:
         return lambda shape, dtype=None: ops.broadcast_to(initializer(shape[-4:], dtype=dtype), shape)
 
-    def _penalty(self) -> Any:
-        regularizer = self.kernel_regularizer
+    def _penalty(self, regularizer: Any) -> Any:
         if self.weights_in_time == "shared" or not self.smoothness:
             return regularizer
 
-        def penalty(kernel: Any) -> Any:
-            roughness = self.smoothness / self.h * ops.sum(ops.square(kernel[1:] - kernel[:-1]))
-            return roughness + regularizer(kernel) if regularizer else roughness
+        def penalty(weight: Any) -> Any:
+            roughness = self.smoothness / (2 * self.h) * ops.sum(ops.square(weight[1:] - weight[:-1]))
+            return roughness + regularizer(weight) if regularizer else roughness
 
         return penalty
 
@@ -324,9 +324,11 @@ class SecondOrderConv2D(ODEConv2D):
 
         x'' = −Kᵀ σ(K x + b),    x'(0) = 0
 
-    With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The papers start with
-    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve v' = −Kᵀ σ(K x + b),
-    x' = v, of which Verlet's positions are leapfrog's. The velocity ends with the unit.
+    With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The start here
+    is at rest, x_1 = x_0 − h²/2 Kᵀσ(K x_0 + b), as the ODE says. The papers start with x_{−1} = 0, which is a velocity x(0)/h that grows as h
+    falls; the authors' own code (Meganet, LeapFrogNN) with x_{−1} = x_0, which is at rest half a step before. For x'' = −x from x(0) = 1
+    four steps of h = 0.5 give −0.436, 1.191 and −0.668 in this order; cos 2 = −0.416 is the solution. Other integrators
+    solve v' = −Kᵀ σ(K x + b), x' = v, of which Verlet's positions are leapfrog's. The velocity ends with the unit.
 
     Input and output: (batch, height, width, c).
     Weights: `kernel` (k, k, c, c), `b` (c,): k² c² + c parameters.
@@ -345,7 +347,7 @@ class ResidualConv2D(ODEConv2D):
 
         x' = F(x) = K₂ σ(K₁ x + b₁) + b₂
 
-    Nothing is normalised inside; `resnet` has He et al.'s networks as they published them.
+    Nothing is normalised inside; `resnet` has He et al.'s networks for CIFAR-10.
 
     Input and output: (batch, height, width, c).
     Weights: `kernel1` and `kernel2` (k, k, c, c), `b1` and `b2` (c,): 2 k² c² + 2 c parameters.

@@ -173,7 +173,7 @@ def epoch(content: dict) -> dict:
         dataset = records.load(Path(folder) / "digits")
     chosen = params.validate(content)
     network = _compiled(chosen)
-    updates = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
+    updates = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), chosen.augmentation)
     count = len(dataset.train_images) // BATCH
     losses = []
     start, started = resident("VmRSS") / MEBIBYTE, time.perf_counter()

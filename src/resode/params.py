@@ -94,11 +94,19 @@ class ModelParams(_Section):
 
 
 class AugmentationParams(_Section):
-    """Random flips and shifts of the training images."""
+    """Random flips, and shifts or crops, of the training images."""
 
     horizontal_flip: bool
     shift: Annotated[float, Field(ge=0, lt=1)]
     interpolation: Literal["bilinear", "nearest"]
+    # Shifted farther, nothing of an image of 32 pixels were left.
+    crop: Annotated[int, Field(ge=0, le=31)]
+
+    @model_validator(mode="after")
+    def _shifts_or_crops(self) -> "AugmentationParams":
+        if self.shift and self.crop:
+            raise ValueError(f"shift {self.shift:g} and crop {self.crop}: choose one and set the other to 0")
+        return self
 
 
 class TrainingParams(_Section):

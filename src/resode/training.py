@@ -190,9 +190,7 @@ class _Run:
         with engine.distributed(params.training.devices):
             self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
         self.mean = augmentation.mean_image(dataset.train_images)
-        self.engine = engine.Engine(
-            self.network, dataset, self.mean, params.augmentation.interpolation, params.training.devices
-        )
+        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation, params.training.devices)
         self.split, images, self.test_labels = tested
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
         self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
