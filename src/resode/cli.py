@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: this needs {error.name}, which is not installed; run: make setup", file=sys.stderr)
         return 1
     except TimeOver as pause:
-        print(pause, file=sys.stderr)
+        if pause.args:
+            print(pause, file=sys.stderr)
         return UNFINISHED
     return 0
 

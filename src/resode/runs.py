@@ -51,7 +51,8 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
             print(f"{stage}:", flush=True)
             status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
             if status == cli.UNFINISHED:
-                raise TimeOver(f"{stage} is not finished")
+                # It said where it stopped.
+                raise TimeOver
             if status:
                 raise InputError(f"the stage {stage} stopped; the message above says why")
     if name is None:
