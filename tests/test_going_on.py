@@ -45,6 +45,7 @@ def hand_over(folder, change=lambda state: None):
     return written / "000000015.checkpoint"
 
 
+@pytest.mark.once
 def test_a_run_keeps_its_checkpoints_at_drops(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     train(tmp_path, training=SHORT | {"reference_drops": [3.0, 10.0, 15.0]})
@@ -66,6 +67,7 @@ def test_longer_schedule_goes_on_to_the_bytes_of_one_from_scratch(short, tmp_pat
     )
 
 
+@pytest.mark.once
 def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
     shutil.copytree(short / "runs", tmp_path / "on" / "runs")
 
@@ -128,6 +130,7 @@ def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys
     assert found["pieces"][0]["commit"] == "c0ffee" and found["resumes"] == 1
 
 
+@pytest.mark.once
 def test_handed_over_checkpoint_of_another_training_is_left_alone(short, tmp_path, capsys):
     given = hand_over(short, lambda state: state["inputs"]["params"]["model"].update(h=0.2))
     training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
@@ -151,6 +154,7 @@ def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "network",
     [
