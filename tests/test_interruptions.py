@@ -1,5 +1,6 @@
 """Training when the disk is full, the folder read-only, another process at work, or its parent gone."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -146,6 +147,70 @@ def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(tmp
         test_training.train(tmp_path)
     assert list(tmp_path.glob("runs/*/*.checkpoint")) and not (tmp_path / "results").exists()
     monkeypatch.delenv(STOP_AT)
+    test_training.train(tmp_path)
+    test_training.train(tmp_path / "whole")
+    assert files(tmp_path) == files(tmp_path / "whole")
+
+
+def test_sigterm_saves_at_once_and_ends_with_one_line(tmp_path):
+    script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9").replace(
+        "t.InputError as", "t.training.TimeOver as"
+    )
+    runs, log = tmp_path / "runs", tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command(script, tmp_path, runs), env=ENVIRONMENT, stdout=output, stderr=output)
+    # Without checkpoints the first sign of life is the time an update takes.
+    wait_for(lambda: "ms an update" in log.read_text(), process)
+    process.terminate()
+    assert process.wait(30) == 1
+    last = log.read_text().splitlines()[-1]
+    (path,) = runs.glob("*/*.checkpoint")
+    assert last == f"error: stopped after update {int(path.stem):,} of 100,000; the same command goes on"
+    assert int(path.stem) > 0
+
+
+PASSES_ON = """
+import subprocess, sys
+from resode import stopping
+with stopping.passed_on():
+    subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
+    raise ValueError("told, the next stage must not begin")
+"""
+NOTICES = """
+from resode import stopping
+with stopping.noticed() as told:
+    print("on", flush=True)
+    while not told.wait(0.01): pass
+print("saved", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("child", "said"), [(NOTICES, "on\nsaved\n"), ("print('on', flush=True); input()", "on\n")])
+def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PASSES_ON, child], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "on\n"
+    process.terminate()
+    written, errors = process.communicate(timeout=30)
+    assert ("on\n" + written, process.returncode) == (said, 1)
+    assert errors.splitlines()[-1] == "resode.errors.TimeOver: stopped; the same command goes on"
+
+
+def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_path, monkeypatch):
+    class Told:
+        looks = 0
+
+        def is_set(self):
+            # Looked at before each of the ten updates of the epoch, before its test and after the test's batch.
+            Told.looks += 1
+            return Told.looks > 11
+
+    monkeypatch.setattr(training.stopping, "noticed", lambda: contextlib.nullcontext(Told()))
+    with pytest.raises(TimeOver, match="after update 10 of 20"):
+        test_training.train(tmp_path)
+    monkeypatch.undo()
     test_training.train(tmp_path)
     test_training.train(tmp_path / "whole")
     assert files(tmp_path) == files(tmp_path / "whole")

@@ -1,7 +1,12 @@
-"""Checkpoints that survive a kill at any moment, and the folder of one run.
+"""Checkpoints that survive a kill at any moment, the folder of one run, and who may go on from which checkpoint.
 
-A checkpoint is one file: the SHA-256 of what follows, then a NumPy archive of the variables and of a JSON text. The
-two newest are kept. A torn file is noticed by its checksum, and the one before it is used.
+A checkpoint is one file: the SHA-256 of what follows, then a NumPy archive of the variables by name and of a JSON text, which
+says what was trained and how far. The two newest are kept, and those at drops of the learning rate. A torn file is
+noticed by its checksum, and the one before it is used.
+
+A training goes on from a checkpoint of another run folder if everything is equal but the schedule, and the learning rates are
+too up to there. A checkpoint that lies beside the results (`HANDED_OVER`) is gone on from with other code, other software and
+on other hardware as well: who put it there wants that.
 """
 
 import fcntl
@@ -9,17 +14,23 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from .errors import InputError
 from .files import write_bytes
+from .params import TrainingParams
 
 _KEPT = 2
 _DIGEST = 64
+# A checkpoint that git carries from clone to clone, in the folder of a run's results.
+HANDED_OVER = "handed_over.checkpoint"
+# Section `training`: the schedule, and what moves nothing but speed and rounding.
+_SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor"}
+_SPEED = {"block_length", "devices"}
 
 
 @contextmanager
@@ -53,42 +64,152 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def save(folder: Path, update: int, values: list[np.ndarray], state: dict) -> None:
-    """Write the checkpoint of `update` and delete all but the newest two.
+def save(
+    folder: Path, update: int, values: Mapping[str, np.ndarray], state: Mapping, staying: Container[int] = ()
+) -> None:
+    """Write the checkpoint of `update` and delete all but the newest two and those of the updates `staying`.
 
     Args:
-        values: the variables, in the order in which `restore` returns them.
-        state: whatever JSON can hold.
+        values: the variables by name.
+        state: whatever JSON can hold; `furthest` reads `inputs` (what decides the weights) and `update`.
 
     Raises:
         InputError: the disk is full or the folder not writable; older checkpoints stay.
     """
     buffer = io.BytesIO()
     text = np.frombuffer(json.dumps(state).encode(), "uint8")
-    np.savez(buffer, state=text, **{str(i): value for i, value in enumerate(values)})
+    np.savez(buffer, **values, state=text)
     content = buffer.getvalue()
     write_bytes(_path(folder, update), hashlib.sha256(content).hexdigest().encode() + content)
     for old in _newest_first(folder)[_KEPT:]:
-        old.unlink()
+        if _update(old) not in staying:
+            old.unlink()
 
 
-def restore(folder: Path) -> tuple[list[np.ndarray], dict] | None:
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint `path` as (values, state), or None if it is damaged."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
+        return None
+    with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
+        values = {name: archive[name] for name in archive.files}
+    return values, json.loads(values.pop("state").tobytes())
+
+
+def restore(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     """The newest intact checkpoint as (values, state), or None; deletes damaged ones, which would count as kept, and says so."""
     for path in _newest_first(folder):
-        content = path.read_bytes()
-        if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
-            path.unlink()
-            instead = "using the one before it" if _newest_first(folder) else "there is no other; starting afresh"
-            print(f"Checkpoint {path.name} is damaged (checksum); {instead}.", flush=True)
-            continue
-        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
-            values = [archive[str(i)] for i in range(len(archive.files) - 1)]
-            return values, json.loads(archive["state"].tobytes())
+        if found := read(path):
+            return found
+        path.unlink()
+        instead = "using the one before it" if _newest_first(folder) else "there is no other; starting afresh"
+        print(f"Checkpoint {path.name} is damaged (checksum); {instead}.", flush=True)
     return None
+
+
+def furthest(
+    folder: Path, inputs: Mapping, last: int, handed_over: Path | None = None
+) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint from which a training with `inputs` in its run folder `folder` goes on, as (values, state), or None.
+
+    It is the furthest of its own, those of other schedules in the run folders beside, and `handed_over`; of equally far ones
+    the first. A line says so if it is not its own.
+
+    Args:
+        last: updates of the whole training.
+
+    Raises:
+        InputError: `handed_over` is damaged.
+    """
+    found = restore(folder)
+    done = found[1]["update"] if found else 0
+    if other := furthest_of_all(folder.parent, inputs, done + 1, last):
+        path, *found = other
+        done = found[1]["update"]
+        print(f"Going on from {path}, of a run whose schedule is the same up to there.", flush=True)
+    if handed_over and (other := read_handed_over(handed_over)):
+        _, state = other
+        if not (state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)):
+            print(f"{handed_over} is a checkpoint of another training than this and left alone.", flush=True)
+        elif state["update"] > done:
+            found = other
+            print(f"Going on from {handed_over}, which was handed over.", flush=True)
+    return found
+
+
+def read_handed_over(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint `path` that lies beside results, as (values, state), or None if there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    found = read(path)
+    if found is None:
+        raise InputError(f"{path} is damaged (checksum); restore it with git, or delete it to do without it")
+    return found
+
+
+def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) -> bool:
+    """Whether trainings of the inputs `ours` and `theirs` are the same in their first `updates` updates.
+
+    Args:
+        anywhere: code, software and hardware may differ, what is trained may not.
+    """
+    try:
+        if _lasting(ours, anywhere) != _lasting(theirs, anywhere):
+            return False
+        return _rates(ours, updates) == _rates(theirs, updates)
+    except (KeyError, TypeError, ValueError):
+        # Inputs of another version.
+        return False
+
+
+def furthest_of_all(
+    runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool = False
+) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+    """The furthest intact checkpoint of `first` to `last` updates in the run folders in `runs` that agrees with `inputs`, as
+    (file, values, state), or None. See `agree`.
+    """
+    candidates = []
+    for path in runs.glob("*/inputs.json"):
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            # Torn by a crash of the machine.
+            continue
+        candidates += [
+            one
+            for one in _newest_first(path.parent)
+            if first <= _update(one) <= last and agree(inputs, theirs, _update(one), anywhere)
+        ]
+    for path in sorted(candidates, key=_update, reverse=True):
+        # The run may be in progress and have deleted it.
+        with suppress(FileNotFoundError):
+            if found := read(path):
+                return path, *found
+    return None
+
+
+def _lasting(inputs: Mapping, anywhere: bool) -> dict:
+    """The inputs that hold for all updates."""
+    changing = _SCHEDULE | (_SPEED if anywhere else set())
+    training = {name: value for name, value in inputs["params"]["training"].items() if name not in changing}
+    lasting = {name: value for name, value in inputs.items() if not (anywhere and name in ("code", "software"))}
+    return lasting | {"params": inputs["params"] | {"training": training}}
+
+
+def _rates(inputs: Mapping, updates: int) -> list[tuple[int, float]]:
+    return TrainingParams.model_validate(inputs["params"]["training"]).rates(updates)
 
 
 def _path(folder: Path, update: int) -> Path:
     return folder / f"{update:09d}.checkpoint"
+
+
+def _update(path: Path) -> int:
+    return int(path.stem)
 
 
 def _newest_first(folder: Path) -> list[Path]:

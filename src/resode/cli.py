@@ -14,7 +14,8 @@ UNFINISHED = 75
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return the exit status.
 
-    0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was.
+    0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was, or SIGTERM
+    came, and the same command goes on.
     """
     # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal.
     sys.stdout.reconfigure(line_buffering=True)
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: this needs {error.name}, which is not installed; run: make setup", file=sys.stderr)
         return 1
     except TimeOver as pause:
-        print(pause, file=sys.stderr)
+        if pause.args:
+            print(pause, file=sys.stderr)
         return UNFINISHED
     return 0
 
@@ -62,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml; its results are in results/runs/NAME")
     run.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long; again: go on")
     run.set_defaults(run=_run)
+    hand_over = commands.add_parser(
+        "hand-over",
+        help="write a run's newest checkpoint beside its results, for git: `run` goes on from it in any clone",
+    )
+    hand_over.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
+    hand_over.set_defaults(run=_hand_over)
     predict = commands.add_parser("predict", help="class probabilities of image files")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file of any size")
     predict.add_argument(
@@ -120,10 +128,11 @@ def _digits(chosen: argparse.Namespace) -> None:
 
 
 def _stage(chosen: argparse.Namespace) -> None:
-    from . import notebook, parents
+    from . import notebook, parents, stopping
 
     parents.stop_when_gone()
-    notebook.run(chosen.stage)
+    with stopping.passed_on():
+        notebook.run(chosen.stage)
 
 
 def _data(chosen: argparse.Namespace) -> None:
@@ -145,6 +154,12 @@ def _run(chosen: argparse.Namespace) -> None:
     from . import runs
 
     runs.run(chosen.name, chosen.minutes)
+
+
+def _hand_over(chosen: argparse.Namespace) -> None:
+    from . import runs
+
+    print(f"Written: {runs.hand_over(chosen.name).relative_to(paths.ROOT)}; commit it")
 
 
 def _predict(chosen: argparse.Namespace) -> None:

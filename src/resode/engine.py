@@ -91,9 +91,12 @@ class Engine:
         """Mean loss and accuracy since the last `reset_metrics`."""
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
-    def variables(self) -> list[keras.Variable]:
-        """All that changes in training: weights, optimiser and the epoch's partial metrics, in a fixed order."""
-        return self.model.variables + self.model.optimizer.variables + self.model.metrics_variables
+    def variables(self) -> dict[str, keras.Variable]:
+        """All that changes in training by name: weights, optimiser and the epoch's partial metrics."""
+        optimizer = self.model.optimizer
+        # Without a schedule the learning rate is one of them, and constant.
+        moving = [variable for variable in optimizer.variables if variable is not optimizer.learning_rate]
+        return {variable.path: variable for variable in [*self.model.variables, *moving, *self.model.metrics_variables]}
 
 
 def _division(devices: int) -> Callable:

@@ -160,6 +160,11 @@ class TrainingParams(_Section):
         """Updates at `batch_size` that show as many images as the reference iterations do."""
         return int(self._scaled(self.reference_iterations))
 
+    def rates(self, updates: int) -> list[tuple[int, float]]:
+        """The learning rates of the first `updates` updates: (update from which it holds, rate)."""
+        begins = [0, *(drop for drop in self.drops if drop < updates)]
+        return [(begin, self.learning_rate * self.drop_factor**k) for k, begin in enumerate(begins)]
+
     @property
     def drops(self) -> list[int]:
         """Updates after which the learning rate is multiplied by `drop_factor`."""

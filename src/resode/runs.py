@@ -12,9 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from . import cli, params, paths
+from . import cli, params, paths, stopping
 from .errors import STOP_AT, InputError, TimeOver
-from .files import write_text
+from .files import write_bytes, write_text
 
 STAGES = ("training", "evaluation")
 
@@ -39,32 +39,57 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
 
     Raises:
         InputError: no such run, wrong parameters, or a stage that failed (it said why).
-        TimeOver: the minutes were over before the training was.
+        TimeOver: the minutes were over before the training was, or SIGTERM came.
     """
     environment = {**os.environ, "PYTHONPATH": paths.python_path(), STOP_AT: str(time.time() + 60 * minutes)}
     stages = cli.STAGES
     if name is not None:
         stages = STAGES
         environment |= {"RESODE_PARAMS": str(_write_params(name)), "RESODE_RESULTS": str(folder(name))}
-    for stage in stages:
-        print(f"{stage}:", flush=True)
-        status = subprocess.run(
-            [sys.executable, "-m", "resode", stage],
-            env=environment,
-        ).returncode
-        if status == cli.UNFINISHED:
-            raise TimeOver(f"stopped in {stage}, as told")
-        if status:
-            raise InputError(f"the stage {stage} stopped; the message above says why")
+    with stopping.passed_on():
+        for stage in stages:
+            print(f"{stage}:", flush=True)
+            status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
+            if status == cli.UNFINISHED:
+                # It said where it stopped.
+                raise TimeOver
+            if status:
+                raise InputError(f"the stage {stage} stopped; the message above says why")
     if name is None:
         print(f"Next, where DVC is: dvc commit --force {' '.join(stages)}", flush=True)
 
 
-def _write_params(name: str) -> Path:
+def hand_over(name: str | None = None) -> Path:
+    """Write the furthest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
+
+    Git may carry it elsewhere: `run` goes on from it in any clone, whatever code made it and wherever. Without a name it is
+    the pipeline's own.
+
+    Raises:
+        InputError: no such run, wrong parameters, no data set, or no checkpoint yet.
+    """
+    from . import checkpoint, records, training
+
+    checked = params.validate(_changed(name)) if name else params.load()
+    inputs = training.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
+    found = checkpoint.furthest_of_all(paths.RUNS, inputs, 1, checked.training.updates, anywhere=True)
+    if found is None:
+        raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
+    source, _, state = found
+    path = (folder(name) if name else paths.RESULTS) / checkpoint.HANDED_OVER
+    write_bytes(path, source.read_bytes())
+    print(f"Update {state['update']:,} of at most {checked.training.updates:,}.", flush=True)
+    return path
+
+
+def _changed(name: str) -> dict:
     known = read()
     if name not in known:
         raise InputError(f"runs.yaml has no run {name!r}; it has {', '.join(known)}")
-    content = params.changed(known[name])
+    return params.changed(known[name])
+
+
+def _write_params(name: str) -> Path:
     path = folder(name) / "params.yaml"
-    write_text(path, yaml.safe_dump(content, sort_keys=False))
+    write_text(path, yaml.safe_dump(_changed(name), sort_keys=False))
     return path

@@ -193,7 +193,7 @@ def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Pat
             **{
                 key: value
                 for key, value in found.items()
-                if key not in ("params", "updates", "wall_seconds", "resumes")
+                if key not in ("params", "updates", "wall_seconds", "resumes", "pieces")
             },
             **read(name, file),
             "omega": _frequency(trials[0], watch.provenance),

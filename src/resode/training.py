@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from . import augmentation, checkpoint, engine, model, paths, provenance, validation
+from . import augmentation, checkpoint, engine, model, paths, provenance, stopping, validation
 from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
 from .losses import cross_entropy
@@ -28,6 +29,9 @@ HISTORY = "history.csv"
 METRICS = "metrics.json"
 PROVENANCE = "provenance.json"
 MEAN_IMAGE = "mean_image.npy"
+# In provenance.json, what tells how long a piece of the training is, besides how it was done: its updates, of how many of its
+# schedule, seconds, and the processes that did it one after another.
+PIECE = ("of", "from", "to", "seconds", "processes")
 _TEST_BATCH = 500
 # Timed before the expected duration is told; the first updates compile.
 _WARM_UP, _TIMED = 3, 10
@@ -52,9 +56,9 @@ _CODE = [
 
 def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """Learning rate η·f^k after k drops: the update that follows `drops[k-1]` updates is the first at the lower rate."""
-    values = [params.learning_rate * params.drop_factor**k for k in range(len(params.drops) + 1)]
     if not params.drops:
         return params.learning_rate
+    values = [rate for _, rate in params.rates(params.updates)]
     # Keras compares the number of finished updates with `step <= boundary`.
     return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in params.drops], values)
 
@@ -69,7 +73,8 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     finally:
         keras.config.set_dtype_policy(default)
     network.compile(
-        optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum),
+        # Named, lest Keras number it: checkpoints hold variables by name.
+        optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum, name="sgd"),
         loss=cross_entropy,
         metrics=["accuracy"],
     )
@@ -126,11 +131,14 @@ def trained_on(folder: Path) -> str:
     return json.loads((folder / PROVENANCE).read_text())["data"]["title"]
 
 
-def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RUNS) -> None:
+def train(
+    dataset: Dataset, params: Params, results: Path, runs: Path = paths.RUNS, handed_over: Path | None = None
+) -> None:
     """Train on `dataset` and write weights, history and provenance to `results`.
 
     Whole epochs of ⌊N / batch⌋ updates, as many as fit in the scheduled number of updates. Initial weights, order and
-    augmentation follow from (seed, epoch, update), so a run that is killed and started again ends with the same bytes.
+    augmentation follow from (seed, epoch, update), so a run that is killed and started again ends with the same bytes; and so
+    does one that goes on from the checkpoint of a run that is equal in everything but the later part of its schedule.
 
     Args:
         params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
@@ -138,13 +146,15 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
         results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
             row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms), `metrics.json` (its last
             row) and `provenance.json`.
-        runs: folder of the checkpoints.
+        runs: folder of the checkpoints, in which those of other schedules are looked for too.
+        handed_over: a checkpoint to go on from if it is further, made by whatever code on whatever machine; see `checkpoint`.
 
     Raises:
         InputError: fewer images than a batch, a schedule shorter than an epoch, another process that trains the same, a
-            disk that is full, devices that are not there.
+            disk that is full, devices that are not there, a damaged checkpoint at `handed_over`.
         Diverged: the loss is not finite.
-        TimeOver: the time in the environment variable `errors.STOP_AT` came before the end; the checkpoint holds what is done.
+        TimeOver: SIGTERM, or the time in the environment variable `errors.STOP_AT`, came before the end; the checkpoint
+            holds what is done.
     """
     tested = ("test", dataset.test_images, dataset.test_labels)
     if params.data.validation_fraction:
@@ -161,10 +171,10 @@ def train(dataset: Dataset, params: Params, results: Path, runs: Path = paths.RU
             f"training.reference_iterations = {params.training.reference_iterations:g} make {params.training.updates}"
             f" updates, less than one epoch of {per_epoch}"
         )
-    inputs = _inputs(dataset, params)
+    inputs = all_inputs(dataset, params)
     folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    with checkpoint.locked(folder):
-        _Run(dataset, tested, params, inputs, folder, epochs, per_epoch).finish(results)
+    with checkpoint.locked(folder), stopping.noticed() as told:
+        _Run(dataset, tested, params, inputs, folder, epochs, per_epoch, told).finish(results, handed_over)
 
 
 class _Run:
@@ -179,13 +189,14 @@ class _Run:
         folder: Path,
         epochs: int,
         per_epoch: int,
+        told: threading.Event,
     ):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
             tf.config.experimental.enable_op_determinism()
-        self.dataset, self.params, self.inputs, self.folder = dataset, params, inputs, folder
+        self.dataset, self.params, self.inputs, self.folder, self.told = dataset, params, inputs, folder, told
         self.epochs, self.per_epoch, self.total = epochs, per_epoch, epochs * per_epoch
         with engine.distributed(params.training.devices):
             self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
@@ -193,49 +204,60 @@ class _Run:
         self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation, params.training.devices)
         self.split, images, self.test_labels = tested
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
-        self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
+        self.update, self.history, self.pieces = 0, [], []
         self.block = params.training.block_length or engine.block_length()
+        self.drops = params.training.drops
         self.parent = os.getppid()
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
 
-    def finish(self, results: Path) -> None:
+    def finish(self, results: Path, handed_over: Path | None) -> None:
         """Train to the end and write the results."""
-        self._restore()
+        self._restore(handed_over)
         self._announce()
+        if len(self.history) < self.epochs:
+            self._train()
+        self._write(results)
+
+    def _train(self) -> None:
+        self._begin_piece()
         self.started = self.saved = self.epoch_started = time.monotonic()
         self.first = self.update
         self.timer = None
         while len(self.history) < self.epochs:
-            self._stop_if_told()
+            if reason := self._reason_to_stop():
+                self._save()
+                raise reason
             # By the history and not by the update alone: a checkpoint can lie between an epoch and its test.
             if self.update == (len(self.history) + 1) * self.per_epoch:
                 self._end_epoch()
             else:
                 self._advance()
-            if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            if self.update in self.drops or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                 self._save()
         # The complete training, so that a results folder that is lost can be written again.
         self._save()
-        self._write(results)
 
-    def _restore(self) -> None:
-        found = checkpoint.restore(self.folder)
-        variables = self.engine.variables()
-        if found is None:
-            if self.folder.joinpath("inputs.json").exists() is False:
+    def _restore(self, handed_over: Path | None) -> None:
+        found = checkpoint.furthest(self.folder, self.inputs, self.total, handed_over)
+        if not self.folder.joinpath("inputs.json").exists():
+            if found is None:
                 self._explain_fresh_start()
             write_json(self.folder / "inputs.json", self.inputs)
+        if found is None:
             return
         values, state = found
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        self.update, self.history = state["update"], state["history"]
-        self.seconds = state["seconds"]
+        variables = self.engine.variables()
+        if values.keys() != variables.keys():
+            raise InputError(
+                f"the checkpoint {handed_over} has other variables than this network:"
+                f" {', '.join(sorted(values.keys() ^ variables.keys()))}; delete it to do without it"
+            )
+        for name, variable in variables.items():
+            variable.assign(values[name])
+        self.update, self.history, self.pieces = state["update"], state["history"], state["pieces"]
         if len(self.history) < self.epochs:
-            self.resumes = state["resumes"] + 1
             print(f"Resuming after update {self.update} of {self.total}.", flush=True)
         else:
-            self.resumes = state["resumes"]
             print("This training is already complete; writing its results.", flush=True)
 
     def _explain_fresh_start(self) -> None:
@@ -258,13 +280,12 @@ class _Run:
             flush=True,
         )
 
-    def _stop_if_told(self) -> None:
+    def _reason_to_stop(self) -> Exception | None:
         if os.getppid() != self.parent:
-            self._save()
-            raise InputError("the process that started this training is gone; stopped, rerun to resume")
-        if time.time() > self.stop_at:
-            self._save()
-            raise TimeOver(f"the time is over after update {self.update:,} of {self.total:,}; run it again to go on")
+            return InputError("the process that started this training is gone; stopped, rerun to resume")
+        if self.told.is_set() or time.time() > self.stop_at:
+            return TimeOver(f"stopped after update {self.update:,} of {self.total:,}; the same command goes on")
+        return None
 
     def _advance(self) -> None:
         count, size = self.dataset.train_images.shape[:2]
@@ -272,7 +293,8 @@ class _Run:
             self.params.augmentation,
             self.params.seed,
             self.update,
-            self.block,
+            # Up to a drop at most, so that a checkpoint can be of exactly so many updates.
+            min([self.block, *(drop - self.update for drop in self.drops if drop > self.update)]),
             self.params.training.batch_size,
             count,
             size,
@@ -303,9 +325,9 @@ class _Run:
 
     def _end_epoch(self) -> None:
         train = self.engine.metrics()
-        test = self.network.evaluate(
-            self.test_images, self.test_labels, batch_size=_TEST_BATCH, verbose=0, return_dict=True
-        )
+        test = self._test()
+        if test is None:
+            return
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
         # The rate of the epoch's last update, as the optimiser applied it.
@@ -335,17 +357,49 @@ class _Run:
             flush=True,
         )
 
+    def _test(self) -> dict[str, float] | None:
+        """Loss and accuracy of the images to test with; None, and all as before, if there is a reason to stop before the end."""
+        metrics = [keras.ops.convert_to_numpy(variable) for variable in self.network.metrics_variables]
+
+        def look(batch: int, logs: dict | None = None) -> None:
+            self.network.stop_evaluating = self._reason_to_stop() is not None
+
+        test = self.network.evaluate(
+            self.test_images,
+            self.test_labels,
+            batch_size=_TEST_BATCH,
+            verbose=0,
+            return_dict=True,
+            callbacks=[keras.callbacks.LambdaCallback(on_test_batch_end=look)],
+        )
+        if not self.network.stop_evaluating:
+            return test
+        for variable, value in zip(self.network.metrics_variables, metrics, strict=True):
+            variable.assign(value)
+        return None
+
+    def _begin_piece(self) -> None:
+        """Add what this process does to the pieces, or to the last of them if that was done in the same way."""
+        how = {
+            "of": self.total,
+            "hardware": provenance.hardware(),
+            **provenance.software(),
+            "precision": provenance.arithmetic(self.params.training.precision),
+            "block_length": self.block,
+            **provenance.commit(),
+        }
+        if self.pieces and how.items() <= self.pieces[-1].items():
+            self.pieces[-1]["processes"] += 1
+        else:
+            self.pieces.append({"from": self.update, "to": self.update, "seconds": 0.0, "processes": 1, **how})
+
     def _save(self) -> None:
         now = time.monotonic()
-        state = {
-            "update": self.update,
-            "history": self.history,
-            "seconds": self.seconds + now - self.started,
-            "resumes": self.resumes,
-        }
-        values = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in self.engine.variables()]
-        checkpoint.save(self.folder, self.update, values, state)
+        self.pieces[-1] |= {"to": self.update, "seconds": self.pieces[-1]["seconds"] + now - self.saved}
         self.saved = now
+        state = {"inputs": self.inputs, "update": self.update, "history": self.history, "pieces": self.pieces}
+        values = {name: keras.ops.convert_to_numpy(variable) for name, variable in self.engine.variables().items()}
+        checkpoint.save(self.folder, self.update, values, state, self.drops)
 
     def _write(self, results: Path) -> None:
         # A model without optimiser: its file holds the weights alone.
@@ -369,26 +423,24 @@ class _Run:
         writer.writerows(self.history)
         write_text(results / HISTORY, table.getvalue())
         write_json(results / METRICS, self.history[-1])
-        seconds = self.seconds + time.monotonic() - self.started
+        pieces = [{**piece, "seconds": round(piece["seconds"], 1)} for piece in self.pieces]
         write_json(
             results / PROVENANCE,
             {
-                "hardware": provenance.hardware(),
-                **provenance.software(),
-                "precision": provenance.arithmetic(self.params.training.precision),
-                "block_length": self.block,
-                **provenance.commit(),
+                # How its last piece was done.
+                **{name: value for name, value in pieces[-1].items() if name not in PIECE},
                 "data": self.dataset.provenance,
                 "class_names": self.dataset.class_names,
-                "wall_seconds": round(seconds, 1),
+                "wall_seconds": round(sum(piece["seconds"] for piece in self.pieces), 1),
                 "updates": self.update,
-                "resumes": self.resumes,
+                "resumes": sum(piece["processes"] for piece in pieces) - 1,
+                "pieces": pieces,
                 "params": self.inputs["params"],
             },
         )
 
 
-def _inputs(dataset: Dataset, params: Params) -> dict:
+def all_inputs(dataset: Dataset, params: Params) -> dict:
     """All that decides the weights."""
     source = Path(__file__).parent
     return {

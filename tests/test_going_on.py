@@ -1,0 +1,170 @@
+"""Going on from the checkpoint of a run with another schedule, or from one that was handed over."""
+
+import json
+import shutil
+
+import pytest
+from test_training import SMALL, files, settings, small_dataset, train
+
+from resode import checkpoint, engine, loops, params, training
+from resode.errors import InputError
+
+# 20 updates, blocks that end at the drop after 15 before they are whole; the longer ones have 40. XLA:CPU compiles blocks for
+# half a minute.
+SHORT = {**SMALL["training"], "block_length": 1 if loops.loops_are_slow() else 4}
+LATER = SHORT | {"reference_iterations": 40.0, "reference_drops": [25.0, 30.0]}
+LONGER = SHORT | {"reference_iterations": 40.0, "reference_drops": [15.0, 30.0]}
+UNDROPPED = SHORT | {"reference_iterations": 40.0, "reference_drops": []}
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("short")
+    train(folder, training=SHORT)
+    return folder
+
+
+def provenance(folder):
+    return json.loads((folder / "results" / training.PROVENANCE).read_text())
+
+
+def stretches(folder):
+    return [(piece["from"], piece["to"], piece["of"], piece["processes"]) for piece in provenance(folder)["pieces"]]
+
+
+def hand_over(folder, change=lambda state: None):
+    """The checkpoint at the drop of the run in `folder`, as other code left it, with a `change` of what it says."""
+    (path,) = folder.glob("runs/*/000000015.checkpoint")
+    values, state = checkpoint.read(path)
+    state["inputs"] |= {"code": {"training": "another"}, "software": {"backend": "another"}}
+    state["pieces"][-1] |= {"commit": "c0ffee", "hardware": "another machine"}
+    change(state)
+    written = folder / "written"
+    written.mkdir(exist_ok=True)
+    checkpoint.save(written, 15, values, state)
+    return written / "000000015.checkpoint"
+
+
+@pytest.mark.once
+def test_a_run_keeps_its_checkpoints_at_drops(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    train(tmp_path, training=SHORT | {"reference_drops": [3.0, 10.0, 15.0]})
+    assert [path.stem[-2:] for path in sorted(tmp_path.glob("runs/*/*.checkpoint"))] == ["03", "10", "15", "19", "20"]
+
+
+@pytest.mark.parametrize(("schedule", "update"), [(LATER, 15), (LONGER, 20), (UNDROPPED, 15)])
+def test_longer_schedule_goes_on_to_the_bytes_of_one_from_scratch(short, tmp_path, capsys, schedule, update):
+    shutil.copytree(short / "runs", tmp_path / "on" / "runs")
+    train(tmp_path / "on", training=schedule)
+    said = capsys.readouterr().out
+    assert f"{update:09d}.checkpoint, of a run whose schedule is the same up to there." in said
+    assert f"Resuming after update {update} of 40." in said
+    train(tmp_path / "scratch", training=schedule)
+    assert files(tmp_path / "on") == files(tmp_path / "scratch")
+    assert stretches(tmp_path / "on") == [(0, update, 20, 1), (update, 40, 40, 1)]
+    assert provenance(tmp_path / "on")["wall_seconds"] == pytest.approx(
+        sum(piece["seconds"] for piece in provenance(tmp_path / "on")["pieces"]), abs=0.2
+    )
+
+
+@pytest.mark.once
+def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
+    shutil.copytree(short / "runs", tmp_path / "on" / "runs")
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._Run, "_advance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "on", training=LATER)
+    monkeypatch.undo()
+    train(tmp_path / "on", training=LATER)
+    train(tmp_path / "scratch", training=LATER)
+    assert files(tmp_path / "on") == files(tmp_path / "scratch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": {"training": {"reference_drops": [10.0, 30.0]}}},
+        {"params": {"training": {"learning_rate": 0.04}}},
+        {"params": {"training": {"batch_size": 16}}},
+        {"params": {"training": {"precision": "mixed_bfloat16"}}},
+        {"params": {"seed": 1}},
+        {"params": {"model": {"h": 0.2}}},
+        {"params": {"augmentation": {"shift": 0.2}}},
+        {"data": {"a": "c"}},
+        {"code": {"training": "another"}},
+        {"software": {"backend": "another"}},
+    ],
+)
+def test_checkpoint_of_another_training_is_not_gone_on_from(change):
+    chosen = settings(training=LONGER)
+    ours = training.all_inputs(small_dataset(), chosen)
+
+    def changed(inputs, change):
+        both = {key: changed(inputs[key], value) for key, value in change.items() if isinstance(value, dict)}
+        return {**inputs, **change, **both}
+
+    theirs = changed(json.loads(json.dumps(ours)), change)
+    assert checkpoint.agree(ours, json.loads(json.dumps(ours)), 40)
+    assert not checkpoint.agree(ours, theirs, 20)
+    # A hand-over is by other code elsewhere, and of the same training.
+    assert checkpoint.agree(ours, theirs, 20, anywhere=True) == bool({"code", "software"} & set(change))
+
+
+def test_after_one_drop_its_factor_has_to_be_equal():
+    ours = training.all_inputs(small_dataset(), settings(training=LONGER))
+    theirs = training.all_inputs(small_dataset(), settings(training=LONGER | {"drop_factor": 0.2}))
+    assert checkpoint.agree(ours, theirs, 15) and not checkpoint.agree(ours, theirs, 16)
+
+
+def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys):
+    given = hand_over(short)
+    training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
+    assert f"Going on from {given}, which was handed over." in capsys.readouterr().out
+    assert files(tmp_path) == files(short)
+    assert stretches(tmp_path) == [(0, 15, 20, 1), (15, 20, 20, 1)]
+    found = provenance(tmp_path)
+    assert [piece["hardware"] for piece in found["pieces"]] == ["another machine", found["hardware"]]
+    assert found["pieces"][0]["commit"] == "c0ffee" and found["resumes"] == 1
+
+
+@pytest.mark.once
+def test_handed_over_checkpoint_of_another_training_is_left_alone(short, tmp_path, capsys):
+    given = hand_over(short, lambda state: state["inputs"]["params"]["model"].update(h=0.2))
+    training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
+    assert f"{given} is a checkpoint of another training than this and left alone." in capsys.readouterr().out
+    assert files(tmp_path) == files(short)
+    assert stretches(tmp_path) == [(0, 20, 20, 1)]
+
+
+def test_own_checkpoint_that_is_further_than_the_one_handed_over_is_used(short, tmp_path, capsys):
+    shutil.copytree(short / "runs", tmp_path / "runs")
+    training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", hand_over(short))
+    assert "already complete" in capsys.readouterr().out
+    assert stretches(tmp_path) == stretches(short) == [(0, 20, 20, 1)]
+
+
+def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
+    given = hand_over(short)
+    given.write_bytes(given.read_bytes()[:-1])
+    with pytest.raises(InputError, match="is damaged .checksum.; restore it with git, or delete it"):
+        training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"architecture": "resnet20"},
+        {"block": "two_layer_hamiltonian", "weights_in_time": "free"},
+        {"block": "linear_multistep"},
+    ],
+)
+def test_variables_have_names_of_their_own(network):
+    chosen = params.load({**SMALL, "model": SMALL["model"] | network})
+    made = training.compiled(chosen.model, chosen.training, 0, 2)
+    named = engine.Engine(made, small_dataset(), 0.0, "bilinear").variables()
+    assert len(named) == len(made.variables) + len(made.optimizer.variables) + len(made.metrics_variables)
