@@ -30,7 +30,7 @@ _DIGEST = 64
 HANDED_OVER = "handed_over.checkpoint"
 # Section `training`: the schedule, and what moves nothing but speed and rounding.
 _SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor"}
-_SPEED = {"block_length", "devices"}
+_SPEED = {"block_length", "convolution", "devices"}
 
 
 @contextmanager

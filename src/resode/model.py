@@ -14,7 +14,12 @@ STEM_KERNEL_SIZE = 7
 CHANNELS_LAST = {"data_format": "channels_last"}
 
 
-def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)) -> keras.Model:
+def build(
+    params: ModelParams,
+    classes: int = 10,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    convolution: str = "auto",
+) -> keras.Model:
     """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
 
         stem    7×7 convolution to channels[0], batch normalization, ReLU
@@ -28,6 +33,7 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
         classes: number of classes.
         input_shape: (height, width, colours) of an image.
+        convolution: the way to compute the units' convolutions, see `layers.ODEConv2D`.
 
     Returns:
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
@@ -54,6 +60,7 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
             smoothness=params.smoothness,
             kernel_initializer=INITIALIZERS[params.kernel_initializer],
             kernel_regularizer=_l2(params),
+            convolution=convolution,
             name=f"unit{unit}",
             **more,
         )(x)

@@ -124,6 +124,7 @@ class TrainingParams(_Section):
     drop_factor: Annotated[float, Field(gt=0, lt=1)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "mixed_bfloat16"]
+    convolution: Literal["auto", "direct", "winograd"]
     block_length: Count | None
     devices: Count
 

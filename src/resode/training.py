@@ -51,6 +51,7 @@ _CODE = [
     "training",
     "units",
     "validation",
+    "winograd",
 ]
 
 
@@ -69,7 +70,7 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.precision)
     try:
-        network = model.build(params, classes)
+        network = model.build(params, classes, convolution=training.convolution)
     finally:
         keras.config.set_dtype_policy(default)
     network.compile(

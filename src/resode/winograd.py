@@ -23,7 +23,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from .loops import on_cpu
+
 _TILE, _POINTS = 4, 6
+# Input channels from which products are faster.
+LEAST_CHANNELS = 64
 _B_TRANSPOSED = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -45,6 +49,16 @@ def transformed(kernel: Any) -> Any:
     return ops.reshape(ops.matmul(both, ops.reshape(kernel, (9, -1))), (_POINTS**2, *channels))
 
 
+def is_faster(height: int, width: int, channels: int) -> bool:
+    """Whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
+
+    On a CPU, with channels enough to outweigh the transforms, and where the tiles at the edges are mostly image; on a GPU cuDNN
+    has this algorithm itself. Measured on two CPUs, with both backends; see results/bench.
+    """
+    tiles = _Axis(height).tiles * _Axis(width).tiles
+    return on_cpu() and channels >= LEAST_CHANNELS and 2 * _POINTS**2 * tiles <= 9 * height * width
+
+
 class Winograd:
     """The convolutions of images of one size, with stride 1 and "same" padding.
 
@@ -64,7 +78,7 @@ class Winograd:
             u: `transformed` kernel (36, in, out).
         """
         products = ops.matmul(self._tiles(x, self._rows.b, self._columns.b), u)
-        return self._image(products, x.shape[2], self._rows.a, self._columns.a)
+        return self._image(products, self._rows.a, self._columns.a)
 
     def convolve_transposed(self, y: Any, u: Any) -> Any:
         """Its adjoint Kᵀ y; (height, width, batch, out) to (height, width, batch, in).
@@ -73,25 +87,21 @@ class Winograd:
             u: `transformed` kernel (36, in, out).
         """
         products = ops.matmul(self._tiles(y, self._rows.a.T, self._columns.a.T), ops.swapaxes(u, 1, 2))
-        return self._image(products, y.shape[2], self._rows.b.T, self._columns.b.T)
+        return self._image(products, self._rows.b.T, self._columns.b.T)
 
     def _tiles(self, x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """Transformed tiles (36, tiles · batch, channels) of images x."""
-        height, width, batch, channels = x.shape
+        """The transformed tiles of images x, (36, tiles · batch, channels)."""
+        height, width, _, channels = x.shape
         x = ops.reshape(ops.matmul(rows, ops.reshape(x, (height, -1))), (len(rows), width, -1))
-        x = ops.matmul(columns, x)
-        down, across = self._rows.tiles, self._columns.tiles
-        x = ops.reshape(x, (_POINTS, down, _POINTS, across, -1))
-        return ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (_POINTS**2, down * across * batch, channels))
+        x = ops.reshape(ops.matmul(columns, x), (_POINTS, self._rows.tiles, _POINTS, self._columns.tiles, -1))
+        return ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (_POINTS**2, -1, channels))
 
-    def _image(self, products: Any, batch: int, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """Images (height, width, batch, channels) of `products` (36, tiles · batch, channels)."""
-        channels = products.shape[-1]
-        down, across = self._rows.tiles, self._columns.tiles
-        x = ops.reshape(products, (_POINTS, _POINTS, down, across, -1))
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (_POINTS * down, -1))
-        x = ops.reshape(ops.matmul(rows, x), (len(rows), _POINTS * across, -1))
-        return ops.reshape(ops.matmul(columns, x), (len(rows), len(columns), batch, channels))
+    def _image(self, products: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
+        """The images (height, width, batch, channels) of `products`, (36, tiles · batch, channels)."""
+        x = ops.reshape(products, (_POINTS, _POINTS, self._rows.tiles, self._columns.tiles, -1))
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (rows.shape[1], -1))
+        x = ops.matmul(columns, ops.reshape(ops.matmul(rows, x), (len(rows), columns.shape[1], -1)))
+        return ops.reshape(x, (len(rows), len(columns), -1, products.shape[-1]))
 
 
 class _Axis:
