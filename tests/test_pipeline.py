@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import yaml
 
-from resode import cli, demo, notebook, params, paths
+from resode import cli, demo, inputs, notebook, params, paths
 from resode.errors import InputError
 
 STAGES = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]
@@ -86,7 +86,7 @@ def test_source_notebooks_are_valid_and_hold_no_outputs(stage):
 
 
 def test_a_notebook_gets_the_sections_that_its_stage_declares():
-    given = notebook.sections("augmentation")
+    given = inputs.sections("augmentation", params.read())
     assert set(given) == {"seed", "data", "augmentation"} and set(given["data"]) == {"name"}
     assert not hasattr(params.load(given), "training")
 

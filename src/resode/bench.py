@@ -79,6 +79,7 @@ def measure(chosen: params.Params) -> dict:
     from . import augmentation, model, provenance, summary
     from .records import Dataset
 
+    commit = provenance.commit()
     training = chosen.training
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype="uint8")
@@ -122,7 +123,7 @@ def measure(chosen: params.Params) -> dict:
     return {
         "common": {
             "hardware": provenance.hardware(),
-            **provenance.commit(),
+            **commit,
             "data": f"{IMAGES:,} random images of CIFAR-10's shape",
             "batch_size": training.batch_size,
             "flop_per_update": flop,

@@ -106,17 +106,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cifar10(chosen: argparse.Namespace) -> None:
-    from . import cifar10, params
+    from . import cifar10, inputs, params
 
-    published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), params.load().data.require_published)
+    content = params.read()
+    required = params.validate(content).data.require_published
+    with inputs.unchanged("cifar10", content):
+        published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), required)
     print("CIFAR-10: " + ("every member is the published one." if published else "content DIFFERS from the published."))
 
 
 def _digits(chosen: argparse.Namespace) -> None:
-    from . import digits, params
+    from . import digits, inputs, params
 
-    params.load()
-    digits.write(paths.dataset("digits"))
+    content = params.read()
+    params.validate(content)
+    with inputs.unchanged("digits", content):
+        digits.write(paths.dataset("digits"))
 
 
 def _stage(chosen: argparse.Namespace) -> None:

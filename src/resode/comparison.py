@@ -97,6 +97,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
 
     from . import provenance
 
+    commit = provenance.commit()
     trials: list[list[dict]] = [[] for _ in plan]
     # Seed by seed: what is stopped early has whole seeds.
     for seed in content["seeds"]:
@@ -110,7 +111,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
         "hardware": provenance.hardware(),
         **provenance.software(),
         "precision": provenance.arithmetic(common.training.precision),
-        **provenance.commit(),
+        **commit,
         "data": dataset.provenance,
         "train_images": len(dataset.train_images),
         "test_images": len(dataset.test_images),

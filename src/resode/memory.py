@@ -69,7 +69,9 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
             times = _apart(backend, by_backward, "times")
             for backward, content in by_backward.items():
                 found = _apart(backend, content, "measure")
-                common = found.pop("common")
+                # Of the first: what is committed meanwhile is another code.
+                first = found.pop("common")
+                common = common or first
                 rows.append(
                     {"backend": backend, "backward": backward, "unroll_length": length, **found, **times[backward]}
                 )
@@ -95,7 +97,8 @@ def deep(folder: Path = FOLDER) -> Path:
     for length in (4, 1000):
         steps = {"model.unroll_length": length, "model.h": 1 / length}
         found[str(length)] = _apart("tensorflow", params.changed({**DEEP, "data.name": "digits", **steps}), "epoch")
-        common = found[str(length)].pop("common")
+        first = found[str(length)].pop("common")
+        common = common or first
         print(f"  digits, 6 × {length} steps: {found[str(length)]}", flush=True)
     files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "by_unroll_length": found})
     return folder / DEEP_FILE

@@ -28,5 +28,10 @@ def dataset(name: str) -> Path:
 
 
 def results(stage: str) -> Path:
-    """Folder of everything `stage` writes."""
-    return RESULTS / stage
+    """Folder of everything `stage` writes; in the stage's own notebook that of its unfinished results."""
+    return partial(stage) if stage == os.environ.get("RESODE_STAGE") else RESULTS / stage
+
+
+def partial(stage: str) -> Path:
+    """Folder of what `stage` has written while it runs, beside that of its last results."""
+    return RESULTS / f".{stage}.partial" / stage

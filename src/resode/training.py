@@ -196,6 +196,8 @@ class _Run:
         self.update, self.history, self.seconds, self.resumes = 0, [], 0.0, 0
         self.block = params.training.block_length or engine.block_length()
         self.parent = os.getppid()
+        # The code that runs: what is committed meanwhile is another.
+        self.commit = provenance.commit()
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
 
     def finish(self, results: Path) -> None:
@@ -377,7 +379,7 @@ class _Run:
                 **provenance.software(),
                 "precision": provenance.arithmetic(self.params.training.precision),
                 "block_length": self.block,
-                **provenance.commit(),
+                **self.commit,
                 "data": self.dataset.provenance,
                 "class_names": self.dataset.class_names,
                 "wall_seconds": round(seconds, 1),
