@@ -1,10 +1,11 @@
 """The command `resode` (or `python -m resode`): one subcommand a task, wrong input as one line and exit status 1."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from . import paths
+from . import paths, settings
 from .errors import InputError, TimeOver
 
 STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "report")
@@ -19,7 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal.
     sys.stdout.reconfigure(line_buffering=True)
     chosen = _parser().parse_args(arguments)
+    settings.own()
     try:
+        if not getattr(chosen, "low_memory", False):
+            settings.check_backend()
+        if "DVC_STAGE" in os.environ or chosen.run in (_check, _data, _demo):
+            paths.check_for_dvc()
         chosen.run(chosen)
     except KeyboardInterrupt:
         print("stopped; run the same command again", file=sys.stderr)
@@ -101,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--gpus", type=float, default=0, help="GPUs of a trial on Ray")
     sweep.set_defaults(run=_sweep)
     commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
-    commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
+    commands.add_parser("check", help="check params.yaml and the backend").set_defaults(run=_check)
     return parser
 
 
