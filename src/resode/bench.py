@@ -20,9 +20,9 @@ import yaml
 
 from . import files, params, paths
 from .errors import InputError
+from .settings import BACKENDS
 
 FOLDER = paths.RESULTS / "bench"
-BACKENDS = ("tensorflow", "jax")
 IMAGES, CLASSES, SIDE = 50_000, 10, 32
 # Timed in turn, so that a machine that slows down slows all of them; a contender stops after REPEATS repeats, or when it
 # has had its SECONDS.

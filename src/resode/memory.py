@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import files, params, paths, plots_memory, plots_results, report
-from .bench import BACKENDS, file_name
+from .bench import file_name
 from .errors import InputError
 from .inference_memory import forget_peak, measure_inference, resident
+from .settings import BACKENDS
 
 FOLDER = paths.RESULTS / "memory"
 BACKWARD = ("store", "recompute", "reversible")

@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
@@ -103,10 +105,11 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("papermill", "traitlets", "asyncio"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=paths.short_temporary()) as scratch:
         # The notebook fills in from it what its sections leave out.
         read = Path(scratch) / "params.yaml"
         write_text(read, yaml.safe_dump(content, sort_keys=False))
+        kernel = _kernel(Path(scratch))
         os.environ |= {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
         try:
             return papermill.execute_notebook(
@@ -116,8 +119,10 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
                 cwd=str(paths.ROOT),
                 progress_bar=False,
                 stdout_file=sys.stdout,
-                # A kernel of this interpreter, not of whichever Jupyter has registered under the name.
                 kernel_name="python3",
+                kernel_manager_class=kernel,
+                on_cell_execute=lambda **_: setattr(kernel, "busy", True),
+                on_cell_executed=lambda **_: setattr(kernel, "busy", False),
             )
         except PapermillExecutionError as error:
             # InputError carries one line for the user; anything else is a defect and keeps its traceback.
@@ -129,6 +134,28 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
             raise InputError(
                 "the notebook's kernel died, killed or out of memory; run it again, a training goes on from its last checkpoint"
             ) from None
+
+
+def _kernel(scratch: Path) -> type[AsyncKernelManager]:
+    """The manager of a kernel that is this interpreter, whatever Jupyter has registered, with its sockets in the folder `scratch`."""
+
+    class Kernel(AsyncKernelManager):
+        busy = False
+
+        def __init__(self, **options):
+            super().__init__(transport="ipc", connection_file=str(scratch / "kernel.json"), **options)
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+        async def _async_interrupt_kernel(self) -> None:
+            # Jupyter interrupts a kernel before it shuts it down; one that waits for the next cell may call that an error.
+            if self.busy:
+                await super()._async_interrupt_kernel()
+
+    return Kernel
 
 
 def _html(notebook: nbformat.NotebookNode, code: bool) -> str:

@@ -21,7 +21,7 @@ _WATCH_SECONDS = 10
 # After a failure of the trial or the loss of its machine.
 _RETRIES = 3
 # What of the environment decides how a trial computes.
-_HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
+_HANDED_ON = ("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
 
 
 class Cluster:
