@@ -1,13 +1,15 @@
 """The runner of notebooks: what it reads, what it replaces, and in which Python with which settings."""
 
+import io
 import os
 import subprocess
 import sys
 
 import nbformat
 import pytest
+from jupyter_client import AsyncKernelManager
 
-from resode import checkpoint, cli, notebook, paths
+from resode import checkpoint, cli, notebook, paths, settings
 from resode.errors import InputError
 
 STAGE = """
@@ -36,9 +38,9 @@ def repository(tmp_path, monkeypatch):
     names = {"ROOT": "", "PARAMS": "params.yaml", "DVC_YAML": "dvc.yaml", "NOTEBOOKS": "notebooks", "RESULTS": "results"}
     for name, path in {**names, "RUNS": ".runs"}.items():
         monkeypatch.setattr(paths, name, tmp_path / path)
-    for name in ("RESODE_PARAMS", "RESODE_RESULTS", "RESODE_STAGE", "PYTHONPATH"):
+    for name in ("PYTHONPATH", "JUPYTER_PATH", *settings.FOLDERS, *settings.LEFT_OUT):
         # Put back after the test.
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.setenv(name, "")
     return tmp_path
 
 
@@ -138,3 +140,75 @@ def test_dvc_does_not_record_a_stage_whose_seed_changed_while_it_ran(repository)
     first = dvc("repro", "-s", "toys")
     assert first.returncode and "error: seed of params.yaml changed while toys ran" in first.stderr
     assert results(repository) == {"toys.json": "good"} and not (repository / "dvc.lock").exists()
+
+
+@pytest.mark.once
+def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    kernel = '{"argv": ["false"], "display_name": "Another", "language": "python"}'
+    files = {
+        ".local/share/jupyter/kernels/python3/kernel.json": kernel,
+        ".local/share/jupyter/nbconvert/templates/lab/index.html.j2": "nothing",
+        ".config/matplotlib/matplotlibrc": "figure.dpi: 7",
+        "matplotlibrc": "figure.dpi: 8",
+        ".ipython/profile_default/startup/first.py": "raise SystemExit",
+        "startup.py": "startup = 1",
+        ".keras/keras.json": '{"floatx": "float64", "backend": "torch"}',
+    }
+    for name, content in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(content, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JUPYTER_PATH", str(home / ".local" / "share" / "jupyter"))
+    monkeypatch.setenv("MATPLOTLIBRC", str(home / "matplotlibrc"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(home / "startup.py"))
+    for name in settings.FOLDERS:
+        monkeypatch.delenv(name)
+    checks = f"import sys; assert sys.executable == {sys.executable!r}\n"
+    checks += "import matplotlib; assert matplotlib.rcParams['figure.dpi'] == 100\nassert 'startup' not in globals()\n"
+    checks += "import keras; assert keras.config.floatx() == 'float32' and keras.backend.backend() == 'jax'\n"
+    write(repository, checks + "print('reached')")
+    assert cli.main(["toys"]) == 0
+    assert "reached" in results(repository)["toys.html"] and "<html" in results(repository)["toys.html"]
+
+
+@pytest.mark.parametrize("command", ["check", "toys", "bench"])
+def test_a_backend_of_others_is_one_line(command, repository, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert cli.main([command]) == 1
+    assert capsys.readouterr().err == "error: KERAS_BACKEND=torch: set it to tensorflow or jax, or not at all\n"
+
+
+def interrupts(monkeypatch) -> list:
+    made = []
+    original = AsyncKernelManager._async_interrupt_kernel
+
+    async def counted(self):
+        made.append(self)
+        await original(self)
+
+    monkeypatch.setattr(AsyncKernelManager, "_async_interrupt_kernel", counted)
+    return made
+
+
+def test_a_kernel_that_is_done_is_not_interrupted(repository, monkeypatch, capfd):
+    """Interrupted just after its last answer, it would print "KeyboardInterrupt caught in kernel"."""
+    made = interrupts(monkeypatch)
+    write(repository, "1")
+    notebook.run("toys")
+    assert not made and "KeyboardInterrupt" not in capfd.readouterr().err
+
+
+def test_a_kernel_that_works_is_interrupted_with_its_stage(repository, monkeypatch):
+    made = interrupts(monkeypatch)
+
+    class Impatient(io.StringIO):
+        def write(self, text):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdout", Impatient())
+    write(repository, "import time; print('on', flush=True); time.sleep(60)")
+    with pytest.raises(KeyboardInterrupt):
+        notebook.run("toys")
+    assert len(made) == 1 and results(repository) == {"toys.json": "good"}

@@ -109,8 +109,8 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
         # The notebook fills in from it what its sections leave out.
         read = Path(scratch) / "params.yaml"
         write_text(read, yaml.safe_dump(content, sort_keys=False))
-        kernel = _kernel(Path(scratch))
-        os.environ |= {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        told = {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        kernel = _kernel(Path(scratch), told)
         try:
             return papermill.execute_notebook(
                 source,
@@ -136,8 +136,12 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
             ) from None
 
 
-def _kernel(scratch: Path) -> type[AsyncKernelManager]:
-    """The manager of a kernel that is this interpreter, whatever Jupyter has registered, with its sockets in the folder `scratch`."""
+def _kernel(scratch: Path, environment: dict[str, str]) -> type[AsyncKernelManager]:
+    """The manager of a kernel that is this interpreter, whatever Jupyter has registered, with its sockets in the folder `scratch`.
+
+    Args:
+        environment: variables for the kernel besides this process's.
+    """
 
     class Kernel(AsyncKernelManager):
         busy = False
@@ -148,7 +152,7 @@ def _kernel(scratch: Path) -> type[AsyncKernelManager]:
         @property
         def kernel_spec(self) -> KernelSpec:
             argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+            return KernelSpec(argv=argv, display_name="Python 3", language="python", env=environment)
 
         async def _async_interrupt_kernel(self) -> None:
             # Jupyter interrupts a kernel before it shuts it down; one that waits for the next cell may call that an error.

@@ -9,9 +9,9 @@ from .errors import InputError
 
 BACKENDS = ("tensorflow", "jax")
 # Folders in which the libraries look for settings and find none, by environment variable. They are made on demand.
-_FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
+FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
 # Variables that would add to them.
-_LEFT_OUT = (
+LEFT_OUT = (
     "JUPYTER_CONFIG_PATH",
     "JUPYTER_PATH",
     "KERAS_MAX_EPOCHS",
@@ -24,9 +24,9 @@ _LEFT_OUT = (
 
 def own() -> None:
     """Give this process and what it starts the project's own settings: without those of the user, the libraries' defaults."""
-    for name in _LEFT_OUT:
+    for name in LEFT_OUT:
         os.environ.pop(name, None)
-    for name in _FOLDERS:
+    for name in FOLDERS:
         os.environ[name] = str(paths.RUNS / "settings" / name.lower())
     nbconvert = importlib.util.find_spec("nbconvert")
     if nbconvert and nbconvert.origin:
