@@ -35,7 +35,13 @@ def repository(tmp_path, monkeypatch):
     # Kernels import the package from where it lies.
     python_path = paths.python_path()
     monkeypatch.setattr(paths, "python_path", lambda: python_path)
-    names = {"ROOT": "", "PARAMS": "params.yaml", "DVC_YAML": "dvc.yaml", "NOTEBOOKS": "notebooks", "RESULTS": "results"}
+    names = {
+        "ROOT": "",
+        "PARAMS": "params.yaml",
+        "DVC_YAML": "dvc.yaml",
+        "NOTEBOOKS": "notebooks",
+        "RESULTS": "results",
+    }
     for name, path in {**names, "RUNS": ".runs"}.items():
         monkeypatch.setattr(paths, name, tmp_path / path)
     for name in ("PYTHONPATH", "JUPYTER_PATH", *settings.FOLDERS, *settings.LEFT_OUT):
@@ -45,7 +51,11 @@ def repository(tmp_path, monkeypatch):
 
 
 def write(repository, code: str, name: str = "toys") -> None:
-    cells = [nbformat.v4.new_markdown_cell("# Toys"), nbformat.v4.new_code_cell("params = {}"), nbformat.v4.new_code_cell(code)]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Toys"),
+        nbformat.v4.new_code_cell("params = {}"),
+        nbformat.v4.new_code_cell(code),
+    ]
     cells[1].metadata["tags"] = ["parameters"]
     made = nbformat.v4.new_notebook(cells=cells)
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -72,7 +82,9 @@ WRITE = "from resode import paths; (paths.results('toys') / 'toys.json').write_t
 def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_results(
     name, before, after, repository, capsys
 ):
-    change = f"from pathlib import Path; path = Path({str(repository / name)!r}); text = path.read_text(encoding='utf-8')\n"
+    change = (
+        f"from pathlib import Path; path = Path({str(repository / name)!r}); text = path.read_text(encoding='utf-8')\n"
+    )
     change += f"path.write_text(text.replace({before!r}, {after!r}), encoding='utf-8')"
     write(repository, WRITE + change)
     assert cli.main(["toys"]) == 1
@@ -97,7 +109,9 @@ def test_a_file_servers_clock_does_not_matter(repository):
     """What is written has times of long ago; what is of the last run, and not written again, goes."""
     old = repository / "results" / "toys" / "old.png"
     old.write_text("of the last run", encoding="utf-8")
-    late = f"import os\nwith open({str(old.with_name('mine.txt'))!r}, 'w', encoding='utf-8') as file: file.write('mine')\n"
+    late = (
+        f"import os\nwith open({str(old.with_name('mine.txt'))!r}, 'w', encoding='utf-8') as file: file.write('mine')\n"
+    )
     write(repository, f"{WRITE}{late}os.utime(paths.results('toys') / 'toys.json', (1e9, 1e9))")
     notebook.run("toys")
     found = results(repository)

@@ -99,7 +99,7 @@ def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
 def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, capsys):
     names = {name: str(tmp_path / name) for name in ("none", "text", "cut")}
     names |= {"photo": photos[0], "folder": str(folder), "here": str(tmp_path)}
-    Path(names["text"]).write_text("no image")
+    Path(names["text"]).write_text("no image", encoding="utf-8")
     content = Path(photos[0]).read_bytes()
     Path(names["cut"]).write_bytes(content[: len(content) // 2])
     assert cli.main(["predict", *(one.format(**names) for one in arguments)]) == 1
@@ -120,12 +120,12 @@ def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, 
         return capsys.readouterr().err
 
     older = copied(folder, tmp_path / "older")
-    text = (older / training.PROVENANCE).read_text()
-    (older / training.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'))
+    text = (older / training.PROVENANCE).read_text(encoding="utf-8")
+    (older / training.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
     assert "older was trained by another version of this code" in error(older, "predict", photos[0])
-    (older / training.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'))
+    (older / training.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
     assert "does not fit this network" in error(older, "predict", photos[0])
-    (older / training.PROVENANCE).write_text(text)
+    (older / training.PROVENANCE).write_text(text, encoding="utf-8")
     (older / training.MEAN_IMAGE).unlink()
     assert f"cannot read {older}/mean_image.npy, which belongs to" in error(older, "predict", photos[0])
     resnet = tmp_path / "resnet"

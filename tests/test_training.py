@@ -157,7 +157,7 @@ def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(unin
 def test_torn_description_of_another_run_is_no_obstacle(tmp_path):
     train(tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
-    (folder / "inputs.json").write_text("{")
+    (folder / "inputs.json").write_text("{", encoding="utf-8")
     train(tmp_path, model={"h": 0.2})
 
 

@@ -43,12 +43,12 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         print(f"{backend}:", flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             given, result = Path(scratch) / "params.yaml", Path(scratch) / "result.json"
-            given.write_text(yaml.safe_dump(content))
+            given.write_text(yaml.safe_dump(content), encoding="utf-8")
             environment = {"KERAS_BACKEND": backend, "RESODE_PARAMS": str(given), "PYTHONPATH": paths.python_path()}
             done = subprocess.run([sys.executable, "-m", "resode.bench", result], env={**os.environ, **environment})
             if done.returncode:
                 raise InputError(f"measuring {backend} failed; the message above says why")
-            found.append(json.loads(result.read_text()))
+            found.append(json.loads(result.read_text(encoding="utf-8")))
     if not found:
         raise InputError(f"none of {', '.join(BACKENDS)} is installed; run: make setup")
     common = found[0].pop("common")
@@ -252,7 +252,7 @@ def table(folder: Path = FOLDER) -> str:
     """What the files in results/bench say, as Markdown, one table a machine."""
     parts = []
     for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         rows = ["| backend | precision | | updates a call | ms an update | speed against train_on_batch | against fit | images/s |"
                 " TFLOP/s | of the matrix product's |",
                 "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip

@@ -31,7 +31,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "a+")  # noqa: SIM115 (closed below)
+        file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise InputError(f"cannot write in {folder}: {error.strerror}; make the folder writable") from error
     with file:

@@ -17,8 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was.
     """
-    # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal.
-    sys.stdout.reconfigure(line_buffering=True)
+    # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal, one that may not have every letter.
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")
     chosen = _parser().parse_args(arguments)
     settings.own()
     try:

@@ -151,7 +151,7 @@ def _trial(dataset: records.Dataset, checked: params.Params, runs: Path) -> dict
             print(f"diverged: {error}", flush=True)
             return {"diverged": True}
         last = evaluation.read_history(Path(scratch) / training.HISTORY)[-1]
-        made = json.loads((Path(scratch) / training.PROVENANCE).read_text())
+        made = json.loads((Path(scratch) / training.PROVENANCE).read_text(encoding="utf-8"))
     return {
         "diverged": False,
         **{key: last[key] for key in ("updates", "test_accuracy", "train_accuracy")},

@@ -63,7 +63,9 @@ def _of(stage: str, content: dict[str, Any]) -> dict[str, Any]:
 def _digest(path: Path) -> str | None:
     if path.is_dir():
         # What begins with a dot is on its way: results of a run that is not finished.
-        inside = [one for one in sorted(path.rglob("*")) if not one.is_dir() and "/." not in f"/{one.relative_to(path)}"]
+        inside = [
+            one for one in sorted(path.rglob("*")) if not one.is_dir() and "/." not in f"/{one.relative_to(path)}"
+        ]
         return hashlib.sha256(repr([(str(one.relative_to(path)), _digest(one)) for one in inside]).encode()).hexdigest()
     try:
         with path.open("rb") as file:

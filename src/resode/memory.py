@@ -109,7 +109,7 @@ def _apart(backend: str, content: dict, what: str) -> dict:
     """The result of the function `what` of this module for `content`, from a fresh process."""
     with tempfile.TemporaryDirectory() as scratch:
         given, result = Path(scratch) / "given.json", Path(scratch) / "result.json"
-        given.write_text(json.dumps(content))
+        given.write_text(json.dumps(content), encoding="utf-8")
         environment = {
             **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths.python_path(),
             # glibc otherwise keeps what is freed, by thread, and reports a peak that no two runs share.
@@ -118,7 +118,7 @@ def _apart(backend: str, content: dict, what: str) -> dict:
         done = subprocess.run([sys.executable, "-m", "resode.memory", what, given, result], env=environment)
         if done.returncode:
             raise InputError(f"measuring {backend} failed; the message above says why")
-        return json.loads(result.read_text())
+        return json.loads(result.read_text(encoding="utf-8"))
 
 
 def measure(content: dict) -> dict:
@@ -320,5 +320,5 @@ def _deep_section(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    _given = json.loads(Path(sys.argv[2]).read_text())
+    _given = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     files.write_json(Path(sys.argv[3]), {"measure": measure, "times": times, "epoch": epoch}[sys.argv[1]](_given))

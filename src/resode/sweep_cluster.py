@@ -119,7 +119,7 @@ def train(content: dict, data: str, folder: str) -> tuple[str, str]:
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     chosen = params.validate(content)
-    with (home / "log").open("a") as log, contextlib.redirect_stdout(log):
+    with (home / "log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
             training.train(records.load(Path(data)), chosen, home / "results", home / "runs")
         except Diverged as error:

@@ -46,7 +46,9 @@ class Queue:
         experiments.lasting(self.clone)
         if needs_archive:
             # In DVC's cache, from which each trial's copy gets it.
-            cache = experiments.dvc(paths.ROOT, "cache", "dir", stdout=subprocess.PIPE, text=True).stdout.strip()
+            cache = experiments.dvc(
+                paths.ROOT, "cache", "dir", stdout=subprocess.PIPE, text=True, errors="replace"
+            ).stdout.strip()
             self._dvc("cache", "dir", "--local", os.path.join(paths.ROOT, cache))
         print(f"DVC's queue is in {self.clone}", flush=True)
         self.first = {trial: f"sweep-{trial.name}" for trial in trials}
@@ -109,7 +111,7 @@ class Queue:
             self._dvc("queue", "kill", *running)
 
     def _dvc(self, *arguments: str) -> str:
-        done = experiments.dvc(self.clone, *arguments, capture_output=True, text=True)
+        done = experiments.dvc(self.clone, *arguments, capture_output=True, text=True, errors="replace")
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())
             raise InputError(f"dvc {' '.join(arguments[:2])}: {said}")
@@ -127,7 +129,9 @@ class Queue:
 
     def _log(self, name: str) -> str:
         # A task that never began has none.
-        return experiments.dvc(self.clone, "queue", "logs", name, capture_output=True, text=True).stdout
+        return experiments.dvc(
+            self.clone, "queue", "logs", name, capture_output=True, text=True, errors="replace"
+        ).stdout
 
     def _diverged(self, name: str) -> bool:
         return Diverged.SAYS in self._log(name)
