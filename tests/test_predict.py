@@ -206,13 +206,14 @@ def odd_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:
 @pytest.mark.parametrize(
     "entry",
     [
-        (0x0131, 3, 1, b"\x05\0\0\0"),  # Software as a number
-        (0x010F, 4, 1, b"\xff\xff\xff\xff"),  # Make as a large number
-        (0x011A, 12, 1, b"\xff\0\0\0"),  # XResolution as a double outside of the file
-        (0x8769, 2, 4, b"none"),  # the pointer to more entries as text
-        (0x9286, 99, 7, b"\0\0\0\0"),  # a type that there is not
-        (0x0132, 2, 0, b"\0\0\0\0"),  # DateTime without a letter
-        (0x0112 + 1, 5, 1, b"\0\0\0\0"),  # a fraction without a denominator
+        (0x010E, 5, 1, b"\x08\0\0\0"),  # ImageDescription as a fraction
+        (0x010E, 11, 1, b"\x05\0\0\0"),  # or as a float
+        (0x011A, 2, 1, b"\x05\0\0\0"),  # XResolution as text
+        (0x011A, 6, 1, b"\xff\xff\xff\xff"),  # or below zero
+        (0x0128, 4, 1, b"\xff\xff\xff\xff"),  # ResolutionUnit as a large number
+        (0x8769, 6, 1, b"\xff\xff\xff\xff"),  # the pointer to more entries below zero
+        (0x02BC, 2, 1, b"\x05\0\0\0"),  # XMP as text
+        (0x02BC, 3, 1, b"\xff\xff\xff\xff"),  # or as a number
     ],
 )
 def test_odd_entries_beside_the_orientation_do_no_harm(entry, tmp_path):
