@@ -506,3 +506,20 @@ def test_altered_content_says_so_in_its_title(tmp_path, members):
     assert not cifar10.unpack(source, tmp_path / "cifar10", require_published=False)
     provenance = records.load(tmp_path / "cifar10").provenance
     assert provenance["title"] == cifar10.ALTERED_TITLE and provenance["published"] is False
+
+
+def test_folder_that_is_a_link_to_another_disk_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "data" / "small"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "disk" / "small")
+    # What a version that could not do it left.
+    (tmp_path / "disk" / ".small.replaced").symlink_to(tmp_path)
+    for _ in range(2):
+        write_small(link)
+        assert link.is_symlink() and records.load(link).name == "small"
+    assert (
+        [path.name for path in link.parent.iterdir()]
+        == [path.name for path in (tmp_path / "disk").iterdir()]
+        == ["small"]
+    )

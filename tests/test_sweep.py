@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -234,6 +235,13 @@ def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words,
     assert cli.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
+
+
+def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    assert paths.short_temporary() == "/tmp"
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    assert paths.short_temporary() == "/var/tmp"
 
 
 @pytest.mark.once

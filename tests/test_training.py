@@ -1,5 +1,6 @@
 """Schedule, resuming and failures of training."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -188,6 +189,15 @@ def test_second_training_of_the_same_is_refused_with_the_firsts_process(tmp_path
     with first, pytest.raises(InputError, match=f"process {os.getpid()}"), checkpoint.locked(tmp_path):
         pass
     with checkpoint.locked(tmp_path):
+        pass
+
+
+def test_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(checkpoint.fcntl, "flock", unsupported)
+    with pytest.raises(InputError, match="has no locks .*; make .*/.runs a link"), checkpoint.locked(tmp_path):
         pass
 
 

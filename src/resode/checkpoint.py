@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import paths
 from .errors import InputError
 from .files import write_bytes
 
@@ -42,6 +43,10 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"the same already runs as process {file.read().strip()}; wait for it or stop it"
             ) from None
+        except OSError as error:
+            raise InputError(
+                f"the file system of {folder} has no locks ({error.strerror}); make {paths.RUNS} a link to a folder on another"
+            ) from error
         # What a kill in the middle of a write left.
         for partial in folder.glob(".*.checkpoint.*"):
             partial.unlink()

@@ -1,5 +1,6 @@
 """Running a stage's notebook and rendering it, so that two equal runs write equal bytes."""
 
+import hashlib
 import logging
 import os
 import re
@@ -41,13 +42,15 @@ def run(stage: str) -> None:
     content = params.read()
     params.validate(content)
     folder, partial = paths.RESULTS / stage, paths.partial(stage)
-    with checkpoint.locked(partial.parent):
+    # Runs of runs.yaml have results of their own.
+    lock = hashlib.sha256(bytes(partial)).hexdigest()[:16]
+    with checkpoint.locked(paths.RUNS / "stages" / lock):
         try:
             # What a killed run left.
             shutil.rmtree(partial, ignore_errors=True)
             with inputs.unchanged(stage, content), _written(folder):
+                folder.mkdir(parents=True, exist_ok=True)
                 partial.mkdir()
-                folder.mkdir(exist_ok=True)
                 last = _identities(folder)
                 executed = _execute(stage, content)
                 normalise(executed)
@@ -56,7 +59,7 @@ def run(stage: str) -> None:
             with _written(folder):
                 _replace(last, partial, folder)
         finally:
-            shutil.rmtree(partial.parent, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _identities(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -38,7 +38,7 @@ def results(stage: str) -> Path:
 
 def partial(stage: str) -> Path:
     """Folder of what `stage` has written while it runs, beside that of its last results."""
-    return RESULTS / f".{stage}.partial" / stage
+    return RESULTS / f".{stage}.partial"
 
 
 def short_temporary() -> str:

@@ -68,8 +68,11 @@ class Cluster:
             if colon:
                 # Ray would try for minutes.
                 socket.create_connection((host, int(port)), timeout=10).close()
+            # Ray's sockets are there.
+            short = None if self.address or "RAY_TMPDIR" in os.environ else f"{paths.short_temporary()}/ray"
             ray.init(
                 self.address or "local",
+                _temp_dir=short,
                 log_to_driver=False,
                 logging_level="error",
                 configure_logging=False,
@@ -79,6 +82,8 @@ class Cluster:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         except (OSError, ValueError, RuntimeError) as error:
             said = " ".join(str(error).split())
+            if self.address is None:
+                raise InputError(f"Ray does not start: {said}") from error
             raise InputError(f"no Ray cluster at {self.address}: {said}; start one with: ray start --head") from error
 
     def _run(self, ray, data: Path, trials: Sequence[Trial], watch: Watch) -> None:
