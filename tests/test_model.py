@@ -27,7 +27,7 @@ def small(**changes):
 @pytest.fixture(scope="module")
 def published():
     """The network of the run that was published."""
-    claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text())["claim"]
+    claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text(encoding="utf-8"))["claim"]
     return model.build(params.load({"model": claim["model"]}).model)
 
 
@@ -120,7 +120,7 @@ def test_results_are_the_same_bytes_every_time(tmp_path):
 def test_model_json_holds_the_counts(tmp_path):
     network = model.build(small())
     summary.write(network, tmp_path, resnet50={"parameters": 25_636_712, "layers": 177})
-    written = json.loads((tmp_path / "model.json").read_text())
+    written = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
     assert written["parameters"]["total"] == network.count_params()
     assert written["flops_per_image"] == sum(written["flops_by_layer"].values())
     assert written["matches_published"] is False

@@ -239,7 +239,7 @@ def read(path: Path | None = None) -> dict[str, Any]:
     """
     path = path or paths.PARAMS
     try:
-        content = parse(path.read_text())
+        content = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; restore it with: git checkout params.yaml") from error
     except yaml.YAMLError as error:

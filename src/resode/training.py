@@ -129,7 +129,7 @@ def mean_image(folder: Path) -> np.ndarray:
 
 def trained_on(folder: Path) -> str:
     """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
-    return json.loads((folder / PROVENANCE).read_text())["data"]["title"]
+    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data"]["title"]
 
 
 def train(
@@ -265,7 +265,7 @@ class _Run:
         others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
         if others:
             try:
-                differing = _differences(json.loads(others[-1].read_text()), self.inputs)
+                differing = _differences(json.loads(others[-1].read_text(encoding="utf-8")), self.inputs)
             except ValueError:
                 # Torn by a crash of the machine; it only serves this message.
                 return
