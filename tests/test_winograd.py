@@ -83,7 +83,10 @@ def test_auto_takes_products_where_they_are_faster(monkeypatch):
 
 
 def test_mixed_precision_stays_direct():
-    assert not any(built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution=way).uses_products for way in ("auto", "direct"))
+    assert not any(
+        built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution=way).uses_products
+        for way in ("auto", "direct")
+    )
 
 
 @pytest.mark.parametrize(

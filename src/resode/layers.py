@@ -124,7 +124,9 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
                 f"channels of the input must be {needed}. Received: channels={channels}, input_shape={tuple(input_shape)}"
             )
         shapes = self.weight_shapes(channels)
-        self._products = self._choose_products(*input_shape[1:3], max(len(shape) == 4 and shape[2] for shape in shapes.values()))
+        self._products = self._choose_products(
+            *input_shape[1:3], max(len(shape) == 4 and shape[2] for shape in shapes.values())
+        )
         self._names = tuple(shapes)
         initializer = None
         for name, shape in shapes.items():
@@ -155,7 +157,9 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         return penalty
 
     def _choose_products(self, height: int | None, width: int | None, channels: int) -> winograd.Winograd | None:
-        possible = self.kernel_size == 3 and height is not None and width is not None and self.compute_dtype == "float32"
+        possible = (
+            self.kernel_size == 3 and height is not None and width is not None and self.compute_dtype == "float32"
+        )
         if self.convolution == "winograd" and not possible:
             raise ValueError(
                 "convolution winograd needs kernel_size 3, images of known size and float32. Received:"
@@ -216,7 +220,9 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         length = math.isqrt(self.unroll_length - 1) + 1
         for first in range(0, self.unroll_length, length):
             steps = range(first, min(first + length, self.unroll_length))
-            state = self._recomputed_run(state, steps, [weights[step] for step in steps] if len(weights) > 1 else weights)
+            state = self._recomputed_run(
+                state, steps, [weights[step] for step in steps] if len(weights) > 1 else weights
+            )
         return state
 
     def _recomputed_run(self, state: State, steps: range, own: list[dict[str, Any]]) -> State:

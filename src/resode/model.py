@@ -74,6 +74,11 @@ def units(network: keras.Model) -> list[ODEConv2D]:
     return [layer for layer in network.layers if isinstance(layer, ODEConv2D)]
 
 
+def units_of_products(network: keras.Model) -> list[str]:
+    """The names of the units whose convolutions are matrix products, see `winograd`."""
+    return [unit.name for unit in units(network) if unit.uses_products]
+
+
 def _stem(x: Any, params: ModelParams) -> Any:
     margin = STEM_KERNEL_SIZE // 2
     x = layers.ZeroPadding2D(margin, **CHANNELS_LAST, name="stem_padding")(x)

@@ -19,7 +19,11 @@ def software() -> dict[str, str]:
 
     backend = keras.backend.backend()
     names = ["keras", "numpy", *({"jax": ["jax", "jaxlib"]}.get(backend, [backend]))]
-    return {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
+    found = {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
+    if backend == "tensorflow":
+        # Its kernels round otherwise than TensorFlow's own.
+        found["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return found
 
 
 def hardware() -> str:

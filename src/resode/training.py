@@ -277,7 +277,8 @@ class _Run:
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
             f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
             f"{provenance.hardware()}; {keras.backend.backend()};"
-            f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call.",
+            f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call;"
+            f" convolutions as matrix products in {', '.join(model.units_of_products(self.network)) or 'no unit'}.",
             flush=True,
         )
 
@@ -387,6 +388,7 @@ class _Run:
             **provenance.software(),
             "precision": provenance.arithmetic(self.params.training.precision),
             "block_length": self.block,
+            "units_of_products": model.units_of_products(self.network),
             **provenance.commit(),
         }
         if self.pieces and how.items() <= self.pieces[-1].items():
