@@ -369,8 +369,19 @@ def test_other_runs_and_their_scatter(tmp_path):
     write_other_run(tmp_path, "nearest", 0.5)
     table = report.runs_table(tmp_path)
     assert "| seed-1 | seed: 1 | 91.00 %" in table and "| nearest | augmentation.interpolation: nearest |" in table
+    assert "initial weights" not in table
     assert "Over 2 seeds the test accuracy after the last epoch is 90.50 % ± 0.71 points" in table
     assert plots_results.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
+
+
+def test_results_made_before_the_initial_weights_were_a_parameter_say_so(tmp_path):
+    write_run(make_run(0.90), tmp_path)
+    write_other_run(tmp_path, "seed-1", 0.91)
+    path = tmp_path / "runs" / "seed-1" / "training" / "provenance.json"
+    provenance = json.loads(path.read_text())
+    del provenance["params"]["model"]["kernel_initializer"]
+    path.write_text(json.dumps(provenance))
+    assert "with the initial weights and the loss of Keras 3 |" in report.runs_table(tmp_path)
 
 
 def test_report_needs_no_deep_learning_framework():

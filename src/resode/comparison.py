@@ -213,7 +213,7 @@ def _section(found: Mapping) -> str:
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
         " seeds, by block and integrator; what has steps of its own stands in the first column."
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
-        f"{' with changes' if found['modified'] else ''}.\n\n"
+        f"{' with changes' if found['modified'] else ''}{report.older(variants[0]['params'])}.\n\n"
         f"{report.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
         f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n{_caveat(found, len(seeds))}"
     )

@@ -101,7 +101,8 @@ def deep(folder: Path = FOLDER) -> Path:
         first = found[str(length)].pop("common")
         common = common or first
         print(f"  digits, 6 × {length} steps: {found[str(length)]}", flush=True)
-    files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "by_unroll_length": found})
+    model = params.changed(DEEP)["model"]
+    files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "model": model, "by_unroll_length": found})
     return folder / DEEP_FILE
 
 
@@ -315,7 +316,8 @@ def _deep_section(path: Path) -> str:
         f"Six units of 1,000 steps each, reversible, train an epoch on the digits in {many['updates_mib']:.0f} MiB besides the process"
         f" before its first update, six of 4 steps in {few['updates_mib']:.0f} MiB; the mean loss falls from"
         f" {many['mean_loss_of_tenths'][0]:.2f} in the first tenth of the epoch to {many['mean_loss_of_tenths'][-1]:.2f} in the last"
-        f" ({many['seconds_per_update']:.1f} s an update; {found['hardware']}, {many['backend']}, commit {(found['commit'] or 'unknown')[:7]})."
+        f" ({many['seconds_per_update']:.1f} s an update; {found['hardware']}, {many['backend']}, commit"
+        f" {(found['commit'] or 'unknown')[:7]}{report.older(found.get('model', {}))})."
     )
 
 

@@ -421,6 +421,15 @@ def links(results: Path = paths.RESULTS) -> str:
 # --- other runs
 
 
+def older(model: Mapping) -> str:
+    """A remark on results that were made before `kernel_initializer` was a parameter; empty on later ones.
+
+    Args:
+        model: the section `model` of the parameters they were made with.
+    """
+    return "" if "kernel_initializer" in model else ", with the initial weights and the loss of Keras 3"
+
+
 def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
     """The runs in results/runs by name, in the order of runs.yaml: {"changes", "history", "provenance", "metrics"}."""
     return {
@@ -450,7 +459,7 @@ def runs_table(results: Path = paths.RESULTS) -> str:
                 percent(metrics["train_accuracy"]),
                 f"{provenance['data']['title']}; {provenance['hardware']}, {provenance['backend']}, {provenance['precision']},"
                 f" {provenance['wall_seconds'] / 3600:.2f} h, resumed {provenance['resumes']} times,"
-                f" commit {(provenance['commit'] or 'unknown')[:7]}",
+                f" commit {(provenance['commit'] or 'unknown')[:7]}{older(provenance['params']['model'])}",
             )
         )
     if not rows:

@@ -378,7 +378,7 @@ def summary(found: Outcome) -> str:
     equal = ", which gave the same table byte for byte" if len(found.about) > 1 else ""
     text = (
         f"**{about['data']['title']}**: {about['trials']} trials by {by}{equal}; {about['hardware']}, {about['backend']}, "
-        f"{about['precision']}, commit {(about['commit'] or 'unknown')[:7]}{' with changes' if about['modified'] else ''}. "
+        f"{about['precision']}, commit {(about['commit'] or 'unknown')[:7]}{' with changes' if about['modified'] else ''}{report.older(about['params']['model'])}. "
         f"Accuracy on a fraction of {about['params']['data']['validation_fraction']:g} of the training images, held out, after the last "
         f"epoch, mean ± standard deviation over {len(about['seeds'])} seeds.\n\n"
     )
