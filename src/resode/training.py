@@ -376,6 +376,7 @@ class _Run:
             results / PROVENANCE,
             {
                 "hardware": provenance.hardware(),
+                "cores": provenance.cores(),
                 **provenance.software(),
                 "precision": provenance.arithmetic(self.params.training.precision),
                 "block_length": self.block,
