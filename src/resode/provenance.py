@@ -114,5 +114,5 @@ def _processor() -> str:
 
 
 def cores() -> int:
-    """The CPU cores that this process may use. TensorFlow divides sums among them, so that their number decides how they are rounded."""
+    """The CPU cores that this process may use. Sums are divided among them: their number decides how they are rounded."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
