@@ -40,7 +40,7 @@ def hardware() -> str:
 
         for device in tf.config.list_physical_devices("GPU"):
             accelerators.append(tf.config.experimental.get_device_details(device).get("device_name", "GPU"))
-    return ", ".join(accelerators) or f"CPU: {_processor()}, {_cores()} cores"
+    return ", ".join(accelerators) or f"CPU: {_processor()}, {cores()} cores"
 
 
 def arithmetic(precision: str) -> str:
@@ -69,29 +69,42 @@ def _tf32() -> bool:
 def commit() -> dict[str, str | bool | None]:
     """The commit that runs, and whether its code was changed (parameters are recorded beside it).
 
-    Outside a git checkout the commit is what the environment variable RESODE_COMMIT says, or None.
+    Outside a git checkout the commit is what the environment variable RESODE_COMMIT says, or None; `commit_unknown` is the reason
+    then. Outputs that are saved in a notebook are no change.
     """
     if TOLD in os.environ:
         return json.loads(os.environ[TOLD])
-    revision = _git("rev-parse", "HEAD")
-    if revision is None:
-        return {"commit": os.environ.get("RESODE_COMMIT"), "modified": None}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "notebooks", "dvc.yaml")
-    return {"commit": revision, "modified": bool(changed)}
+    try:
+        revision = _git("rev-parse", "HEAD").strip()
+        changed = _git("diff", "--name-only", "-z", "HEAD", "--", "src", "notebooks", "dvc.yaml").split("\0")
+        return {"commit": revision, "modified": any(_changed(name) for name in changed if name)}
+    except (OSError, subprocess.CalledProcessError) as error:
+        if told := os.environ.get("RESODE_COMMIT"):
+            return {"commit": told, "modified": None}
+        said = error.stderr.strip().split("\n")[0] if isinstance(error, subprocess.CalledProcessError) else str(error)
+        return {"commit": None, "modified": None, "commit_unknown": f"git: {said.removeprefix('fatal: ')}"}
 
 
-def _git(*arguments: str) -> str | None:
+def _changed(name: str) -> bool:
+    """Whether the file `name`, which differs from that of the commit, does so in more than a notebook's outputs."""
+    path = paths.ROOT / name
+    if path.suffix != ".ipynb" or not path.exists():
+        return True
+    try:
+        cells = (json.loads(text)["cells"] for text in (_git("show", f"HEAD:{name}"), path.read_text(encoding="utf-8")))
+        before, after = ([(cell["cell_type"], "".join(cell["source"])) for cell in some] for some in cells)
+    except (KeyError, ValueError):
+        return True
+    return before != after
+
+
+def _git(*arguments: str) -> str:
     # A repository around this folder is another one; so is that of a hook in which this runs.
     environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
     environment["GIT_CEILING_DIRECTORIES"] = str(paths.ROOT.parent)
     command = ["git", "--no-optional-locks", *arguments]
-    try:
-        done = subprocess.run(
-            command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, errors="replace", check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+    options = {"capture_output": True, "check": True, "encoding": "utf-8", "errors": "replace"}
+    return subprocess.run(command, cwd=paths.ROOT, env=environment, **options).stdout
 
 
 def _processor() -> str:
@@ -104,5 +117,6 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The CPU cores that this process may use. Sums are divided among them: their number decides how they are rounded."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,6 +26,7 @@ NOT_RUN = "not run yet"
 # Keys of provenance.json that do not explain themselves.
 WORDED = {
     "modified": "sources differ from the commit",
+    "commit_unknown": "commit not known, because",
     "wall_seconds": "wall time in seconds",
     "resumes": "times resumed",
 }

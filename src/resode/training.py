@@ -385,6 +385,7 @@ class _Run:
         how = {
             "of": self.total,
             "hardware": provenance.hardware(),
+            "cores": provenance.cores(),
             **provenance.software(),
             "precision": provenance.arithmetic(self.params.training.precision),
             "block_length": self.block,
