@@ -1,6 +1,7 @@
 """Report: every branch of the verdict, and the README's generated table."""
 
 import copy
+import dataclasses
 import json
 import os
 import subprocess
@@ -370,6 +371,22 @@ def test_other_runs_and_their_scatter(tmp_path):
     assert "| seed-1 | seed: 1 | 91.00 %" in table and "| nearest | augmentation.interpolation: nearest |" in table
     assert "Over 2 seeds the test accuracy after the last epoch is 90.50 % ± 0.71 points" in table
     assert plots_results.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
+
+
+def test_effort_tells_each_piece_and_the_time_of_all():
+    how = {"hardware": "CPU", "backend": "tensorflow", "precision": "float32", "commit": "a" * 40, "modified": False}
+    there = how | {"hardware": "GPU", "backend": "jax", "commit": "b" * 40}
+    pieces = [how | {"to": 3200}, how | {"to": 6400}, there | {"to": 64000}]
+    whole = {**there, "wall_seconds": 5400.0, "resumes": 1}
+    assert report.effort(whole | {"pieces": pieces}) == (
+        "CPU, tensorflow, float32, commit aaaaaaa (up to update 6,400), then"
+        " GPU, jax, float32, commit bbbbbbb (up to update 64,000); 1.50 h, resumed once"
+    )
+    assert report.effort(whole) == "GPU, jax, float32, commit bbbbbbb; 1.50 h, resumed once"
+    assert report.effort(whole | {"resumes": 0, "pieces": pieces[2:]}) == "GPU, jax, float32, commit bbbbbbb; 1.50 h"
+    assert report.effort(whole | {"resumes": 12, "modified": True}).endswith("bbbbbbb, modified; 1.50 h, resumed 12 times")
+    table = report.provenance_table(dataclasses.replace(make_run(), provenance=whole | {"pieces": pieces}))
+    assert "| piece 3 · hardware | `GPU` |" in table
 
 
 def test_report_needs_no_deep_learning_framework():

@@ -355,7 +355,10 @@ def _marked(verdict: str | None) -> str:
 
 def provenance_table(run: Run) -> str:
     """Hardware, software and data of the training run, as a Markdown table."""
-    entries = {WORDED.get(key, key): value for key, value in run.provenance.items() if key != "params"}
+    entries = {WORDED.get(key, key): value for key, value in run.provenance.items() if key not in ("params", "pieces")}
+    pieces = run.provenance.get("pieces", [])
+    if len(pieces) > 1:
+        entries |= {f"piece {number}": piece for number, piece in enumerate(pieces, 1)}
     rows = [(name, f"`{value}`") for name, value in _leaves(entries)]
     return table(("", ""), rows, "ll")
 
@@ -431,7 +434,8 @@ def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
             "metrics": _json(folder / "evaluation" / "metrics.json"),
         }
         for name, changes in runs.read().items()
-        if (folder := results / "runs" / name).is_dir()
+        # The last file that a run writes; until then its folder may be there.
+        if (folder := results / "runs" / name).joinpath("evaluation", "metrics.json").is_file()
     }
 
 
@@ -448,15 +452,32 @@ def runs_table(results: Path = paths.RESULTS) -> str:
                 f"{percent(metrics['test_accuracy'])} ({100 * low:.2f} to {100 * high:.2f})",
                 *(percent(metrics[key]) if key in metrics else "—" for key in ("best_test_accuracy", "last_ten_test_accuracy")),
                 percent(metrics["train_accuracy"]),
-                f"{provenance['data']['title']}; {provenance['hardware']}, {provenance['backend']}, {provenance['precision']},"
-                f" {provenance['wall_seconds'] / 3600:.2f} h, resumed {provenance['resumes']} times,"
-                f" commit {(provenance['commit'] or 'unknown')[:7]}",
+                f"{provenance['data']['title']}; {effort(provenance)}",
             )
         )
     if not rows:
         return "No other run yet: `resode run NAME`."
     header = ("Run", "Changes", "Test, last epoch", "best epoch", "last ten", "Train", "Data, hardware, time")
     return table(header, rows, "llrrrrl") + _scatter(results)
+
+
+def effort(provenance: Mapping) -> str:
+    """Hardware, software and commit of each piece of a training, the time of all, and how often it was resumed."""
+    # A training from before pieces were told is one.
+    pieces = [_how(piece) for piece in provenance.get("pieces", [provenance])]
+    ends = [piece["to"] for piece in provenance.get("pieces", [])]
+    told = []
+    for number, how in enumerate(pieces):
+        if number + 1 < len(pieces) and pieces[number + 1] == how:
+            continue
+        told.append(how + (f" (up to update {ends[number]:,})" if len(set(pieces)) > 1 else ""))
+    times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
+    return f"{', then '.join(told)}; {provenance['wall_seconds'] / 3600:.2f} h{times}"
+
+
+def _how(piece: Mapping) -> str:
+    commit = (piece["commit"] or "unknown")[:7] + (", modified" if piece.get("modified") else "")
+    return f"{piece['hardware']}, {piece['backend']}, {piece['precision']}, commit {commit}"
 
 
 def _scatter(results: Path) -> str:
