@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -115,6 +116,39 @@ def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
     return {section: entries for section, entries in found.items() if entries}
 
 
+def share(provenance: Mapping, published: Mapping) -> float | None:
+    """The share of the claim's schedule that a run had whose setting is the claim's in all else, drops in proportion; None for
+    a run of another setting or on other data.
+    """
+    training = provenance["params"]["training"]
+    whole = published["claim"]["training"]["reference_iterations"]
+    part = training["reference_iterations"] / whole
+    stretched = training | {
+        "reference_iterations": whole,
+        "reference_drops": [drop / part for drop in training["reference_drops"]],
+    }
+    content = provenance["params"] | {"data": provenance["data"], "training": stretched}
+    return part if provenance["data"]["published"] and not differences(content, published) else None
+
+
+def setting(provenance: Mapping, published: Mapping) -> str:
+    """What a training is in view of the claim, in a sentence."""
+    if (part := share(provenance, published)) == 1:
+        return "Data, network, regime and schedule are the post's."
+    if part:
+        return f"Data, network and regime are the post's, with {worded(part)} of its schedule."
+    if not provenance["data"]["published"]:
+        return "The data are not the published ones."
+    changed = differences(provenance["params"] | {"data": provenance["data"]}, published)
+    entries = [f"{section}.{entry}" for section, found in changed.items() for entry in found]
+    return f"Another setting than the post's: {'; '.join(entries)}."
+
+
+def worded(part: float) -> str:
+    """A share in words: "1/8", "the whole"."""
+    return "the whole" if part == 1 else str(Fraction(part).limit_denominator(1000))
+
+
 def schedule(drops: Sequence[float] | None, published: Mapping) -> str | None:
     """Which of the claim's learning rate schedules `drops` is, or None; within one epoch."""
     for name, known in published["schedules"].items():
@@ -153,6 +187,7 @@ def build(run: Run, published: Mapping) -> dict:
         "data_published": bool(run.provenance["data"]["published"]),
         "differences": changed,
         "schedule": schedule(run.provenance["params"]["training"]["reference_drops"], published),
+        "share": share(run.provenance, published),
         "test_correct": run.metrics["test_correct"],
         "test_total": run.metrics["test_total"],
         "lines": [_line(figure, values[figure["id"]], kind, changed, run) for figure in published["figures"]],
@@ -282,6 +317,8 @@ def _altered_text(report: Mapping) -> tuple[str, str]:
 
 def _setting_text(report: Mapping) -> tuple[str, str]:
     body = "The run's parameters are not those of the published run, so its accuracies get no verdict."
+    if report["share"]:
+        body += f" It is the post's setting with {worded(report['share'])} of its schedule."
     return "A different setting than the published one.", body + _difference_list(report)
 
 
@@ -427,15 +464,20 @@ def links(results: Path = paths.RESULTS) -> str:
 def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
     """The runs in results/runs by name, in the order of runs.yaml: {"changes", "history", "provenance", "metrics"}."""
     return {
-        name: {
-            "changes": changes,
-            "history": evaluation.read_history(folder / "training" / "history.csv"),
-            "provenance": _json(folder / "training" / "provenance.json"),
-            "metrics": _json(folder / "evaluation" / "metrics.json"),
-        }
+        name: {"changes": changes, **run}
         for name, changes in runs.read().items()
-        # The last file that a run writes; until then its folder may be there.
-        if (folder := results / "runs" / name).joinpath("evaluation", "metrics.json").is_file()
+        if (run := read_trained(results / "runs" / name))
+    }
+
+
+def read_trained(folder: Path) -> dict | None:
+    """What training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
+    if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
+        return None
+    return {
+        "history": evaluation.read_history(folder / "training" / "history.csv"),
+        "provenance": _json(folder / "training" / "provenance.json"),
+        "metrics": _json(folder / "evaluation" / "metrics.json"),
     }
 
 

@@ -16,7 +16,7 @@ from . import checkpoint, cli, params, paths, stopping
 from .errors import STOP_AT, InputError, TimeOver
 from .files import write_bytes, write_text
 
-STAGES = ("training", "evaluation")
+STAGES = ("training", "evaluation", "stability")
 
 
 def read() -> dict[str, dict]:
