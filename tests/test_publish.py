@@ -92,7 +92,7 @@ def test_model_card_tells_what_the_files_tell(published, results):
     card = published.with_name("README.md").read_text(encoding="utf-8")
     provenance = json.loads((results / "training" / "provenance.json").read_text())
     metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
-    assert "Setting: not the post's" in card and f"commit {provenance['commit'][:7]}" in card
+    assert "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card and f"commit {provenance['commit'][:7]}" in card
     for label, accuracy in metrics["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card

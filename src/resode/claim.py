@@ -54,7 +54,15 @@ def share_table(found: Sequence[Point], reference: Path = paths.REFERENCE) -> st
         )
         for point in reversed(found)
     ]
-    rows.append(("the whole", "published", f"{last['epoch']:.0f}", percent(last["test_accuracy"]), percent(last["train_accuracy"])))
+    rows.append(
+        (
+            "the whole",
+            "published",
+            f"{last['epoch']:.0f}",
+            percent(last["test_accuracy"]),
+            percent(last["train_accuracy"]),
+        )
+    )
     header = ("Share of the post's schedule", "Run", "Epochs", "Test, last epoch (95 % interval)", "Train")
     return f"{table(header, rows, 'llrrr')}\n\n{MEANING}"
 

@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, metavar="FOLDER", help="that a training left, by default results/training"
     )
     export.set_defaults(run=_export)
-    publish = commands.add_parser("publish", help="put a finished run's weights and a model card where git carries them")
+    publish = commands.add_parser(
+        "publish", help="put a finished run's weights and a model card where git carries them"
+    )
     publish.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
     publish.set_defaults(run=_publish)
     commands.add_parser("verify", help="the test accuracy of the weights in git").set_defaults(run=_verify)

@@ -45,8 +45,6 @@ def card(name: str, run: dict, parameters: int) -> str:
     """The model card in Markdown, from what training and evaluation wrote; see `report.read_trained`."""
     provenance, metrics, history = run["provenance"], run["metrics"], run["history"]
     model, training, data = provenance["params"]["model"], provenance["params"]["training"], provenance["data"]
-    share = report.share(provenance, report.read_published())
-    setting = f"the post's, with {report.worded(share)} of its schedule" if share else "not the post's; all of it stands below"
     classes = [(label, percent(value)) for label, value in metrics["class_accuracy"].items()]
     settings = {**model, **training, "seed": provenance["params"]["seed"], **provenance["params"]["augmentation"]}
     return f"""# Model card: {paths.NETWORK.name}
@@ -54,7 +52,7 @@ def card(name: str, run: dict, parameters: int) -> str:
 {parameters:,} parameters, float32, in the [safetensors](https://github.com/huggingface/safetensors) format, with the mean image that
 is subtracted and the names of the classes. The network is that of S. Rome (2018), "Using Ordinary Differential Equations To Design State of
 the Art Residual-Style Layers": {model["architecture"]} of {model["unroll_length"]} steps of size {model["h"]:g} of {model["integrator"]},
-block {model["block"]}. Setting: {setting}.
+block {model["block"]}. {report.setting(provenance, report.read_published())}
 
     resode predict cat.png    # the likeliest classes of an image file
     resode verify             # the accuracy below, from the test images
@@ -116,7 +114,9 @@ def verify() -> None:
         f" {told['test_correct']:,} of {told['test_total']:,}."
     )
     if abs(correct - told["test_correct"]) > TIPPED * total / 10_000:
-        raise InputError(f"that differs by more than {TIPPED} of 10,000 images, which is more than rounding; please report it")
+        raise InputError(
+            f"that differs by more than {TIPPED} of 10,000 images, which is more than rounding; please report it"
+        )
 
 
 def text() -> str:

@@ -73,7 +73,7 @@ def hand_over(name: str | None = None) -> Path:
     """
     from . import records, training
 
-    checked = params.validate(_changed(name)) if name else params.load()
+    checked = params.validate(params.read(_write_params(name))) if name else params.load()
     inputs = training.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
     found = checkpoint.newest(paths.RUNS, inputs, checked.training.updates)
     if found is None:
@@ -89,14 +89,11 @@ def _handed_over(name: str | None) -> Path:
     return (folder(name) if name else paths.RESULTS) / checkpoint.HANDED_OVER
 
 
-def _changed(name: str) -> dict:
+def _write_params(name: str) -> Path:
     known = read()
     if name not in known:
         raise InputError(f"runs.yaml has no run {name!r}; it has {', '.join(known)}")
-    return params.changed(known[name])
-
-
-def _write_params(name: str) -> Path:
+    content = params.changed(known[name])
     path = folder(name) / "params.yaml"
-    write_text(path, yaml.safe_dump(_changed(name), sort_keys=False))
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path
