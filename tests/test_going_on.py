@@ -1,12 +1,14 @@
 """Going on from the checkpoint of a run with another schedule, or from one that was handed over."""
 
 import json
+import os
 import shutil
+import subprocess
 
 import pytest
 from test_training import SMALL, files, settings, small_dataset, train
 
-from resode import checkpoint, engine, loops, params, training
+from resode import checkpoint, cli, engine, loops, params, paths, records, runs, training
 from resode.errors import InputError
 
 # 20 updates, blocks that end at the drop after 15 before they are whole; the longer ones have 40. XLA:CPU compiles blocks for
@@ -152,6 +154,57 @@ def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
     with pytest.raises(InputError, match="is damaged .checksum.; restore it with git, or delete it"):
         training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.fixture
+def tiny(short, tmp_path, monkeypatch):
+    """The run `tiny` of another runs.yaml, whose checkpoints are those of `short` made by other code; its results folder."""
+    flat = {"seed": 0} | {
+        f"{section}.{key}": value
+        for section, values in (SMALL | {"training": SHORT}).items()
+        if section != "seed"
+        for key, value in values.items()
+    }
+    shutil.copytree(short / "runs", tmp_path / "runs")
+    (described,) = tmp_path.glob("runs/*/inputs.json")
+    described.write_text(described.read_text().replace('"code": {', '"code": {"new": "1",'))
+    monkeypatch.setattr(runs, "read", lambda: {"tiny": flat, "other": flat | {"model.h": 0.2}})
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "load", lambda folder: small_dataset())
+    return tmp_path / "results" / "runs" / "tiny"
+
+
+@pytest.mark.once
+def test_hand_over_writes_the_checkpoint_that_was_written_last(tiny, tmp_path, capsys):
+    drop, last = sorted(tmp_path.glob("runs/*/*.checkpoint"))
+    assert cli.main(["hand-over", "tiny"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Written: results/runs/tiny/handed_over.checkpoint; commit it"
+    assert (tiny / checkpoint.HANDED_OVER).read_bytes() == last.read_bytes()
+    # A newer run that is not as far: of mended code, say.
+    os.utime(last, (0, 0))
+    assert cli.main(["hand-over", "tiny"]) == 0
+    assert (tiny / checkpoint.HANDED_OVER).read_bytes() == drop.read_bytes()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "message"), [("other", "has no checkpoint of this run yet; run: resode run other"), ("no", "has no run 'no'")]
+)
+def test_nothing_to_hand_over_is_one_line(tiny, name, message, capsys):
+    assert cli.main(["hand-over", name]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.once
+def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, monkeypatch, capsys):
+    assert cli.main(["hand-over", "tiny"]) == 0
+    monkeypatch.setattr(runs.subprocess, "run", lambda command, env: subprocess.CompletedProcess(command, 0))
+    assert cli.main(["run", "tiny"]) == 0
+    assert not (tiny / checkpoint.HANDED_OVER).exists()
+    assert "is of no more use and deleted" in capsys.readouterr().out
 
 
 @pytest.mark.once

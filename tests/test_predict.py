@@ -91,7 +91,7 @@ def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
         (["{here}"], "cannot read {here}: Is a directory"),
         (["{text}"], "{text} is not an image that Pillow can read"),
         (["{cut}"], "cannot read {cut}: image file is truncated"),
-        (["{photo}", "--weights", "{text}"], "{text} is a file; give the folder that a training left, or --low-memory"),
+        (["{photo}", "--weights", "{text}"], "{text} is not a safetensors file, or cut short; make one with"),
         (["{photo}", "--low-memory"], "--low-memory needs --weights FILE, a file made with: resode export FILE"),
         (["{photo}", "--low-memory", "--weights", "{none}"], "cannot read {none}: No such file"),
         (["{photo}", "--weights", "{folder}", "--unroll-length", "0"], "--unroll-length 0: block hamiltonian"),

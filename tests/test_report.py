@@ -1,6 +1,7 @@
 """Report: every branch of the verdict, and the README's generated table."""
 
 import copy
+import dataclasses
 import json
 import os
 import subprocess
@@ -382,6 +383,22 @@ def test_results_made_before_the_initial_weights_were_a_parameter_say_so(tmp_pat
     del provenance["params"]["model"]["kernel_initializer"]
     path.write_text(json.dumps(provenance))
     assert "with the initial weights and the loss of Keras 3 |" in report.runs_table(tmp_path)
+
+
+def test_effort_tells_each_piece_and_the_time_of_all():
+    how = {"hardware": "CPU", "backend": "tensorflow", "precision": "float32", "commit": "a" * 40, "modified": False}
+    there = how | {"hardware": "GPU", "backend": "jax", "commit": "b" * 40}
+    pieces = [how | {"to": 3200}, how | {"to": 6400}, there | {"to": 64000}]
+    whole = {**there, "wall_seconds": 5400.0, "resumes": 1}
+    assert report.effort(whole | {"pieces": pieces}) == (
+        "CPU, tensorflow, float32, commit aaaaaaa (up to update 6,400), then"
+        " GPU, jax, float32, commit bbbbbbb (up to update 64,000); 1.50 h, resumed once"
+    )
+    assert report.effort(whole) == "GPU, jax, float32, commit bbbbbbb; 1.50 h, resumed once"
+    assert report.effort(whole | {"resumes": 0, "pieces": pieces[2:]}) == "GPU, jax, float32, commit bbbbbbb; 1.50 h"
+    assert report.effort(whole | {"resumes": 12, "modified": True}).endswith("bbbbbbb, modified; 1.50 h, resumed 12 times")
+    table = report.provenance_table(dataclasses.replace(make_run(), provenance=whole | {"pieces": pieces}))
+    assert "| piece 3 · hardware | `GPU` |" in table
 
 
 def test_report_needs_no_deep_learning_framework():

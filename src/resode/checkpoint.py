@@ -128,7 +128,7 @@ def furthest(
     """
     found = restore(folder)
     done = found[1]["update"] if found else 0
-    if other := furthest_of_all(folder.parent, inputs, done + 1, last):
+    if other := _first_intact(sorted(_agreeing(folder.parent, inputs, done + 1, last), key=_update, reverse=True)):
         path, *found = other
         done = found[1]["update"]
         print(f"Going on from {path}, of a run whose schedule is the same up to there.", flush=True)
@@ -171,29 +171,37 @@ def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) 
         return False
 
 
-def furthest_of_all(
-    runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool = False
-) -> tuple[Path, dict[str, np.ndarray], dict] | None:
-    """The furthest intact checkpoint of `first` to `last` updates in the run folders in `runs` that agrees with `inputs`, as
-    (file, values, state), or None. See `agree`.
+def newest(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+    """The intact checkpoint in the run folders in `runs` that was written last, of the same training as `inputs` by whatever
+    code and with at most `last` updates, as (file, values, state), or None.
     """
-    candidates = []
+    found = _agreeing(runs, inputs, 1, last, anywhere=True)
+    return _first_intact(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+
+
+def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool = False) -> list[Path]:
+    """The checkpoints of `first` to `last` updates in the run folders in `runs` that agree with `inputs`."""
+    found = []
     for path in runs.glob("*/inputs.json"):
         try:
             theirs = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             # Torn by a crash of the machine.
             continue
-        candidates += [
+        found += [
             one
             for one in _newest_first(path.parent)
             if first <= _update(one) <= last and agree(inputs, theirs, _update(one), anywhere)
         ]
-    for path in sorted(candidates, key=_update, reverse=True):
+    return found
+
+
+def _first_intact(found: list[Path]) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+    for path in found:
         # The run may be in progress and have deleted it.
         with suppress(FileNotFoundError):
-            if found := read(path):
-                return path, *found
+            if content := read(path):
+                return path, *content
     return None
 
 

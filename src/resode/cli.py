@@ -79,12 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="class probabilities of image files")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file of any size")
     predict.add_argument(
-        "--weights", type=Path, help="folder that a training left, by default results/training; or see --low-memory"
+        "--weights",
+        type=Path,
+        help="folder that a training left, by default results/training, or file of export, by default the one in git",
     )
     predict.add_argument(
         "--low-memory",
         action="store_true",
-        help="one unit's weights at a time, NumPy alone; --weights is a file of export",
+        help="one unit's weights at a time, NumPy alone, as with any file of export",
     )
     predict.add_argument("--unroll-length", type=int, metavar="N", help="steps a unit, if other than trained with")
     predict.set_defaults(run=_predict)
@@ -94,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, metavar="FOLDER", help="that a training left, by default results/training"
     )
     export.set_defaults(run=_export)
+    publish = commands.add_parser(
+        "publish", help="put a finished run's weights and a model card where git carries them"
+    )
+    publish.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
+    publish.set_defaults(run=_publish)
+    commands.add_parser("verify", help="the test accuracy of the weights in git").set_defaults(run=_verify)
     bench = commands.add_parser("bench", help="milliseconds an update on this machine, to results/bench (10 minutes)")
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
     bench.set_defaults(run=_bench)
@@ -183,6 +191,20 @@ def _export(chosen: argparse.Namespace) -> None:
     from . import trained
 
     trained.export(chosen.weights or paths.results("training"), chosen.file)
+
+
+def _publish(chosen: argparse.Namespace) -> None:
+    from . import publish
+
+    publish.write(chosen.name)
+    print(f"Written: {paths.NETWORK.parent.relative_to(paths.ROOT)}; next: python -m resode readme")
+
+
+def _verify(chosen: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from . import publish
+
+    publish.verify()
 
 
 def _bench(chosen: argparse.Namespace) -> None:

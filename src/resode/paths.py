@@ -14,6 +14,8 @@ DVC_YAML = ROOT / "dvc.yaml"
 NOTEBOOKS = ROOT / "notebooks"
 REFERENCE = ROOT / "reference"
 RESULTS = Path(os.environ.get("RESODE_RESULTS", ROOT / "results"))
+# The weights that git carries.
+NETWORK = RESULTS / "network" / "network.safetensors"
 RUNS_YAML = ROOT / "runs.yaml"
 DATA = ROOT / "data"
 ARCHIVE = DATA / "cifar-10-binary.tar.gz"

@@ -5,6 +5,7 @@ import functools
 import html
 import io
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -101,6 +102,10 @@ def training_curve(history: History, published: History | None = None) -> Figure
         _curves(axes, history, quantity, (ORANGE, BLUE), "this run")
         axes.set_xlabel("epoch")
         axes.margins(x=0.01)
+        if published and len(history) < len(published) / 2:
+            # The epochs of a shorter run would be lost at the left edge.
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
     left.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     left.set_title("Accuracy")
     right.set_title("Loss (cross-entropy + L2 penalty)")
@@ -129,6 +134,33 @@ def runs(histories: Mapping[str, History], published: History | None = None) -> 
     axes.set_title("Test accuracy")
     axes.margins(x=0.01)
     axes.legend()
+    return figure
+
+
+@styled
+def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Mapping[str, float]) -> Figure:
+    """Test accuracy after the last epoch over the share of the published schedule.
+
+    Args:
+        runs: name, share, and `metrics` of the evaluation, of each.
+        published: last row of reference/published_training_curve.csv.
+    """
+    figure, axes = subplots(size=(7, 4.2))
+    axes.axhline(published["test_accuracy"], color=GREY, linewidth=1.0, linestyle="--")
+    axes.plot(1, published["test_accuracy"], "D", color=GREY, markersize=8, label="published")
+    for name, share, metrics in runs:
+        middle = metrics["test_accuracy"]
+        reach = [[middle - metrics["test_accuracy_low"]], [metrics["test_accuracy_high"] - middle]]
+        axes.errorbar(share, middle, reach, fmt="o", color=ORANGE, markersize=6, capsize=3)
+        axes.annotate(f"{name}, {100 * middle:.2f} %", (share, middle), (8, -4), textcoords="offset points", va="top")
+    axes.plot([], [], "o", color=ORANGE, label="here, with Wilson's 95 % interval")
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(right=1.6)
+    axes.xaxis.set_major_formatter(lambda value, _: str(Fraction(value).limit_denominator(1024)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.1f} %")
+    axes.set_xlabel("share of the post's schedule")
+    axes.set_title("Test accuracy after the last epoch")
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -102,24 +102,26 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
 
     Args:
         images: image files.
-        weights: a folder that a training left, by default results/training; with `low_memory`, a file of `resode export`.
-        low_memory: one unit's weights at a time and no Keras, see `inference`.
+        weights: a folder that a training left, which needs Keras, or a file of `resode export`, which does not, see `inference`.
+            By default results/training, or what git carries as long as there is none.
+        low_memory: it must be a file.
         unroll_length: steps a unit, if other than trained with.
 
     Raises:
         InputError: see `read_image`, `trained.Network` and `inference.Network`.
     """
     pixels = np.stack([read_image(path) for path in images])
-    if low_memory:
-        if weights is None:
+    if weights is None:
+        weights = paths.results("training")
+        if paths.NETWORK.is_file() and (low_memory or not any(weights.glob("*.weights.h5"))):
+            weights = paths.NETWORK
+        elif low_memory:
             raise InputError("--low-memory needs --weights FILE, a file made with: resode export FILE")
+    if low_memory or weights.is_file():
         from . import inference
 
         network = inference.Network(weights, unroll_length)
     else:
-        weights = weights or paths.results("training")
-        if weights.is_file():
-            raise InputError(f"{weights} is a file; give the folder that a training left, or --low-memory")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from . import trained
 

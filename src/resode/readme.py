@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from . import bench, comparison, files, memory, paths, report, sweep
+from . import bench, claim, comparison, files, memory, paths, publish, report, sweep
 from .errors import InputError
 
 TABLES = {
+    "claim": claim.head,
     "result": report.readme_table,
     "runs": report.runs_table,
+    "share": claim.section,
+    "network": publish.text,
     "comparison": comparison.table,
     "sweep": sweep.tables,
     "speed": bench.table,
@@ -37,7 +40,8 @@ def filled(text: str, tables: dict[str, str]) -> str:
 
 
 def update(readme: Path = paths.ROOT / "README.md") -> None:
-    """Rewrite the tables of `readme`."""
+    """Rewrite the tables of `readme`, and the figures of results/readme."""
+    claim.draw()
     files.write_text(
         readme, filled(readme.read_text(encoding="utf-8"), {name: make() for name, make in TABLES.items()})
     )

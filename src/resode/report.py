@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -116,6 +117,39 @@ def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
     return {section: entries for section, entries in found.items() if entries}
 
 
+def share(provenance: Mapping, published: Mapping) -> float | None:
+    """The share of the claim's schedule that a run had whose setting is the claim's in all else, drops in proportion; None for
+    a run of another setting or on other data.
+    """
+    training = provenance["params"]["training"]
+    whole = published["claim"]["training"]["reference_iterations"]
+    part = training["reference_iterations"] / whole
+    stretched = training | {
+        "reference_iterations": whole,
+        "reference_drops": [drop / part for drop in training["reference_drops"]],
+    }
+    content = provenance["params"] | {"data": provenance["data"], "training": stretched}
+    return part if provenance["data"]["published"] and not differences(content, published) else None
+
+
+def setting(provenance: Mapping, published: Mapping) -> str:
+    """What a training is in view of the claim, in a sentence."""
+    if (part := share(provenance, published)) == 1:
+        return "Data, network, regime and schedule are the post's."
+    if part:
+        return f"Data, network and regime are the post's, with {worded(part)} of its schedule."
+    if not provenance["data"]["published"]:
+        return "The data are not the published ones."
+    changed = differences(provenance["params"] | {"data": provenance["data"]}, published)
+    entries = [f"{section}.{entry}" for section, found in changed.items() for entry in found]
+    return f"Another setting than the post's: {'; '.join(entries)}."
+
+
+def worded(part: float) -> str:
+    """A share in words: "1/8", "the whole"."""
+    return "the whole" if part == 1 else str(Fraction(part).limit_denominator(1000))
+
+
 def schedule(drops: Sequence[float] | None, published: Mapping) -> str | None:
     """Which of the claim's learning rate schedules `drops` is, or None; within one epoch."""
     for name, known in published["schedules"].items():
@@ -154,6 +188,7 @@ def build(run: Run, published: Mapping) -> dict:
         "data_published": bool(run.provenance["data"]["published"]),
         "differences": changed,
         "schedule": schedule(run.provenance["params"]["training"]["reference_drops"], published),
+        "share": share(run.provenance, published),
         "test_correct": run.metrics["test_correct"],
         "test_total": run.metrics["test_total"],
         "lines": [_line(figure, values[figure["id"]], kind, changed, run) for figure in published["figures"]],
@@ -283,6 +318,8 @@ def _altered_text(report: Mapping) -> tuple[str, str]:
 
 def _setting_text(report: Mapping) -> tuple[str, str]:
     body = "The run's parameters are not those of the published run, so its accuracies get no verdict."
+    if report["share"]:
+        body += f" It is the post's setting with {worded(report['share'])} of its schedule."
     return "A different setting than the published one.", body + _difference_list(report)
 
 
@@ -356,7 +393,10 @@ def _marked(verdict: str | None) -> str:
 
 def provenance_table(run: Run) -> str:
     """Hardware, software and data of the training run, as a Markdown table."""
-    entries = {WORDED.get(key, key): value for key, value in run.provenance.items() if key != "params"}
+    entries = {WORDED.get(key, key): value for key, value in run.provenance.items() if key not in ("params", "pieces")}
+    pieces = run.provenance.get("pieces", [])
+    if len(pieces) > 1:
+        entries |= {f"piece {number}": piece for number, piece in enumerate(pieces, 1)}
     rows = [(name, f"`{value}`") for name, value in _leaves(entries)]
     return table(("", ""), rows, "ll")
 
@@ -434,14 +474,20 @@ def older(model: Mapping) -> str:
 def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
     """The runs in results/runs by name, in the order of runs.yaml: {"changes", "history", "provenance", "metrics"}."""
     return {
-        name: {
-            "changes": changes,
-            "history": evaluation.read_history(folder / "training" / "history.csv"),
-            "provenance": _json(folder / "training" / "provenance.json"),
-            "metrics": _json(folder / "evaluation" / "metrics.json"),
-        }
+        name: {"changes": changes, **run}
         for name, changes in runs.read().items()
-        if (folder := results / "runs" / name).is_dir()
+        if (run := read_trained(results / "runs" / name))
+    }
+
+
+def read_trained(folder: Path) -> dict | None:
+    """What training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
+    if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
+        return None
+    return {
+        "history": evaluation.read_history(folder / "training" / "history.csv"),
+        "provenance": _json(folder / "training" / "provenance.json"),
+        "metrics": _json(folder / "evaluation" / "metrics.json"),
     }
 
 
@@ -458,15 +504,32 @@ def runs_table(results: Path = paths.RESULTS) -> str:
                 f"{percent(metrics['test_accuracy'])} ({100 * low:.2f} to {100 * high:.2f})",
                 *(percent(metrics[key]) if key in metrics else "—" for key in ("best_test_accuracy", "last_ten_test_accuracy")),
                 percent(metrics["train_accuracy"]),
-                f"{provenance['data']['title']}; {provenance['hardware']}, {provenance['backend']}, {provenance['precision']},"
-                f" {provenance['wall_seconds'] / 3600:.2f} h, resumed {provenance['resumes']} times,"
-                f" commit {(provenance['commit'] or 'unknown')[:7]}{older(provenance['params']['model'])}",
+                f"{provenance['data']['title']}; {effort(provenance)}{older(provenance['params']['model'])}",
             )
         )
     if not rows:
         return "No other run yet: `resode run NAME`."
     header = ("Run", "Changes", "Test, last epoch", "best epoch", "last ten", "Train", "Data, hardware, time")
     return table(header, rows, "llrrrrl") + _scatter(results)
+
+
+def effort(provenance: Mapping) -> str:
+    """Hardware, software and commit of each piece of a training, the time of all, and how often it was resumed."""
+    # A training from before pieces were told is one.
+    pieces = [_how(piece) for piece in provenance.get("pieces", [provenance])]
+    ends = [piece["to"] for piece in provenance.get("pieces", [])]
+    told = []
+    for number, how in enumerate(pieces):
+        if number + 1 < len(pieces) and pieces[number + 1] == how:
+            continue
+        told.append(how + (f" (up to update {ends[number]:,})" if len(set(pieces)) > 1 else ""))
+    times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
+    return f"{', then '.join(told)}; {provenance['wall_seconds'] / 3600:.2f} h{times}"
+
+
+def _how(piece: Mapping) -> str:
+    commit = (piece["commit"] or "unknown")[:7] + (", modified" if piece.get("modified") else "")
+    return f"{piece['hardware']}, {piece['backend']}, {piece['precision']}, commit {commit}"
 
 
 def _scatter(results: Path) -> str:

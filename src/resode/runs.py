@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from . import cli, params, paths, stopping
+from . import checkpoint, cli, params, paths, stopping
 from .errors import STOP_AT, InputError, TimeOver
 from .files import write_bytes, write_text
 
-STAGES = ("training", "evaluation")
+STAGES = ("training", "evaluation", "stability")
 
 
 def read() -> dict[str, dict]:
@@ -55,12 +55,15 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
                 raise TimeOver
             if status:
                 raise InputError(f"the stage {stage} stopped; the message above says why")
+    if (handed := _handed_over(name)).exists():
+        print(f"Finished: {handed} is of no more use and deleted.", flush=True)
+        handed.unlink()
     if name is None:
         print(f"Next, where DVC is: dvc commit --force {' '.join(stages)}", flush=True)
 
 
 def hand_over(name: str | None = None) -> Path:
-    """Write the furthest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
+    """Write the newest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
 
     Git may carry it elsewhere: `run` goes on from it in any clone, whatever code made it and wherever. Without a name it is
     the pipeline's own.
@@ -68,28 +71,29 @@ def hand_over(name: str | None = None) -> Path:
     Raises:
         InputError: no such run, wrong parameters, no data set, or no checkpoint yet.
     """
-    from . import checkpoint, records, training
+    from . import records, training
 
-    checked = params.validate(_changed(name)) if name else params.load()
+    checked = params.validate(params.read(_write_params(name))) if name else params.load()
     inputs = training.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
-    found = checkpoint.furthest_of_all(paths.RUNS, inputs, 1, checked.training.updates, anywhere=True)
+    found = checkpoint.newest(paths.RUNS, inputs, checked.training.updates)
     if found is None:
         raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
     source, _, state = found
-    path = (folder(name) if name else paths.RESULTS) / checkpoint.HANDED_OVER
+    path = _handed_over(name)
     write_bytes(path, source.read_bytes())
     print(f"Update {state['update']:,} of at most {checked.training.updates:,}.", flush=True)
     return path
 
 
-def _changed(name: str) -> dict:
-    known = read()
-    if name not in known:
-        raise InputError(f"runs.yaml has no run {name!r}; it has {', '.join(known)}")
-    return params.changed(known[name])
+def _handed_over(name: str | None) -> Path:
+    return (folder(name) if name else paths.RESULTS) / checkpoint.HANDED_OVER
 
 
 def _write_params(name: str) -> Path:
+    known = read()
+    if name not in known:
+        raise InputError(f"runs.yaml has no run {name!r}; it has {', '.join(known)}")
+    content = params.changed(known[name])
     path = folder(name) / "params.yaml"
-    write_text(path, yaml.safe_dump(_changed(name), sort_keys=False))
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path

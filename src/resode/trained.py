@@ -17,7 +17,7 @@ class Network:
     Built from the parameters it was trained with, which may not be those that params.yaml has now.
 
     Args:
-        folder: what `training.train` wrote.
+        source: the folder that `training.train` wrote, or a file that `export` or `publish.write` did.
         unroll_length: steps a unit, if other than trained with; only where they share their weights.
 
     Attributes:
@@ -25,12 +25,39 @@ class Network:
         class_names: one name a class.
         mean: the mean image (H, W, C).
         keras: the Keras model.
+        told: what `publish.write` tells of the network, {name: value}; empty for any other.
 
     Raises:
         InputError: there are no trained weights, or files beside them are missing or of another version.
     """
 
-    def __init__(self, folder: Path, unroll_length: int | None = None):
+    def __init__(self, source: Path, unroll_length: int | None = None):
+        self.told: dict = {}
+        if source.is_file():
+            self._read_file(source, unroll_length)
+        else:
+            self._read_folder(source, unroll_length)
+
+    def _read_file(self, path: Path, unroll_length: int | None) -> None:
+        file = safetensors.File(path)
+        self.mean = file.tensors("mean_image")["value"]
+        try:
+            self.class_names = json.loads(file.metadata["class_names"])
+            params = ModelParams.model_validate(json.loads(file.metadata["model"]))
+            self.told = json.loads(file.metadata.get("told", "{}"))
+            self._build(params, unroll_length)
+            for layer in self.keras.layers:
+                values = file.tensors(layer.name) if layer.weights else {}
+                for weight in layer.weights:
+                    weight.assign(values[weight.name])
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} was written by another version of this code; write it again") from error
+
+    def _build(self, params: ModelParams, unroll_length: int | None) -> None:
+        self.params = inference.with_unroll_length(params.model_dump(), unroll_length)
+        self.keras = model.build(ModelParams(**self.params), len(self.class_names), self.mean.shape)
+
+    def _read_folder(self, folder: Path, unroll_length: int | None) -> None:
         weights = training.weights_file(folder)
         try:
             provenance = json.loads((folder / training.PROVENANCE).read_text(encoding="utf-8"))
@@ -44,8 +71,7 @@ class Network:
             raise InputError(
                 f"{folder} was trained by another version of this code; run: dvc repro training"
             ) from error
-        self.params = inference.with_unroll_length(params.model_dump(), unroll_length)
-        self.keras: keras.Model = model.build(ModelParams(**self.params), len(self.class_names), self.mean.shape)
+        self._build(params, unroll_length)
         training.load_weights(self.keras, folder)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -65,7 +91,9 @@ def export(folder: Path, path: Path) -> None:
     files.write_bytes(path, encoded(network.keras, network.params, network.class_names, network.mean))
 
 
-def encoded(network: keras.Model, params: dict, class_names: list[str], mean: np.ndarray) -> bytes:
+def encoded(
+    network: keras.Model, params: dict, class_names: list[str], mean: np.ndarray, told: dict | None = None
+) -> bytes:
     """The bytes of the file that `inference.Network` reads.
 
     Args:
@@ -73,6 +101,7 @@ def encoded(network: keras.Model, params: dict, class_names: list[str], mean: np
         params: section `model` of the parameters that it was built with, {name: value}.
         class_names: one name a class.
         mean: the mean image (H, W, C).
+        told: what else is to be told of it, {name: value}.
     """
     tensors = {
         f"{layer.name}.{weight.name}": keras.ops.convert_to_numpy(weight)
@@ -80,4 +109,6 @@ def encoded(network: keras.Model, params: dict, class_names: list[str], mean: np
         for weight in layer.weights
     }
     metadata = {"model": json.dumps(params), "class_names": json.dumps(class_names, ensure_ascii=False)}
+    if told:
+        metadata["told"] = json.dumps(told, ensure_ascii=False)
     return safetensors.encode({"mean_image.value": mean, **tensors}, metadata)

@@ -1,0 +1,125 @@
+"""The head of the README and accuracy over the share of the schedule: from finished runs and from a checkpoint handed over."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from test_report import PUBLISHED, make_run, write_run
+
+from resode import checkpoint, claim, params, paths, readme, report
+from resode.errors import InputError
+
+EIGHTH = {"reference_iterations": 8000.0, "reference_drops": [4000.0, 6000.0]}
+
+
+def write_short_run(results, name="eighth", accuracy=0.885, **changes):
+    """A finished run with an eighth of the schedule, and `changes` of it."""
+    run = make_run(accuracy, **{"training": EIGHTH} | changes)
+    run.provenance.update(backend="tensorflow", precision="float32", resumes=2)
+    write_run(run, results / "runs" / name)
+
+
+def hand_over(results, name, history, update):
+    folder = results / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    given = params.read(paths.PARAMS)
+    given["training"] |= {"reference_iterations": 16000.0, "reference_drops": [8000.0, 12000.0]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(given))
+    checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, {"update": update, "history": history})
+    (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
+
+
+ROWS = [
+    {"epoch": epoch, "updates": 1562 * epoch, "learning_rate": 0.1, "train_loss": 1.9, "test_loss": 1.6,
+     "train_accuracy": train, "test_accuracy": test}
+    for epoch, train, test in [(1, 0.357, 0.473), (2, 0.497, 0.571)]
+]  # fmt: skip
+
+
+def test_nothing_is_shown_where_nothing_was_run(tmp_path):
+    assert claim.head(tmp_path) == ""
+    assert claim.share_table(claim.points(tmp_path)) == ""
+    claim.draw(tmp_path, tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
+    write_short_run(tmp_path)
+    half = {"reference_iterations": 32000.0, "reference_drops": [16000.0, 24000.0]}
+    write_short_run(tmp_path, "half", 0.897, training=half)
+    head = claim.head(tmp_path)
+    assert "**Reproduced with 1/2 of the post's schedule: 89.70 %** (run half, 4,686 updates, 8,970 of 10,000" in head
+    assert "95 % interval 89.10 to 90.30 %), beside 90.37 % published with all of it." in head
+    assert "no verdict on the claim" in head and "resumed 2 times" in head
+    assert "test accuracy 50.00 % (published 48.27 %)" in head
+    write_run(make_run(0.904), tmp_path)
+    path = tmp_path / "training" / "provenance.json"
+    whole = json.loads(path.read_text()) | {"backend": "jax", "precision": "float32", "resumes": 0}
+    path.write_text(json.dumps(whole))
+    head = claim.head(tmp_path)
+    assert "**Reproduced with all of the post's schedule: 90.40 %**" in head and "no verdict" not in head
+
+
+def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
+    write_short_run(tmp_path)
+    rows = claim.share_table(claim.points(tmp_path)).splitlines()
+    assert rows[2] == "| 1/8 | eighth | 3 | 88.50 % (87.90 to 89.10 %) | 99.70 % |"
+    assert rows[3] == "| the whole | published | 327 | 90.37 % | 99.63 % |"
+    claim.draw(tmp_path, tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["curve.png", "share.png"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({}, 1),
+        ({"training": EIGHTH}, 1 / 8),
+        ({"training": {"reference_iterations": 8000.0, "reference_drops": [21282.25 / 8, 42564.5 / 8]}}, 1 / 8),
+        ({"training": {"reference_iterations": 8000.0, "reference_drops": [2000.0, 6000.0]}}, None),
+        ({"training": EIGHTH | {"learning_rate": 0.05}}, None),
+        ({"training": EIGHTH, "model": {"channels": [4, 16, 32, 64, 128, 256]}}, None),
+        ({"training": EIGHTH, "data": "digits"}, None),
+        ({"training": EIGHTH, "published": False}, None),
+    ],
+)
+def test_share_is_of_runs_that_differ_in_nothing_else(changes, share):
+    assert report.share(make_run(**changes).provenance, PUBLISHED) == share
+
+
+def test_report_of_a_shorter_schedule_says_so():
+    built = report.build(make_run(training=EIGHTH), PUBLISHED)
+    assert "It is the post's setting with 1/8 of its schedule." in report.banner(built)
+    assert {line["id"]: line["verdict"] for line in built["lines"]}["parameters"] == "reproduced"
+
+
+def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    head = claim.head(tmp_path)
+    assert head.startswith("**In progress:** run `quarter`, 2 of 81 epochs. After the last of them train accuracy 49.70 %, test")
+    assert "`resode run quarter` starts from its [checkpoint]" in head
+    assert "After the first epoch: train accuracy 35.70 % (published 35.57 %), test accuracy 47.30 % (published 48.27 %)." in head
+    claim.draw(tmp_path, tmp_path / "figures")
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["curve.png"]
+
+
+def test_run_in_progress_before_its_first_epoch(tmp_path):
+    hand_over(tmp_path, "quarter", [], 100)
+    assert "run `quarter`, 100 of 128,000 updates" in claim.head(tmp_path)
+    assert "curve.png" not in claim.head(tmp_path)
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    path = tmp_path / "runs" / "quarter" / checkpoint.HANDED_OVER
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="is damaged .checksum.; restore it with git"):
+        claim.head(tmp_path)
+
+
+def test_figures_of_the_readme_are_there():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("claim", "share"):
+        begin, end = readme.markers(name)
+        shown = [part.split(")")[0] for part in text.partition(begin)[2].partition(end)[0].split("](results/")[1:]]
+        assert all((paths.RESULTS / one).is_file() for one in shown)

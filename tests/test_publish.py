@@ -1,0 +1,117 @@
+"""The weights in git: published from a finished run, checked against its accuracy, and used where there are no others."""
+
+import json
+
+import numpy as np
+import pytest
+import test_training
+from PIL import Image
+
+from resode import cli, digits, evaluation, files, paths, predict, publish, records, safetensors, trained, training
+from resode.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Folder of data sets, of which there is one."""
+    folder = tmp_path_factory.mktemp("data")
+    digits.write(folder / "digits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(data, tmp_path_factory):
+    """Results of a finished run, on a few of the images and tested on all that test."""
+    folder = tmp_path_factory.mktemp("results")
+    whole = records.load(data / "digits")
+    short = records.Dataset(**{**vars(whole), "train_images": whole.train_images[:81], "train_labels": whole.train_labels[:81]})
+    training.train(short, test_training.settings(), folder / "training", folder / "runs")
+    network = trained.Network(folder / "training")
+    history = evaluation.read_history(folder / "training" / "history.csv")
+    probabilities = network.predict(whole.test_images)
+    found = evaluation.metrics(history, probabilities, whole.test_labels, whole.class_names)
+    files.write_json(folder / "evaluation" / "metrics.json", found)
+    return folder
+
+
+@pytest.fixture
+def published(results, data, tmp_path, monkeypatch):
+    """The file that was published, in the place where git carries it; without a training in results/."""
+    monkeypatch.setattr(paths, "DATA", data)
+    monkeypatch.setattr(paths, "RESULTS", results)
+    monkeypatch.setattr(paths, "NETWORK", tmp_path / "network" / "network.safetensors")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    publish.write()
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return paths.NETWORK
+
+
+def test_published_weights_have_the_accuracy_of_their_run(published, results, capsys):
+    assert cli.main(["verify"]) == 0
+    correct = json.loads((results / "evaluation" / "metrics.json").read_text())["test_correct"]
+    said = capsys.readouterr().out
+    assert f": {correct} of 360, 95 % interval" in said and f"the pipeline's): {correct} of 360." in said
+
+
+def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, monkeypatch, capsys):
+    network = trained.Network(published)
+
+    def told(**changes):
+        content = trained.encoded(
+            network.keras, network.params, network.class_names, network.mean, network.told | changes
+        )
+        published.write_bytes(content)
+
+    told(test_correct=network.told["test_correct"] + 1)
+    assert cli.main(["verify"]) == 1
+    assert "differs by more than 5 of 10,000 images" in capsys.readouterr().err
+    told(data=network.told["data"] | {"sha256": {}})
+    assert cli.main(["verify"]) == 1
+    assert "holds other images than those" in capsys.readouterr().err
+
+
+def test_prediction_without_a_training_uses_them(published, results, tmp_path, capsys):
+    image = tmp_path / "image.png"
+    Image.fromarray(records.load(paths.dataset("digits")).test_images[0]).save(image)
+    assert cli.main(["predict", str(image)]) == 0
+    by_file = capsys.readouterr().out
+    predict.run([image], results / "training", low_memory=False, unroll_length=None)
+    assert capsys.readouterr().out == by_file
+    predict.run([image], published, low_memory=False, unroll_length=2)
+    assert capsys.readouterr().out == by_file
+
+
+def test_file_holds_the_weights_of_the_training(published, results):
+    mine, theirs = trained.Network(published), trained.Network(results / "training")
+    for one, other in zip(mine.keras.get_weights(), theirs.keras.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert mine.class_names == theirs.class_names
+
+
+def test_model_card_tells_what_the_files_tell(published, results):
+    card = published.with_name("README.md").read_text(encoding="utf-8")
+    provenance = json.loads((results / "training" / "provenance.json").read_text())
+    metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
+    assert "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card and f"commit {provenance['commit'][:7]}" in card
+    for label, accuracy in metrics["class_accuracy"].items():
+        assert f"| {label} | {100 * accuracy:.2f} % |" in card
+    assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
+
+
+def test_readme_text_tells_the_run(published, tmp_path):
+    told = json.loads(safetensors.File(published).metadata["told"])
+    assert f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)" in publish.text()
+    published.unlink()
+    assert "No weights are in git yet" in publish.text()
+    with pytest.raises(InputError, match="no weights at .*; those of a finished run come there with: resode publish NAME"):
+        publish.verify()
+
+
+def test_run_that_is_not_finished_and_file_of_another_version(published, tmp_path):
+    with pytest.raises(InputError, match="holds no finished run; run: resode run eighth"):
+        publish.write("eighth")
+    file = safetensors.File(published)
+    assert set(file.metadata) == {"model", "class_names", "told"}
+    published.write_bytes(safetensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, {"model": "{}"}))
+    with pytest.raises(InputError, match="written by another version of this code"):
+        trained.Network(published)
