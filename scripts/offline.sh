@@ -41,7 +41,7 @@ if [ ! -d "$site" ]; then
     python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$site.partial" "$wheels"/*.whl || exit
     mv "$site.partial" "$site" || exit
 fi
-export KERAS_BACKEND=jax PYTHONPATH="$here/src:$site" JUPYTER_PATH="$site/share/jupyter"
+export KERAS_BACKEND=jax PYTHONPATH="$here/src:$site"
 # The second slice need not compile again.
 export JAX_COMPILATION_CACHE_DIR="$here/.runs/compiled"
 [ -d data/cifar10 ] || python3 -m resode cifar10 "$images" || exit

@@ -47,7 +47,7 @@ def train_and_evaluate(folder: Path) -> None:
 def start(folder: Path) -> subprocess.Popen:
     """`train_and_evaluate` in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": paths.python_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with (folder / "log").open("a") as log:
+    with (folder / "log").open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             [sys.executable, __file__, "--train", folder], env=environment, stdout=log, stderr=subprocess.STDOUT
         )
@@ -66,7 +66,7 @@ def kill_once(folder: Path, moment: float, writing: bool) -> tuple[int, bool]:
     process = start(folder)
     while _last(folder) < moment * 10 * EPOCHS or writing and not _unfinished(folder):
         if process.poll() is not None:
-            raise RuntimeError((folder / "log").read_text())
+            raise RuntimeError((folder / "log").read_text(encoding="utf-8"))
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -84,7 +84,7 @@ def _unfinished(folder: Path) -> bool:
 def finish(folder: Path) -> dict[str, bytes]:
     """Train to the end and return what was written."""
     if start(folder).wait():
-        raise RuntimeError((folder / "log").read_text())
+        raise RuntimeError((folder / "log").read_text(encoding="utf-8"))
     assert not _unfinished(folder)
     return {name: (folder / name).read_bytes() for name in FILES}
 
@@ -100,7 +100,7 @@ def compare(kills: int, scratch: Path, seed: int = 0) -> list[dict]:
     for i, folder in enumerate(folders[:-1]):
         update, writing = kill_once(folder, moments.uniform(0.01, 0.97), writing=i % 2 == 1)
         equal = finish(folder) == expected
-        resumes = json.loads((folder / "results" / training.PROVENANCE).read_text())["resumes"]
+        resumes = json.loads((folder / "results" / training.PROVENANCE).read_text(encoding="utf-8"))["resumes"]
         found.append({"update": update, "writing": writing, "equal": equal, "resumes": resumes})
         print(f"killed after update {update}{', writing' * writing}: {'equal' if equal else 'DIFFERENT'}", flush=True)
     return found

@@ -9,7 +9,8 @@ import scipy.stats
 from resode import augmentation
 from resode.params import AugmentationParams
 
-BOTH = AugmentationParams(horizontal_flip=True, shift=0.1, interpolation="bilinear")
+BOTH = AugmentationParams(horizontal_flip=True, shift=0.1, interpolation="bilinear", crop=0)
+CROP = AugmentationParams(horizontal_flip=True, shift=0.0, interpolation="bilinear", crop=4)
 # Seed 0, update 0, batch 2, 32 pixels; order of epoch 0 with 8 samples.
 GOLDEN_FLIPS = [False, False]
 GOLDEN_SHIFTS = [[2.0054657459259033, -1.2967747449874878], [-2.762988328933716, 1.0985538959503174]]
@@ -32,7 +33,8 @@ def test_augment_equals_scipy_on_random_shifts(interpolation, order):
     images = random.normal(size=(40, 9, 12, 3)).astype("float32")
     shifts = random.uniform(-5, 5, size=(40, 2)).astype("float32")
     flips = random.random(40) < 0.5
-    found = compiled(lambda *numbers: augmentation.augment(*numbers, interpolation))(images, flips, shifts)
+    chosen = BOTH.model_copy(update={"interpolation": interpolation})
+    found = compiled(lambda *numbers: augmentation.augment(*numbers, chosen))(images, flips, shifts)
     for image, flip, shift, mine in zip(images, flips, shifts, keras.ops.convert_to_numpy(found), strict=True):
         expected = scipy.ndimage.shift(image, (*shift, 0), order=order, mode="nearest")
         np.testing.assert_allclose(mine, expected[:, ::-1] if flip else expected, atol=1e-5)
@@ -40,9 +42,28 @@ def test_augment_equals_scipy_on_random_shifts(interpolation, order):
 
 def test_no_shift_and_no_flip_is_the_image():
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
-    for interpolation in ("bilinear", "nearest"):
-        found = augmentation.augment(images, np.zeros(2, bool), np.zeros((2, 2), "float32"), interpolation)
+    for chosen in (BOTH, BOTH.model_copy(update={"interpolation": "nearest"}), CROP):
+        found = augmentation.augment(images, np.zeros(2, bool), np.zeros((2, 2), "float32"), chosen)
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), images)
+
+
+def test_a_crop_is_a_window_of_the_padded_image():
+    images = np.random.default_rng(0).normal(size=(60, 9, 12, 3)).astype("float32")
+    flips, shifts = augmentation.draw(CROP, 0, 0, 60, 9)
+    found = compiled(lambda *numbers: augmentation.augment(*numbers, CROP))(images, flips, shifts)
+    for image, flip, shift, mine in zip(images, flips, shifts, keras.ops.convert_to_numpy(found), strict=True):
+        row, column = (4 - shift).astype(int)
+        window = np.pad(image, [(4, 4), (4, 4), (0, 0)])[row : row + 9, column : column + 12]
+        np.testing.assert_array_equal(mine, window[:, ::-1] if flip else window)
+
+
+def test_windows_are_drawn_uniformly():
+    flips, shifts = augmentation.draw(CROP, 0, 0, 20_000, 32)
+    assert abs(flips.mean() - 0.5) < 0.02
+    for one in shifts.T:
+        values, counts = np.unique(one, return_counts=True)
+        assert values.tolist() == list(range(-4, 5)) and scipy.stats.chisquare(counts).pvalue > 0.01
+    np.testing.assert_array_equal(flips, augmentation.draw(BOTH, 0, 0, 20_000, 32)[0])
 
 
 def test_draws_are_a_function_of_seed_and_update():

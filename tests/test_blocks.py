@@ -223,7 +223,7 @@ def test_free_weights_start_equal_and_cost_parameters():
     kernel = free.get_weights()[0]
     assert kernel.shape == (5, 3, 3, 16, 16) and free.count_params() == 5 * shared.count_params()
     assert (kernel == kernel[0]).all()
-    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 16)), rel=0.05)
+    assert kernel.std() == pytest.approx(0.8796 * np.sqrt(2 / (9 * 16)), rel=0.05)
 
 
 def test_two_kernels_of_a_unit_start_differently():
@@ -236,14 +236,34 @@ def test_smoothness_is_haber_and_ruthottos_penalty():
     layer = built(
         "two_layer_hamiltonian", weights_in_time="free", smoothness=0.7, kernel_regularizer=keras.regularizers.L2(0.1)
     )
-    K1, _, K2, _ = layer.get_weights()
     layer(images(1, 6, 5, 4))
+    # Kernels have L2 besides.
     expected = [
-        0.7 * H * sum(np.sum(((K[j + 1] - K[j]) / H) ** 2) for j in range(STEPS - 1)) + 0.1 * np.sum(K**2)
-        for K in (K1, K2)
+        0.7 / 2 * H * sum(np.sum(((one[j + 1] - one[j]) / H) ** 2) for j in range(STEPS - 1))
+        + (0.1 * np.sum(one**2) if one.ndim == 5 else 0)
+        for one in layer.get_weights()
     ]
+    assert len(expected) == 4 and all(expected)
     assert [float(one) for one in layer.losses] == pytest.approx(expected, rel=1e-5)
     assert built("hamiltonian", smoothness=0.7).losses == []
+
+
+def test_starts_of_leapfrog_are_as_far_apart_as_the_docstring_says():
+    h, steps = 0.5, 4
+    layer = layers.SecondOrderConv2D(h, steps, kernel_size=1, activation=None, integrator="leapfrog")
+    layer.build((None, 1, 1, 1))
+    layer.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+
+    def end(before):
+        now = 1.0
+        for _ in range(steps):
+            before, now = now, (2 - h**2) * now - before
+        return now
+
+    # At rest, x_{-1} = x_1 = 1 - h^2 / 2.
+    assert float(array(layer(np.ones((1, 1, 1, 1), "float32"))).item()) == pytest.approx(end(1 - h**2 / 2))
+    found = [f"{value:.3f}".replace("-", "−") for value in (end(1 - h**2 / 2), end(0.0), end(1.0), np.cos(h * steps))]
+    assert "four steps of h = 0.5 give {}, {} and {} in this order; cos 2 = {}".format(*found) in layers.SecondOrderConv2D.__doc__
 
 
 # --- errors

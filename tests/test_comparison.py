@@ -45,7 +45,7 @@ def noise(tmp_path, monkeypatch):
 
 def write(folder, **changes):
     path = folder / "comparison.yaml"
-    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    path.write_text(yaml.safe_dump({**TINY, **changes}), encoding="utf-8")
     return path
 
 
@@ -78,7 +78,7 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
         return comparison.run([], write(tmp_path), tmp_path / "runs", tmp_path / "results")
 
     path = run()
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "results" / "digits.json"
     good, bad = found["variants"]
     assert good["diverged"] == 0 and good["trials"][0]["updates"] == 4 and good["test_sd"] is None
@@ -87,7 +87,7 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     assert "diverged: the loss is not finite" in capsys.readouterr().out
     run()
     assert "already complete" in capsys.readouterr().out
-    again = json.loads(path.read_text())
+    again = json.loads(path.read_text(encoding="utf-8"))
     for one in (found, again):
         del one["variants"][0]["trials"][0]["seconds"]
     assert again == found
@@ -121,7 +121,7 @@ def test_settings_of_the_command_line_come_last(noise, tmp_path):
     path = comparison.run(
         ["training.reference_iterations=2.0"], write(tmp_path, variants=[EULER]), tmp_path / "runs", tmp_path / "results"
     )  # fmt: skip
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     assert found["variants"][0]["trials"][0]["updates"] == 2
     assert found["settings"]["training.reference_iterations"] == 2.0
 

@@ -136,12 +136,12 @@ def test_a_data_set_is_read_as_it_was_written(tmp_path):
 def test_writing_again_replaces_everything_and_leaves_nothing_beside_it(tmp_path):
     folder = tmp_path / "small"
     write_small(folder)
-    (folder / "stray").write_text("old")
+    (folder / "stray").write_text("old", encoding="utf-8")
     for leftover in (".small.partial", ".small.replaced"):
         (tmp_path / leftover).mkdir()
         (tmp_path / leftover / "of a killed run").touch()
     write_small(folder, title="New")
-    assert json.loads((folder / "dataset.json").read_text())["title"] == "New"
+    assert json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["title"] == "New"
     assert not (folder / "stray").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -199,7 +199,7 @@ def _environment() -> dict:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     folder = tmp_path / "file" / "small"
     refused(lambda: write_small(folder), str(folder), "cannot write")
 
@@ -250,7 +250,7 @@ def test_load_names_the_damaged_file(tmp_path, damage, told):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1}'])
 def test_load_refuses_a_description_that_is_none(tmp_path, text):
     write_small(tmp_path)
-    (tmp_path / "dataset.json").write_text(text)
+    (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
     refused(lambda: records.load(tmp_path), "dataset.json", "dvc repro")
 
 
@@ -258,9 +258,9 @@ def test_load_refuses_a_description_that_is_none(tmp_path, text):
 def test_load_reads_no_other_files_than_batches(tmp_path, name):
     write_small(tmp_path)
     path = tmp_path / "dataset.json"
-    description = json.loads(path.read_text())
+    description = json.loads(path.read_text(encoding="utf-8"))
     description["sha256"][name] = "0" * 64
-    path.write_text(json.dumps(description))
+    path.write_text(json.dumps(description), encoding="utf-8")
     refused(lambda: records.load(tmp_path), "does not describe a data set")
 
 
@@ -303,7 +303,7 @@ def test_the_members_decide_and_not_the_archive(tmp_path, members):
     unpacked.mkdir()
     for name, content in members.items():
         (unpacked / name).write_bytes(content)
-    (unpacked / "batches.meta.txt").write_text("not needed")
+    (unpacked / "batches.meta.txt").write_text("not needed", encoding="utf-8")
     assert first.read_bytes() != second.read_bytes()
     for source, folder in ((first, "1"), (second, "2"), (unpacked, "3")):
         cifar10.unpack(source, tmp_path / folder, True)
@@ -430,7 +430,7 @@ def test_what_is_no_archive_is_told(tmp_path, members, content):
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, members):
     source = tar_gz(tmp_path / "a.tar.gz", members)
-    (tmp_path / "data").write_text("not a folder")
+    (tmp_path / "data").write_text("not a folder", encoding="utf-8")
     folder = tmp_path / "data" / "cifar10"
     refused(lambda: cifar10.unpack(source, folder, True), str(folder), "cannot write")
 
@@ -495,7 +495,7 @@ def test_digits_are_enlarged_faithfully():
 
 
 def test_digits_into_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "data").write_text("not a folder")
+    (tmp_path / "data").write_text("not a folder", encoding="utf-8")
     refused(lambda: digits.write(tmp_path / "data" / "digits"), "cannot write")
 
 
@@ -506,3 +506,20 @@ def test_altered_content_says_so_in_its_title(tmp_path, members):
     assert not cifar10.unpack(source, tmp_path / "cifar10", require_published=False)
     provenance = records.load(tmp_path / "cifar10").provenance
     assert provenance["title"] == cifar10.ALTERED_TITLE and provenance["published"] is False
+
+
+def test_folder_that_is_a_link_to_another_disk_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "data" / "small"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "disk" / "small")
+    # What a version that could not do it left.
+    (tmp_path / "disk" / ".small.replaced").symlink_to(tmp_path)
+    for _ in range(2):
+        write_small(link)
+        assert link.is_symlink() and records.load(link).name == "small"
+    assert (
+        [path.name for path in link.parent.iterdir()]
+        == [path.name for path in (tmp_path / "disk").iterdir()]
+        == ["small"]
+    )

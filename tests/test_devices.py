@@ -36,7 +36,7 @@ def losses(devices: int) -> list[float]:
     with engine.distributed(devices):
         network = training.compiled(chosen.model, chosen.training, 0, 2)
     mean = augmentation.mean_image(dataset.train_images)
-    run = engine.Engine(network, dataset, mean, "bilinear", devices)
+    run = engine.Engine(network, dataset, mean, chosen.augmentation, devices)
     found = []
     for update in range(50):
         run.run(*augmentation.block(chosen.augmentation, 0, update, 1, 8, 401, 32))
@@ -57,7 +57,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths.python_path()}
     environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     subprocess.run([sys.executable, "-c", script, Path(__file__).parent, tmp_path], env=environment, check=True)
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     (one, history), (two, same) = found["1"], found["2"]
     assert len(one) == 50 and one[-1] < one[0]
     np.testing.assert_allclose(two, one, rtol=1e-5)

@@ -132,10 +132,12 @@ def repository(tmp_path, server):
     assert f"- path: {URL}\n" in ours
     head = ours[: ours.index("outs:")].replace(URL, f"http://127.0.0.1:{server.port}/cifar-10-binary.tar.gz")
     # As committed: without the checksum that DVC adds to a working copy.
-    (folder / "data.dvc").write_text(_without_checksums(head) + f"outs:\n- path: {ARCHIVE}\n  hash: md5\n")
-    (folder / "dvc.yaml").write_text(PIPELINE)
-    (folder / "digest.py").write_text(DIGEST)
-    (folder / ".gitignore").write_text("/results\n/digits\n")
+    (folder / "data.dvc").write_text(
+        _without_checksums(head) + f"outs:\n- path: {ARCHIVE}\n  hash: md5\n", encoding="utf-8"
+    )
+    (folder / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    (folder / "digest.py").write_text(DIGEST, encoding="utf-8")
+    (folder / ".gitignore").write_text("/results\n/digits\n", encoding="utf-8")
     shutil.copy(ROOT / "data" / ".gitignore", folder / "data" / ".gitignore")
     ran(folder, "git", "init", "-q")
     ran(folder, "dvc", "init", "-q")
@@ -225,13 +227,13 @@ def test_provide_takes_the_place_of_the_network(repository, server, members, tmp
     assert archive.provide(brought, repository) == repository / ARCHIVE
     assert (repository / ARCHIVE).read_bytes() == brought.read_bytes()
     assert _changed(repository) == {"data.dvc"}
-    assert "# The CIFAR-10 archive" in (repository / "data.dvc").read_text()
+    assert "# The CIFAR-10 archive" in (repository / "data.dvc").read_text(encoding="utf-8")
     ran(repository, "dvc", "repro")
     assert _up_to_date(repository)
     archive.provide(repository / ARCHIVE, repository)
     assert _up_to_date(repository)
     # The archive is in DVC's cache, so an experiment in a scratch copy finds it.
-    (repository / "digest.py").write_text(DIGEST + "print('in a scratch copy')\n")
+    (repository / "digest.py").write_text(DIGEST + "print('in a scratch copy')\n", encoding="utf-8")
     assert "in a scratch copy" in ran(repository, "dvc", "exp", "run", "--temp", "cifar10")
     server.start()
 
@@ -293,7 +295,7 @@ def test_provide_refuses_a_broken_archive_and_keeps_the_good_one(repository, mem
 
 def test_provide_into_a_folder_that_cannot_be_written(members, tmp_path):
     (tmp_path / "good.tar.gz").write_bytes(packed(members))
-    (tmp_path / "data").write_text("not a folder")
+    (tmp_path / "data").write_text("not a folder", encoding="utf-8")
     with pytest.raises(InputError, match="cannot write"):
         archive.provide(tmp_path / "good.tar.gz", tmp_path)
 

@@ -32,7 +32,7 @@ def trained(updates: int, block_length: int, weights: Path | None = None, precis
     if weights:
         with np.load(weights) as archive:
             network.set_weights([archive[name] for name in archive.files])
-    run = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
+    run = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), CHOSEN.augmentation)
     found = []
     while len(found) < updates // block_length:
         numbers = augmentation.block(CHOSEN.augmentation, 0, len(found) * block_length, block_length, 8, 401, 32)
@@ -64,7 +64,7 @@ def test_both_backends_give_the_same_losses(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": paths.python_path()}
     arguments = [Path(__file__).parent, tmp_path / "weights.npz", tmp_path / "losses.json"]
     subprocess.run([sys.executable, "-c", script, *arguments], env=environment, check=True)
-    theirs, numbers = json.loads((tmp_path / "losses.json").read_text())
+    theirs, numbers = json.loads((tmp_path / "losses.json").read_text(encoding="utf-8"))
     np.testing.assert_allclose(losses(200, 1, tmp_path / "weights.npz"), theirs, rtol=1e-3)
     for mine, other_numbers in zip(augmentation.block(CHOSEN.augmentation, 0, 30, 5, 8, 401, 32), numbers, strict=True):
         np.testing.assert_array_equal(mine, other_numbers)
@@ -85,7 +85,7 @@ def test_mixed_precision_trains_and_rounds():
 
 def test_training_is_what_it_was():
     """A change of these losses means that results/ is not what this code would train; see CONTRIBUTING.md."""
-    golden = json.loads(GOLDEN.read_text())[BACKEND]
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[BACKEND]
     np.testing.assert_allclose(losses(50, 1), golden, rtol=1e-4)
 
 
@@ -100,8 +100,8 @@ def test_an_unknown_precision_and_a_block_of_nothing_are_refused():
 
 def write_golden() -> None:
     """Keep this backend's losses: `cd tests && KERAS_BACKEND=jax python test_engine.py`."""
-    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-    GOLDEN.write_text(json.dumps({**golden, BACKEND: losses(50, 1)}, indent=1) + "\n")
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
+    GOLDEN.write_text(json.dumps({**golden, BACKEND: losses(50, 1)}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

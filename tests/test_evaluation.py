@@ -101,15 +101,15 @@ def test_tied_mistakes_keep_the_order_of_the_test_set():
 def test_written_files(tmp_path):
     numbers = evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES)
     evaluation.write(tmp_path, numbers, LABELS, PROBABILITIES, NAMES)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == numbers
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "confusion.csv").read_text())))
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == numbers
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "confusion.csv").read_text(encoding="utf-8"))))
     assert rows[1] == {"actual": "cat", "predicted": "dog"}
     assert len(rows) == len(LABELS)
 
 
 def test_history_is_read_with_its_types(tmp_path):
     path = tmp_path / "history.csv"
-    path.write_text(",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,0.45\n")
+    path.write_text(",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,0.45\n", encoding="utf-8")
     row = evaluation.read_history(path)[0]
     assert row == dict(zip(evaluation.HISTORY_COLUMNS, (1, 20, 0.1, 1.5, 0.4, 1.4, 0.45), strict=True))
     assert isinstance(row["epoch"], int)
@@ -127,7 +127,7 @@ def test_history_is_read_with_its_types(tmp_path):
 )
 def test_unusable_history_is_refused(tmp_path, content, message):
     if content is not None:
-        (tmp_path / "history.csv").write_text(content)
+        (tmp_path / "history.csv").write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         evaluation.read_history(tmp_path / "history.csv")
 

@@ -108,15 +108,15 @@ def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
     runs = tmp_path / "runs"
     parent = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9")
-    log = (tmp_path / "log").open("w")
+    log = (tmp_path / "log").open("w", encoding="utf-8")
     process = subprocess.Popen(
         [sys.executable, "-c", parent, *command(script, tmp_path, runs)], env=ENVIRONMENT, stdout=log, stderr=log
     )
     # Without checkpoints the first sign of life is the time an update takes.
-    wait_for(lambda: "ms an update" in (tmp_path / "log").read_text(), process)
+    wait_for(lambda: "ms an update" in (tmp_path / "log").read_text(encoding="utf-8"), process)
     process.kill()
     process.wait()
-    wait_for(lambda: "the process that started this training is gone" in (tmp_path / "log").read_text())
+    wait_for(lambda: "the process that started this training is gone" in (tmp_path / "log").read_text(encoding="utf-8"))
     assert list(runs.glob("*/*.checkpoint"))
 
 
@@ -125,18 +125,19 @@ def test_stage_ends_with_the_command_that_started_it(tmp_path):
         "from resode import parents; parents.stop_when_gone(0.05); import time; print('on', flush=True); time.sleep(60)"
     )
     outer = f'{sys.executable} -c "{stage}" & echo $! > pid; wait'
-    log = (tmp_path / "log").open("w")
+    log = (tmp_path / "log").open("w", encoding="utf-8")
     shell = subprocess.Popen(
         ["sh", "-c", outer], cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
     )
-    wait_for(lambda: "on" in (tmp_path / "log").read_text(), shell)
+    wait_for(lambda: "on" in (tmp_path / "log").read_text(encoding="utf-8"), shell)
     shell.send_signal(signal.SIGKILL)
     shell.wait()
-    wait_for(lambda: "the command that started this stage is gone" in (tmp_path / "log").read_text())
-    pid = int((tmp_path / "pid").read_text())
+    wait_for(lambda: "the command that started this stage is gone" in (tmp_path / "log").read_text(encoding="utf-8"))
+    pid = int((tmp_path / "pid").read_text(encoding="utf-8"))
     wait_for(
         lambda: (
-            not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/status").read_text().split("State:")[1][:4]
+            not Path(f"/proc/{pid}").exists()
+            or "Z" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").split("State:")[1][:4]
         )
     )
 

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.signal import convolve2d, correlate2d
 
 from resode.integrators import euler
-from resode.layers import ChannelZeroPadding, HamiltonianConv2D
+from resode.layers import INITIALIZERS, ChannelZeroPadding, HamiltonianConv2D
 
 
 def reference_unit(x, kernel, b1, b2, h, steps, activation):
@@ -100,12 +101,34 @@ def test_parameters_of_the_published_units(channels, parameters):
     assert layer.count_params() == parameters
 
 
-def test_biases_start_at_zero_and_the_kernel_he_normal():
-    layer = HamiltonianConv2D()
-    layer.build((None, 4, 4, 128))
+@pytest.mark.parametrize("name", ["keras2_he_normal", "he_normal"])
+def test_biases_start_at_zero_and_the_kernel_as_the_initializer_has_it(name):
+    keras.utils.set_random_seed(0)
+    layer = HamiltonianConv2D(kernel_initializer=INITIALIZERS[name])
+    layer.build((None, 4, 4, 512))
     kernel, b1, b2 = layer.get_weights()
     assert not b1.any() and not b2.any()
-    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
+    # Keras 2.1.6: scale = 2 / fan_in, truncated_normal(0, stddev=√scale), which drops what is beyond two deviations. Keras 3
+    # makes the deviation larger, so that √scale is left of it.
+    deviation = np.sqrt(2 / (9 * 256))
+    if name == "he_normal":
+        deviation /= scipy.stats.truncnorm.std(-2, 2)
+    expected = scipy.stats.truncnorm(-2, 2, scale=deviation)
+    assert kernel.mean() == pytest.approx(0, abs=4 * expected.std() / np.sqrt(kernel.size))
+    assert kernel.std() == pytest.approx(expected.std(), rel=0.005)
+    assert 1.99 * deviation < np.abs(kernel).max() <= 2.00001 * deviation
+    assert scipy.stats.kstest(kernel.ravel(), expected.cdf).pvalue > 0.001
+
+
+def test_the_originals_initial_kernels_are_the_default():
+    def kernel(**options):
+        keras.utils.set_random_seed(0)
+        layer = HamiltonianConv2D(**options)
+        layer.build((None, 4, 4, 16))
+        return layer.get_weights()[0]
+
+    np.testing.assert_array_equal(kernel(), kernel(kernel_initializer=INITIALIZERS["keras2_he_normal"]))
+    np.testing.assert_allclose(kernel() / kernel(kernel_initializer="he_normal"), 0.87962566, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

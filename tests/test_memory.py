@@ -90,13 +90,13 @@ def test_table_and_figure_say_what_was_measured(tmp_path):
         "hardware": "Abacus", "commit": "0123456789", "modified": False, "batch_size": 32, "changed": SMALL, "rows": rows,
         "inference": {"runs": [run, run], "largest_unit_bytes": 9_441_280},
     }  # fmt: skip
-    (tmp_path / "abacus.json").write_text(json.dumps(found))
+    (tmp_path / "abacus.json").write_text(json.dumps(found), encoding="utf-8")
     deeper = {
         "hardware": "Abacus",
         "commit": None,
         "by_unroll_length": {"4": deep, "1000": {**deep, "backend": "tensorflow"}},
     }
-    (tmp_path / memory.DEEP_FILE).write_text(json.dumps(deeper))
+    (tmp_path / memory.DEEP_FILE).write_text(json.dumps(deeper), encoding="utf-8")
     table = memory.table(tmp_path)
     assert "| jax | reversible | 64 | 12.2 | 1,000 | — | — |" in table
     assert "Abacus; units of 8, 8 channels, symplectic_euler, batch 32; commit 0123456:" in table

@@ -27,7 +27,7 @@ def small(**changes):
 @pytest.fixture(scope="module")
 def published():
     """The network of the run that was published."""
-    claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text())["claim"]
+    claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text(encoding="utf-8"))["claim"]
     return model.build(params.load({"model": claim["model"]}).model)
 
 
@@ -120,7 +120,7 @@ def test_results_are_the_same_bytes_every_time(tmp_path):
 def test_model_json_holds_the_counts(tmp_path):
     network = model.build(small())
     summary.write(network, tmp_path, resnet50={"parameters": 25_636_712, "layers": 177})
-    written = json.loads((tmp_path / "model.json").read_text())
+    written = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
     assert written["parameters"]["total"] == network.count_params()
     assert written["flops_per_image"] == sum(written["flops_by_layer"].values())
     assert written["matches_published"] is False
@@ -150,3 +150,14 @@ def test_unit_is_drawn_or_written_down(changes, words):
     unit = model.units(model.build(small(**changes)))[0]
     texts = [text.get_text() for text in plots_model.draw_unit(unit).axes[0].texts]
     assert set(words) <= set(texts)
+
+
+def test_the_published_network_starts_as_the_original():
+    keras.utils.set_random_seed(0)
+    network = model.build(params.load().model)
+    # With Keras' own he_normal it is 0.2052.
+    assert float(sum(network.losses)) == pytest.approx(0.159, rel=0.01)
+    other = model.build(params.load({"model": {"kernel_initializer": "he_normal"}}).model)
+    for layer in ("stem_convolution", "unit6"):
+        deviations = [one.get_layer(layer).get_weights()[0].std() for one in (network, other)]
+        assert deviations[0] / deviations[1] == pytest.approx(0.8796, rel=0.01 if layer == "unit6" else 0.05)

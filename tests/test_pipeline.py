@@ -11,10 +11,10 @@ import nbformat
 import pytest
 import yaml
 
-from resode import cli, demo, notebook, params, paths
+from resode import cli, demo, inputs, notebook, params, paths
 from resode.errors import InputError
 
-STAGES = yaml.safe_load(paths.DVC_YAML.read_text())["stages"]
+STAGES = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]
 # The page of the sweeps is made by the command that makes them.
 NO_STAGES = {"sweep"}
 NOTEBOOKS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
@@ -49,7 +49,7 @@ def imported(module: str) -> set[str]:
     """The modules of the package that `module` imports, and they, and so on; itself included."""
     found, open_ends = {module}, [module]
     while open_ends:
-        tree = ast.parse((paths.ROOT / f"src/resode/{open_ends.pop()}.py").read_text())
+        tree = ast.parse((paths.ROOT / f"src/resode/{open_ends.pop()}.py").read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 new = ({node.module} if node.module else {alias.name for alias in node.names}) - found
@@ -86,7 +86,7 @@ def test_source_notebooks_are_valid_and_hold_no_outputs(stage):
 
 
 def test_a_notebook_gets_the_sections_that_its_stage_declares():
-    given = notebook.sections("augmentation")
+    given = inputs.sections("augmentation", params.read())
     assert set(given) == {"seed", "data", "augmentation"} and set(given["data"]) == {"name"}
     assert not hasattr(params.load(given), "training")
 
@@ -128,6 +128,7 @@ def test_powers_of_ten_are_numbers_with_and_without_a_dot(text):
         ({"model": {"hh": 1}}, ["unknown key model.hh"]),
         ({"model": {"l2": "much"}}, ["model.l2 = 'much'", "valid number"]),
         ({"model": {"pool_after": [6]}}, ["pool_after", "from 1 to 5"]),
+        ({"augmentation": {"crop": 4}}, ["augmentation: shift 0.1 and crop 4: choose one"]),
         ({"augmentation": {"interpolation": "cubic"}}, ["augmentation.interpolation", "'cubic'", "bilinear"]),
         ({"training": {"batch_size": 33}}, ["whole number"]),
         ({"training": {"reference_drops": [64000.0]}}, ["before reference_iterations"]),
@@ -144,14 +145,33 @@ def test_wrong_parameters_are_named(change, words):
 
 def test_command_line_prints_one_line_and_fails(tmp_path, monkeypatch, capsys):
     wrong = tmp_path / "params.yaml"
-    wrong.write_text(paths.PARAMS.read_text().replace("  h: 0.15", "  h: -1.0"))
+    wrong.write_text(paths.PARAMS.read_text(encoding="utf-8").replace("  h: 0.15", "  h: -1.0"), encoding="utf-8")
     monkeypatch.setattr(paths, "PARAMS", wrong)
     assert cli.main(["model"]) == 1
     assert capsys.readouterr().err == "error: params.yaml: model.h = -1.0: input should be greater than 0\n"
 
 
+def test_params_yaml_is_read_in_any_locale():
+    """In ASCII here, which every machine has; so in Latin-1, EUC-JP and GBK."""
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": paths.python_path()}
+    command = [sys.executable, "-X", "utf8=0", "-m", "resode", "check"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("path", sorted((paths.ROOT / "src" / "resode").glob("*.py")), ids=lambda path: path.stem)
+def test_text_is_read_and_written_as_utf8(path):
+    """Ruff's PLW1514 asks for it too, where it can tell that something is a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        called = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+        keywords = {keyword.arg for keyword in node.keywords} if called else set()
+        # `files.write_text` writes UTF-8 itself.
+        if called in ("read_text", "write_text") and getattr(node.func.value, "id", "") != "files":
+            assert "encoding" in keywords, f"line {node.lineno}"
+
+
 def test_results_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "results").write_text("a file where the folder should be")
+    (tmp_path / "results").write_text("a file where the folder should be", encoding="utf-8")
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     assert cli.main(["model"]) == 1
     error = capsys.readouterr().err

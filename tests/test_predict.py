@@ -1,6 +1,7 @@
 """The commands predict and export: image files in, a line each out, with Keras or in a bare environment."""
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import PIL
 import pytest
 import test_training
-from PIL import Image
+from PIL import Image, ImageOps
 
 from resode import cli, params, paths, predict, training
 from resode.errors import InputError
@@ -99,7 +100,7 @@ def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
 def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, capsys):
     names = {name: str(tmp_path / name) for name in ("none", "text", "cut")}
     names |= {"photo": photos[0], "folder": str(folder), "here": str(tmp_path)}
-    Path(names["text"]).write_text("no image")
+    Path(names["text"]).write_text("no image", encoding="utf-8")
     content = Path(photos[0]).read_bytes()
     Path(names["cut"]).write_bytes(content[: len(content) // 2])
     assert cli.main(["predict", *(one.format(**names) for one in arguments)]) == 1
@@ -120,12 +121,12 @@ def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, 
         return capsys.readouterr().err
 
     older = copied(folder, tmp_path / "older")
-    text = (older / training.PROVENANCE).read_text()
-    (older / training.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'))
+    text = (older / training.PROVENANCE).read_text(encoding="utf-8")
+    (older / training.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
     assert "older was trained by another version of this code" in error(older, "predict", photos[0])
-    (older / training.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'))
+    (older / training.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
     assert "does not fit this network" in error(older, "predict", photos[0])
-    (older / training.PROVENANCE).write_text(text)
+    (older / training.PROVENANCE).write_text(text, encoding="utf-8")
     (older / training.MEAN_IMAGE).unlink()
     assert f"cannot read {older}/mean_image.npy, which belongs to" in error(older, "predict", photos[0])
     resnet = tmp_path / "resnet"
@@ -183,3 +184,75 @@ def test_image_that_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(InputError, match="exceeds limit"):
         predict.read_image(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation, tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "image.png", exif=exif)
+    with Image.open(tmp_path / "image.png") as saved:
+        expected = ImageOps.exif_transpose(saved)
+    np.testing.assert_array_equal(predict.read_image(tmp_path / "image.png"), np.asarray(expected))
+
+
+def odd_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:
+    """EXIF of a camera held upside down, with an entry that is not as the standard has it."""
+    entries = struct.pack("<HHI4s", 0x0112, 3, 1, b"\x03\0\0\0") + struct.pack("<HHI4s", tag, kind, count, value)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (0x010E, 5, 1, b"\x08\0\0\0"),  # ImageDescription as a fraction
+        (0x010E, 11, 1, b"\x05\0\0\0"),  # or as a float
+        (0x011A, 2, 1, b"\x05\0\0\0"),  # XResolution as text
+        (0x011A, 6, 1, b"\xff\xff\xff\xff"),  # or below zero
+        (0x0128, 4, 1, b"\xff\xff\xff\xff"),  # ResolutionUnit as a large number
+        (0x8769, 6, 1, b"\xff\xff\xff\xff"),  # the pointer to more entries below zero
+        (0x02BC, 2, 1, b"\x05\0\0\0"),  # XMP as text
+        (0x02BC, 3, 1, b"\xff\xff\xff\xff"),  # or as a number
+    ],
+)
+def test_odd_entries_beside_the_orientation_do_no_harm(entry, tmp_path):
+    image = Image.new("RGB", (64, 64), (0, 0, 0))
+    image.paste((255, 0, 0), (0, 0, 64, 32))
+    image.save(tmp_path / "image.jpg", exif=odd_exif(*entry), quality=95)
+    assert predict.read_image(tmp_path / "image.jpg")[28, 16, 0] > 240
+
+
+def test_floats_from_0_to_1_are_scaled_and_other_large_numbers_refused(tmp_path):
+    def saved(values):
+        Image.fromarray(values).save(tmp_path / "image.tif")
+        return predict.read_image(tmp_path / "image.tif")
+
+    grey = np.linspace(0, 255, 32 * 32).astype("uint8").reshape(32, 32)
+    np.testing.assert_array_equal(saved(grey.astype("float32") / 255)[..., 0], grey)
+    np.testing.assert_array_equal(saved(grey.astype("int32") * 257)[..., 0], saved(grey.astype("uint16") * 257)[..., 0])
+    refused = [grey.astype("float32"), grey.astype("float32") - 1, grey.astype("float32") * np.nan]
+    for values in (*refused, grey.astype("int32"), grey.astype("int32") << 20, -grey.astype("int32")):
+        with pytest.raises(InputError, match="does not say which is white; save it with 8 bits"):
+            saved(values)
+
+
+@pytest.mark.parametrize("extension", ["avif", "dds", "jp2", "webp", "tiff", "gif", "png", "jpg"])
+def test_damaged_files_of_every_kind_are_one_line_or_read(extension, tmp_path):
+    path = tmp_path / f"image.{extension}"
+    Image.linear_gradient("L").convert("RGB").resize((64, 64)).save(path)
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        # In the first bytes, of which decoders know more than of the rest.
+        changed = bytearray(content[: random.integers(20, len(content))])
+        for place in random.integers(0, min(len(changed), 200), 3):
+            changed[place] = random.integers(256)
+        path.write_bytes(changed)
+        try:
+            predict.read_image(path)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused

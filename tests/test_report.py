@@ -27,6 +27,7 @@ CLAIM = {
         "unroll_length": 4,
         "kernel_size": 3,
         "activation": "relu",
+        "kernel_initializer": "keras2_he_normal",
         "l2": 1e-4,
     },
     "augmentation": {"horizontal_flip": True, "shift": 0.1, "interpolation": "nearest"},
@@ -99,9 +100,9 @@ def write_run(run: report.Run, results: Path) -> None:
     }
     for name, content in contents.items():
         (results / name).parent.mkdir(parents=True, exist_ok=True)
-        (results / name).write_text(json.dumps(content))
+        (results / name).write_text(json.dumps(content), encoding="utf-8")
     lines = [",".join(run.history[0])] + [",".join(map(str, row.values())) for row in run.history]
-    (results / "training" / "history.csv").write_text("\n".join(lines) + "\n")
+    (results / "training" / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def test_published_figures_are_those_of_the_published_curve():
@@ -281,7 +282,7 @@ def test_run_is_read_and_report_written(tmp_path):
     assert run == make_run()
     built = report.build(run, PUBLISHED)
     report.write(tmp_path / "report", built)
-    assert json.loads((tmp_path / "report" / "report.json").read_text()) == built
+    assert json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8")) == built
     assert report.links(tmp_path).splitlines()[0] == "- [model](../model/model.html)"
 
 
@@ -296,10 +297,10 @@ def test_missing_results_are_named(tmp_path, name):
 def test_broken_and_foreign_results_are_refused(tmp_path):
     write_run(make_run(), tmp_path)
     path = tmp_path / "evaluation" / "metrics.json"
-    path.write_text(json.dumps({"epochs": 7}))
+    path.write_text(json.dumps({"epochs": 7}), encoding="utf-8")
     with pytest.raises(InputError, match="7 epochs.*one of 3; run the evaluation stage again"):
         report.read_run(tmp_path)
-    path.write_text("{")
+    path.write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="is not JSON"):
         report.read_run(tmp_path)
 
@@ -319,12 +320,12 @@ def test_readme_without_any_results(tmp_path):
 def test_readme_with_the_model_only(tmp_path):
     (tmp_path / "model").mkdir()
     model = make_run().model
-    (tmp_path / "model" / "model.json").write_text(json.dumps(model))
+    (tmp_path / "model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
     rows = report.readme_table(tmp_path).splitlines()
     assert rows[2] == "| Parameters | 3,157,914 | 3,157,914 | exact | ✓ reproduced |"
     assert "not run yet" in rows[4]
     model["matches_published"] = False
-    (tmp_path / "model" / "model.json").write_text(json.dumps(model))
+    (tmp_path / "model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
     assert "no verdict: different setting" in report.readme_table(tmp_path).splitlines()[2]
 
 
@@ -359,7 +360,7 @@ def write_other_run(results: Path, name: str, accuracy: float) -> None:
     write_run(make_run(accuracy), folder)
     path = folder / "training" / "provenance.json"
     provenance = {"backend": "jax", "precision": "float32", "resumes": 2}
-    path.write_text(json.dumps(json.loads(path.read_text()) | provenance))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | provenance), encoding="utf-8")
 
 
 def test_other_runs_and_their_scatter(tmp_path):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def runs(tmp_path, monkeypatch):
 
 def write(folder, **changes):
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump({"tiny": {**TINY, **changes}}))
+    path.write_text(yaml.safe_dump({"tiny": {**TINY, **changes}}), encoding="utf-8")
     return path
 
 
@@ -79,7 +80,7 @@ def invented(tmp_path, results, engine="invented", **changes):
     return sweep.outcome("tiny", tmp_path / "sweep")
 
 
-@pytest.mark.parametrize("name", yaml.safe_load(sweep.FILE.read_text()))
+@pytest.mark.parametrize("name", yaml.safe_load(sweep.FILE.read_text(encoding="utf-8")))
 def test_the_sweeps_of_the_repository_are_accepted(name):
     trials = sweep.planned(name)
     chosen = sweep.read(name)
@@ -123,7 +124,7 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
     results = {(0.1, 1, 0): 0.7, (0.1, 1, 1): 0.8, (0.1, 2, 0): 0.75, (0.1, 2, 1): 0.77,
                (50.0, 1, 0): 0.99, (50.0, 1, 1): "diverged", (50.0, 2, 0): "diverged", (50.0, 2, 1): "diverged"}  # fmt: skip
     found = invented(tmp_path, results)
-    table = list(csv.DictReader(io.StringIO((tmp_path / "sweep" / "tiny" / "trials.csv").read_text())))
+    table = list(csv.DictReader(io.StringIO((tmp_path / "sweep" / "tiny" / "trials.csv").read_text(encoding="utf-8"))))
     assert len(table) == 8 and [row["status"] for row in table].count("diverged") == 3
     assert table[0] == {"h": "0.1", "unroll_length": "1", "seed": "0", "status": "done", "updates": "3", "train_loss": "2.0",
                         "train_accuracy": "0.4", "validation_loss": "1.5", "validation_accuracy": "0.7"}  # fmt: skip
@@ -173,7 +174,7 @@ def test_a_lost_try_is_followed_by_one_of_another_name():
 
 
 def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"tiny": TINY}).replace("- 50.0", "- 1e-05"))
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"tiny": TINY}).replace("- 50.0", "- 1e-05"), encoding="utf-8")
     assert {trial.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
 
 
@@ -236,6 +237,13 @@ def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words,
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
+def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    assert paths.short_temporary() == "/tmp"
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    assert paths.short_temporary() == "/var/tmp"
+
+
 @pytest.mark.once
 def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):  # noqa: F811
     cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -260,7 +268,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
     assert statuses.count(sweep.FAILED) == 0 and len(watch.rows) == 9
     assert {trial.h for trial in trials if watch.rows[trial]["status"] == sweep.DIVERGED} == {1e30}
     for trial in trials:
-        log = (tmp_path / "runs" / trial.name / "log").read_text()
+        log = (tmp_path / "runs" / trial.name / "log").read_text(encoding="utf-8")
         # Two epochs of 3 updates; a trial that was lost with the machine may have begun twice, none ended twice.
         assert log.count("epoch 2/2") == (watch.rows[trial]["status"] == sweep.DONE), log
         assert len(list((tmp_path / "runs" / trial.name / "runs").iterdir())) == 1
@@ -271,7 +279,7 @@ def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
     pytest.importorskip("ray")
     grid = {"h": [0.1, 50.0], "unroll_length": [2], "seeds": [0]}
     settings = {**TINY["settings"], "training.reference_iterations": 600.0}
-    (clone / "sweep.yaml").write_text(yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}))
+    (clone / "sweep.yaml").write_text(yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
     environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
     # As on a fresh machine: no git identity.
@@ -291,6 +299,6 @@ def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
     assert [row["status"] for row in rows] == ["done", "diverged"]
     assert np.isfinite(float(rows[0]["validation_accuracy"]))
     assert {path.stem for path in table.parent.glob("*.json")} == {"dvc", "ray"}
-    about = json.loads((table.parent / "dvc.json").read_text())
+    about = json.loads((table.parent / "dvc.json").read_text(encoding="utf-8"))
     assert about["data"]["name"] == "digits" and about["data"]["validation_fraction"] == 0.25
     assert (clone / "results" / "sweep" / "sweep.html").is_file()

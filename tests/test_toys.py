@@ -52,7 +52,7 @@ def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
     np.testing.assert_array_equal(first.probability, second.probability)
     assert first.row == second.row and first.probability.shape == (toys.SIDE, toys.SIDE)
     toys.write(tmp_path, [first])
-    assert json.loads((tmp_path / "toys.json").read_text()) == [first.row]
+    assert json.loads((tmp_path / "toys.json").read_text(encoding="utf-8")) == [first.row]
     (row,) = toys.table([first])
     assert (row["block"], row["spirals, %"]) == ("hamiltonian", f"{100 * first.test_accuracy:.1f}")
     assert plots_results.png(plots_toys.boundaries(toys.problem("spirals", 20, 0)[1], [first]))

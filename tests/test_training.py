@@ -1,5 +1,6 @@
 """Schedule, resuming and failures of training."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(unin
 def test_torn_description_of_another_run_is_no_obstacle(tmp_path):
     train(tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
-    (folder / "inputs.json").write_text("{")
+    (folder / "inputs.json").write_text("{", encoding="utf-8")
     train(tmp_path, model={"h": 0.2})
 
 
@@ -189,6 +190,15 @@ def test_second_training_of_the_same_is_refused_with_the_firsts_process(tmp_path
     with first, pytest.raises(InputError, match=f"process {os.getpid()}"), checkpoint.locked(tmp_path):
         pass
     with checkpoint.locked(tmp_path):
+        pass
+
+
+def test_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(checkpoint.fcntl, "flock", unsupported)
+    with pytest.raises(InputError, match="has no locks .*; make .*/.runs a link"), checkpoint.locked(tmp_path):
         pass
 
 

@@ -63,7 +63,7 @@ def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
     # 61 images: 7 updates of 8 an epoch, 20 // 7 epochs.
     assert [row["updates"] for row in history] == [7, 14]
     assert list(history[0])[-2:] == ["validation_loss", "validation_accuracy"]
-    assert json.loads((trained / training.METRICS).read_text()) == history[-1]
+    assert json.loads((trained / training.METRICS).read_text(encoding="utf-8")) == history[-1]
     np.testing.assert_array_equal(training.mean_image(trained), augmentation.mean_image(rest.train_images))
     network = training.compiled(settings().model, settings().training, seed=5, classes=2)
     training.load_weights(network, trained)
@@ -71,7 +71,9 @@ def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
         augmentation.normalise(images, training.mean_image(trained)), labels, verbose=0, return_dict=True
     )
     assert found["accuracy"] == pytest.approx(history[-1]["validation_accuracy"], abs=1e-6)
-    assert json.loads((trained / training.PROVENANCE).read_text())["data"]["validation_fraction"] == 0.25
+    assert (
+        json.loads((trained / training.PROVENANCE).read_text(encoding="utf-8"))["data"]["validation_fraction"] == 0.25
+    )
 
 
 def test_equal_seeds_give_equal_bytes(trained, tmp_path):

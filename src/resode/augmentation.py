@@ -1,4 +1,4 @@
-"""What the network sees: normalised images, flipped and shifted at random in training.
+"""What the network sees: normalised images, flipped and shifted or cropped at random in training.
 
 The random numbers are drawn on the host (`draw`) and applied by the backend (`augment`): NumPy's counter-based Philox
 generator gives the same numbers under every backend and for any update in any order, so nothing has to be saved to
@@ -42,10 +42,12 @@ def draw(params: AugmentationParams, seed: int, update: int, batch: int, size: i
 
     Returns:
         flips (batch,) bool, true with probability 1/2 where flipping is on; shifts (batch, 2) float32, pixels down and
-        right, uniform on ±`params.shift` × size.
+        right, uniform on ±`params.shift` × size, or on the whole numbers from −`params.crop` to `params.crop`.
     """
     uniform = generator(seed, AUGMENTATION, update).random((batch, 3), dtype="float32")
     flips = (uniform[:, 0] < 0.5) & params.horizontal_flip
+    if params.crop:
+        return flips, np.float32(np.floor(uniform[:, 1:].astype(float) * (2 * params.crop + 1)) - params.crop)
     return flips, (2 * uniform[:, 1:] - 1) * np.float32(params.shift * size)
 
 
@@ -69,26 +71,30 @@ def block(
     return chosen, np.stack(flips), np.stack(shifts)
 
 
-def augment(images, flips, shifts, interpolation: str):
+def augment(images, flips, shifts, params: AugmentationParams):
     """Shift images, then flip them left to right.
 
     A pixel at (r, c) takes the value at (r − shift₀, c − shift₁), between pixels resampled, outside the image taken
     from the nearest edge pixel: `scipy.ndimage.shift(mode="nearest")` of order 1 (bilinear) or 0 (nearest).
 
+    With `params.crop` shifts are whole numbers and what is outside is zero: a window of the image's own size, cut out of
+    the image with so many zeros on every side (He et al. 2015, section 4.2).
+
     Args:
         images: (N, H, W, C) float.
         flips: (N,) bool.
         shifts: (N, 2) float, pixels down and right; see `draw`.
-        interpolation: "bilinear" or "nearest".
 
     Returns:
         (N, H, W, C), dtype of `images`.
     """
     count, height, width, channels = images.shape
-    rows = ops.clip(ops.arange(height, dtype="float32") - shifts[:, :1], 0, height - 1)
-    columns = ops.clip(ops.arange(width, dtype="float32") - shifts[:, 1:], 0, width - 1)
+    rows = ops.arange(height, dtype="float32") - shifts[:, :1]
+    columns = ops.arange(width, dtype="float32") - shifts[:, 1:]
     # Flipping the result left to right is reading its columns backwards.
     columns = ops.where(flips[:, None], ops.flip(columns, axis=1), columns)
+    inside = ((rows >= 0) & (rows < height))[:, :, None, None] & ((columns >= 0) & (columns < width))[:, None, :, None]
+    rows, columns = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
     pixels = ops.reshape(images, (count * height * width, channels))
     starts = ops.arange(count, dtype="int32")[:, None, None] * (height * width)
 
@@ -96,7 +102,9 @@ def augment(images, flips, shifts, interpolation: str):
         index = starts + ops.cast(row, "int32")[:, :, None] * width + ops.cast(column, "int32")[:, None, :]
         return ops.take(pixels, index, axis=0)
 
-    if interpolation == "nearest":
+    if params.crop:
+        return ops.where(inside, at(rows, columns), 0)
+    if params.interpolation == "nearest":
         return at(ops.floor(rows + 0.5), ops.floor(columns + 0.5))
     top, left = ops.floor(rows), ops.floor(columns)
     bottom, right = ops.minimum(top + 1, height - 1), ops.minimum(left + 1, width - 1)

@@ -20,9 +20,9 @@ import yaml
 
 from . import files, params, paths
 from .errors import InputError
+from .settings import BACKENDS
 
 FOLDER = paths.RESULTS / "bench"
-BACKENDS = ("tensorflow", "jax")
 IMAGES, CLASSES, SIDE = 50_000, 10, 32
 # Timed in turn, so that a machine that slows down slows all of them; a contender stops after REPEATS repeats, or when it
 # has had its SECONDS.
@@ -43,12 +43,12 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         print(f"{backend}:", flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             given, result = Path(scratch) / "params.yaml", Path(scratch) / "result.json"
-            given.write_text(yaml.safe_dump(content))
+            given.write_text(yaml.safe_dump(content), encoding="utf-8")
             environment = {"KERAS_BACKEND": backend, "RESODE_PARAMS": str(given), "PYTHONPATH": paths.python_path()}
             done = subprocess.run([sys.executable, "-m", "resode.bench", result], env={**os.environ, **environment})
             if done.returncode:
                 raise InputError(f"measuring {backend} failed; the message above says why")
-            found.append(json.loads(result.read_text()))
+            found.append(json.loads(result.read_text(encoding="utf-8")))
     if not found:
         raise InputError(f"none of {', '.join(BACKENDS)} is installed; run: make setup")
     common = found[0].pop("common")
@@ -79,6 +79,7 @@ def measure(chosen: params.Params) -> dict:
     from . import augmentation, model, provenance, summary
     from .records import Dataset
 
+    commit = provenance.commit()
     training = chosen.training
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype="uint8")
@@ -122,7 +123,7 @@ def measure(chosen: params.Params) -> dict:
     return {
         "common": {
             "hardware": provenance.hardware(),
-            **provenance.commit(),
+            **commit,
             "data": f"{IMAGES:,} random images of CIFAR-10's shape",
             "batch_size": training.batch_size,
             "flop_per_update": flop,
@@ -168,7 +169,7 @@ def _ours(chosen: params.Params, precision: str, dataset, mean, length: int) -> 
     """What `training` does between two epochs' ends: order, random numbers, a block of updates, the loss."""
     from . import augmentation, engine
 
-    updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation.interpolation)
+    updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation)
     done = 0
 
     def work() -> int:
@@ -251,7 +252,7 @@ def table(folder: Path = FOLDER) -> str:
     """What the files in results/bench say, as Markdown, one table a machine."""
     parts = []
     for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         rows = ["| backend | precision | | updates a call | ms an update | speed against train_on_batch | against fit | images/s |"
                 " TFLOP/s | of the matrix product's |",
                 "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import paths
 from .errors import InputError
 from .files import write_bytes
 from .params import TrainingParams
@@ -30,7 +31,7 @@ _DIGEST = 64
 HANDED_OVER = "handed_over.checkpoint"
 # Section `training`: the schedule, and what moves nothing but speed and rounding.
 _SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor"}
-_SPEED = {"block_length", "devices"}
+_SPEED = {"block_length", "convolution", "devices"}
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "a+")  # noqa: SIM115 (closed below)
+        file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise InputError(f"cannot write in {folder}: {error.strerror}; make the folder writable") from error
     with file:
@@ -53,6 +54,10 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"the same already runs as process {file.read().strip()}; wait for it or stop it"
             ) from None
+        except OSError as error:
+            raise InputError(
+                f"the file system of {folder} has no locks ({error.strerror}); make {paths.RUNS} a link to a folder on another"
+            ) from error
         # What a kill in the middle of a write left.
         for partial in folder.glob(".*.checkpoint.*"):
             partial.unlink()

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import paths
+from . import paths, settings
 from .errors import InputError, TimeOver
 
 STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "report")
@@ -18,10 +18,15 @@ def main(arguments: list[str] | None = None) -> int:
     0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was, or SIGTERM
     came, and the same command goes on.
     """
-    # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal.
-    sys.stdout.reconfigure(line_buffering=True)
+    # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal, one that may not have every letter.
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")
     chosen = _parser().parse_args(arguments)
+    settings.own()
     try:
+        if not getattr(chosen, "low_memory", False):
+            settings.check_backend()
+        if "DVC_STAGE" in os.environ or chosen.run in (_check, _data, _demo):
+            paths.check_for_dvc()
         chosen.run(chosen)
     except KeyboardInterrupt:
         print("stopped; run the same command again", file=sys.stderr)
@@ -118,22 +123,27 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--gpus", type=float, default=0, help="GPUs of a trial on Ray")
     sweep.set_defaults(run=_sweep)
     commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
-    commands.add_parser("check", help="check params.yaml").set_defaults(run=_check)
+    commands.add_parser("check", help="check params.yaml and the backend").set_defaults(run=_check)
     return parser
 
 
 def _cifar10(chosen: argparse.Namespace) -> None:
-    from . import cifar10, params
+    from . import cifar10, inputs, params
 
-    published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), params.load().data.require_published)
+    content = params.read()
+    required = params.validate(content).data.require_published
+    with inputs.unchanged("cifar10", content):
+        published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), required)
     print("CIFAR-10: " + ("every member is the published one." if published else "content DIFFERS from the published."))
 
 
 def _digits(chosen: argparse.Namespace) -> None:
-    from . import digits, params
+    from . import digits, inputs, params
 
-    params.load()
-    digits.write(paths.dataset("digits"))
+    content = params.read()
+    params.validate(content)
+    with inputs.unchanged("digits", content):
+        digits.write(paths.dataset("digits"))
 
 
 def _stage(chosen: argparse.Namespace) -> None:

@@ -97,6 +97,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
 
     from . import provenance
 
+    commit = provenance.commit()
     trials: list[list[dict]] = [[] for _ in plan]
     # Seed by seed: what is stopped early has whole seeds.
     for seed in content["seeds"]:
@@ -110,7 +111,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
         "hardware": provenance.hardware(),
         **provenance.software(),
         "precision": provenance.arithmetic(common.training.precision),
-        **provenance.commit(),
+        **commit,
         "data": dataset.provenance,
         "train_images": len(dataset.train_images),
         "test_images": len(dataset.test_images),
@@ -150,7 +151,7 @@ def _trial(dataset: records.Dataset, checked: params.Params, runs: Path) -> dict
             print(f"diverged: {error}", flush=True)
             return {"diverged": True}
         last = evaluation.read_history(Path(scratch) / training.HISTORY)[-1]
-        made = json.loads((Path(scratch) / training.PROVENANCE).read_text())
+        made = json.loads((Path(scratch) / training.PROVENANCE).read_text(encoding="utf-8"))
     return {
         "diverged": False,
         **{key: last[key] for key in ("updates", "test_accuracy", "train_accuracy")},

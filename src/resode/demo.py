@@ -1,13 +1,14 @@
-"""The whole pipeline on digits in a scratch copy of the repository: `make demo`."""
+"""The whole pipeline on digits in a scratch clone of the repository: `make demo`."""
 
 import json
+import os
+import shutil
 
 import yaml
 
-from . import experiments, params, paths
+from . import experiments, params, paths, plans
 from .errors import InputError
 
-EXPERIMENT = "demo"
 SETTINGS = paths.ROOT / "demo.yaml"
 BUILD = paths.ROOT / "build" / "demo"
 
@@ -21,16 +22,13 @@ def run(more: list[str]) -> None:
     Raises:
         InputError: a wrong setting (before anything runs), or a stage that failed.
     """
-    settings = yaml.safe_load(SETTINGS.read_text()) | params.settings(more)
-    params.changed(settings)
-    # What an interrupted demo left; DVC refuses a second experiment of the same name.
-    experiments.dvc("exp", "remove", EXPERIMENT, capture_output=True)
-    flags = experiments.flags(settings)
-    try:
-        if experiments.dvc("exp", "run", "--temp", "--name", EXPERIMENT, *flags, "report").returncode:
+    content = params.changed(plans.read(SETTINGS) | params.settings(more))
+    with experiments.scratch(paths.RUNS / "demo") as clone:
+        (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        if experiments.dvc(clone, "repro", "report").returncode:
             raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
-        experiments.extract(experiments.commits()[EXPERIMENT], "results", BUILD)
-    finally:
-        experiments.dvc("exp", "remove", EXPERIMENT, capture_output=True)
-    accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text())["test_accuracy"]
+        BUILD.parent.mkdir(exist_ok=True)
+        shutil.rmtree(BUILD, ignore_errors=True)
+        os.replace(clone / "results", BUILD)
+    accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
     print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nReport: {BUILD / 'report' / 'report.html'}")

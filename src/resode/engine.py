@@ -13,6 +13,7 @@ import numpy as np
 from .augmentation import augment, normalise
 from .errors import InputError
 from .loops import loops_are_slow
+from .params import AugmentationParams
 from .records import Dataset
 
 
@@ -56,12 +57,14 @@ class Engine:
     Args:
         model: compiled Keras model with built optimiser.
         mean: mean image (H, W, C) that is subtracted; see `augmentation.normalise`.
-        interpolation: see `augmentation.augment`.
+        augmentation: section augmentation of the parameters.
         devices: among which each batch is divided, of a model built under `distributed`. The batch stays the one of one
             device: the images' part of the work is shared, means and gradients are of the whole batch.
     """
 
-    def __init__(self, model: keras.Model, dataset: Dataset, mean: np.ndarray, interpolation: str, devices: int = 1):
+    def __init__(
+        self, model: keras.Model, dataset: Dataset, mean: np.ndarray, augmentation: AugmentationParams, devices: int = 1
+    ):
         self.model = model
         divided = _division(devices)
         images = keras.ops.convert_to_tensor(dataset.train_images)
@@ -71,7 +74,7 @@ class Engine:
             images, labels = data
             samples, flips, shifts = divided((samples, flips, shifts))
             chosen = normalise(keras.ops.take(images, samples, axis=0), mean)
-            return augment(chosen, flips, shifts, interpolation), keras.ops.take(labels, samples, axis=0)
+            return augment(chosen, flips, shifts, augmentation), keras.ops.take(labels, samples, axis=0)
 
         self._run = {"tensorflow": _tensorflow, "jax": _jax}[keras.backend.backend()](model, batch, (images, labels))
 

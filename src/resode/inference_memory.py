@@ -75,13 +75,13 @@ def _measure(file: Path, image: Path) -> dict:
 
 def resident(kind: str) -> int:
     """VmRSS, the resident memory of this process, or VmHWM, its peak, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(kind))
 
 
 def forget_peak() -> None:
     """Let VmHWM start again from the present."""
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 if __name__ == "__main__":

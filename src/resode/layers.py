@@ -19,11 +19,22 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from . import integrators
+from . import integrators, winograd
 from .integrators import PARTITIONED, RightHandSide, State
 from .odes import ODES
 from .reversible import Steps
 from .units import Unit
+
+# Initializers of kernels, by their names in params.yaml, as Keras reads them: each layer makes its own, with a seed of its own.
+# Keras up to 2.1.6, the original's, took the deviation √(2 / fan_in) for the normal distribution before it is truncated at two
+# deviations, so that 0.8796 √(2 / fan_in) is left of it; Keras since 2.2.0 divides by that factor first.
+INITIALIZERS = {
+    "keras2_he_normal": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 2 * 0.87962566103423978**2, "mode": "fan_in", "distribution": "truncated_normal"},
+    },
+    "he_normal": "he_normal",
+}
 
 
 class ODEConv2D(keras.layers.Layer, Unit, ABC):
@@ -45,9 +56,12 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
             backwards; see `reversible`.
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",
             each step has its own, and weights have a first axis of `unroll_length`. They start equal, K(t) constant.
-        smoothness: α of the penalty α h Σ_j ‖(K_{j+1} − K_j) / h‖² on the kernels of "free" weights (Haber and Ruthotto 2017).
-        kernel_initializer: initializer of the kernels; biases start at zero.
+        smoothness: α of the penalty α/2 h Σ_j ‖(θ_{j+1} − θ_j) / h‖² on "free" kernels and biases θ (Haber and Ruthotto 2017,
+            and their code, Meganet).
+        kernel_initializer: initializer of the kernels, the original's by default (see INITIALIZERS); biases start at zero.
         kernel_regularizer: penalty on the kernels, counted once and not once a step.
+        convolution: way to compute K x and Kᵀ x. "direct": Keras' convolutions. "winograd": matrix products, see `winograd`; for 3 × 3
+            kernels, images of known size and float32. "auto": products where they are faster.
         strides: 1; the state keeps its shape.
         padding: "same"; the state keeps its shape.
 
@@ -68,8 +82,9 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         backward: str = "store",
         weights_in_time: str = "shared",
         smoothness: float = 0.0,
-        kernel_initializer: Any = "he_normal",
+        kernel_initializer: Any = INITIALIZERS["keras2_he_normal"],
         kernel_regularizer: Any = None,
+        convolution: str = "auto",
         strides: int | tuple[int, int] = 1,
         padding: str = "same",
         **kwargs: Any,
@@ -86,6 +101,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
             raise ValueError(refused)
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
+        self.convolution = _one_of("convolution", convolution, ("auto", "direct", "winograd"))
         if strides not in (1, (1, 1), [1, 1]):
             raise ValueError(f"strides must be 1: a step keeps the shape of its state. Received: strides={strides!r}")
         if padding != "same":
@@ -108,6 +124,9 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
                 f"channels of the input must be {needed}. Received: channels={channels}, input_shape={tuple(input_shape)}"
             )
         shapes = self.weight_shapes(channels)
+        self._products = self._choose_products(
+            *input_shape[1:3], max(len(shape) == 4 and shape[2] for shape in shapes.values())
+        )
         self._names = tuple(shapes)
         initializer = None
         for name, shape in shapes.items():
@@ -119,7 +138,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
                 name=name,
                 shape=(self.unroll_length, *shape) if self.weights_in_time == "free" else shape,
                 initializer=self._constant_in_time(initializer) if kernel else "zeros",
-                regularizer=self._penalty() if kernel else None,
+                regularizer=self._penalty(self.kernel_regularizer if kernel else None),
             )
             setattr(self, name, weight)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
@@ -127,63 +146,101 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
     def _constant_in_time(self, initializer: keras.initializers.Initializer) -> Any:
         return lambda shape, dtype=None: ops.broadcast_to(initializer(shape[-4:], dtype=dtype), shape)
 
-    def _penalty(self) -> Any:
-        regularizer = self.kernel_regularizer
+    def _penalty(self, regularizer: Any) -> Any:
         if self.weights_in_time == "shared" or not self.smoothness:
             return regularizer
 
-        def penalty(kernel: Any) -> Any:
-            roughness = self.smoothness / self.h * ops.sum(ops.square(kernel[1:] - kernel[:-1]))
-            return roughness + regularizer(kernel) if regularizer else roughness
+        def penalty(weight: Any) -> Any:
+            roughness = self.smoothness / (2 * self.h) * ops.sum(ops.square(weight[1:] - weight[:-1]))
+            return roughness + regularizer(weight) if regularizer else roughness
 
         return penalty
 
+    def _choose_products(self, height: int | None, width: int | None, channels: int) -> winograd.Winograd | None:
+        possible = (
+            self.kernel_size == 3 and height is not None and width is not None and self.compute_dtype == "float32"
+        )
+        if self.convolution == "winograd" and not possible:
+            raise ValueError(
+                "convolution winograd needs kernel_size 3, images of known size and float32. Received:"
+                f" kernel_size={self.kernel_size}, images of {height} x {width}, {self.compute_dtype}"
+            )
+        if self.convolution == "direct" or not possible:
+            return None
+        if self.convolution == "auto" and not winograd.is_faster(height, width, channels):
+            return None
+        return winograd.Winograd(height, width)
+
+    @property
+    def uses_products(self) -> bool:
+        """Whether the built layer computes its convolutions as products, see `convolution`."""
+        return self._products is not None
+
     def convolve(self, x: Any, kernel: Any) -> Any:
-        """The convolution K x; (batch, height, width, in) to (batch, height, width, out)."""
+        """The convolution K x; (batch, height, width, in) to (batch, height, width, out).
+
+        With products x is (height, width, batch, in) and `kernel` a transformed one, see `winograd`.
+        """
+        if self._products:
+            return self._products.convolve(x, kernel)
         return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def convolve_transposed(self, x: Any, kernel: Any) -> Any:
         """Its adjoint Kᵀ x, the transposed convolution with the same kernel; (batch, height, width, out) to (…, in)."""
+        if self._products:
+            return self._products.convolve_transposed(x, kernel)
         return ops.conv_transpose(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def call(self, inputs: Any) -> Any:
         """The solution after `unroll_length` steps from `inputs`, shaped like them."""
-        state = self.initial_state(inputs)
-        if self.backward == "reversible":
-            return self.solution(self._reversible(state))
-        if self.backward == "recompute":
-            return self.solution(self._recomputed(state))
-        for step in range(self.unroll_length):
-            state = self.advance(state, step, self.weights_of_step(step))
-        return self.solution(state)
+        if not self._products:
+            return self._solved(inputs)
+        return ops.transpose(self._solved(ops.transpose(inputs, (1, 2, 0, 3))), (2, 0, 1, 3))
 
-    def _recomputed(self, state: State) -> State:
+    def _solved(self, x: Any) -> Any:
+        solve = {"store": self._stored, "recompute": self._recomputed, "reversible": self._reversible}[self.backward]
+        # Of shared weights one set, so that a kernel is transformed once a unit and not once a step.
+        steps = self.unroll_length if self.weights_in_time == "free" else 1
+        return self.solution(solve(self.initial_state(x), [self._operands(step) for step in range(steps)]))
+
+    def _operands(self, step: int) -> dict[str, Any]:
+        """The weights of a step as `convolve` takes them."""
+        weights = self.weights_of_step(step)
+        if not self._products:
+            return weights
+        return {name: winograd.transformed(w) if len(w.shape) == 4 else w for name, w in weights.items()}
+
+    def _stored(self, state: State, weights: list[dict[str, Any]]) -> State:
+        for step in range(self.unroll_length):
+            state = self.advance(state, step, weights[step % len(weights)])
+        return state
+
+    def _recomputed(self, state: State, weights: list[dict[str, Any]]) -> State:
         # √n runs of √n steps: with the states between the runs, and inside of one run all it needs, memory is least.
         length = math.isqrt(self.unroll_length - 1) + 1
         for first in range(0, self.unroll_length, length):
-            state = self._recomputed_run(state, range(first, min(first + length, self.unroll_length)))
+            steps = range(first, min(first + length, self.unroll_length))
+            state = self._recomputed_run(
+                state, steps, [weights[step] for step in steps] if len(weights) > 1 else weights
+            )
         return state
 
-    def _recomputed_run(self, state: State, steps: range) -> State:
-        own = [self.weights_of_step(step) for step in (steps if self.weights_in_time == "free" else steps[:1])]
-
+    def _recomputed_run(self, state: State, steps: range, own: list[dict[str, Any]]) -> State:
         def advance(*tensors: Any) -> State:
             state, weights = tree.pack_sequence_as((state_of_run, own), list(tensors))
             for step in steps:
-                state = self.advance(state, step, weights[step - steps[0] if len(weights) > 1 else 0])
+                state = self.advance(state, step, weights[(step - steps[0]) % len(weights)])
             return tuple(state)
 
         state_of_run = tuple(state)
         return keras.remat(advance)(*tree.flatten((state_of_run, own)))
 
-    def _reversible(self, state: State) -> State:
-        method = integrators.INTEGRATORS[self.integrator]
+    def _reversible(self, state: State, weights: list[dict[str, Any]]) -> State:
         first = 0
-        if method.start:
-            state, first = self.advance(state, 0, self.weights_of_step(0)), 1
-        steps = range(first, self.unroll_length) if self.weights_in_time == "free" else [0]
-        weights = [list(self.weights_of_step(step).values()) for step in steps]
-        return self.reversible_steps(self.unroll_length - first)(tuple(state), weights)
+        if integrators.INTEGRATORS[self.integrator].start:
+            state, first = self.advance(state, 0, weights[0]), 1
+        own = weights[first:] if len(weights) > 1 else weights
+        return self.reversible_steps(self.unroll_length - first)(tuple(state), [list(w.values()) for w in own])
 
     def reversible_steps(self, steps: int) -> Steps:
         """`steps` steps of a reversible integrator, the first of one that needs two states aside."""
@@ -225,6 +282,7 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
             "smoothness": self.smoothness,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "convolution": self.convolution,
         }
 
 
@@ -313,9 +371,11 @@ class SecondOrderConv2D(ODEConv2D):
 
         x'' = −Kᵀ σ(K x + b),    x'(0) = 0
 
-    With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The papers start with
-    x_{−1} = 0, which is a velocity x(0)/h that grows as h falls; here the start is at rest. Other integrators solve v' = −Kᵀ σ(K x + b),
-    x' = v, of which Verlet's positions are leapfrog's. The velocity ends with the unit.
+    With `integrator="leapfrog"` it is the papers': x_{j+1} = 2 x_j − x_{j−1} − h² Kᵀσ(K x_j + b). The start here
+    is at rest, x_1 = x_0 − h²/2 Kᵀσ(K x_0 + b), as the ODE says. The papers start with x_{−1} = 0, which is a velocity x(0)/h that grows as h
+    falls; the authors' own code (Meganet, LeapFrogNN) with x_{−1} = x_0, which is at rest half a step before. For x'' = −x from x(0) = 1
+    four steps of h = 0.5 give −0.436, 1.191 and −0.668 in this order; cos 2 = −0.416 is the solution. Other integrators
+    solve v' = −Kᵀ σ(K x + b), x' = v, of which Verlet's positions are leapfrog's. The velocity ends with the unit.
 
     Input and output: (batch, height, width, c).
     Weights: `kernel` (k, k, c, c), `b` (c,): k² c² + c parameters.
@@ -334,7 +394,7 @@ class ResidualConv2D(ODEConv2D):
 
         x' = F(x) = K₂ σ(K₁ x + b₁) + b₂
 
-    Nothing is normalised inside; `resnet` has He et al.'s networks as they published them.
+    Nothing is normalised inside; `resnet` has He et al.'s networks for CIFAR-10.
 
     Input and output: (batch, height, width, c).
     Weights: `kernel1` and `kernel2` (k, k, c, c), `b1` and `b2` (c,): 2 k² c² + 2 c parameters.

@@ -6,13 +6,20 @@ from typing import Any
 import keras
 
 
+def on_cpu() -> bool:
+    """Whether the backend computes on a CPU."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
+
+
 def loops_are_slow() -> bool:
     """Whether a convolution in a compiled loop is many times slower than outside of one, as it is on XLA:CPU."""
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
-
-    return jax.default_backend() == "cpu"
+    return keras.backend.backend() == "jax" and on_cpu()
 
 
 def repeat(steps: int, step: Callable[[Any, Any], Any], carry: Any, written_out: bool = False) -> Any:

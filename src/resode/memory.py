@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import files, params, paths, plots_memory, plots_results, report
-from .bench import BACKENDS, file_name
+from .bench import file_name
 from .errors import InputError
 from .inference_memory import forget_peak, measure_inference, resident
+from .settings import BACKENDS
 
 FOLDER = paths.RESULTS / "memory"
 BACKWARD = ("store", "recompute", "reversible")
@@ -69,7 +70,9 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
             times = _apart(backend, by_backward, "times")
             for backward, content in by_backward.items():
                 found = _apart(backend, content, "measure")
-                common = found.pop("common")
+                # Of the first: what is committed meanwhile is another code.
+                first = found.pop("common")
+                common = common or first
                 rows.append(
                     {"backend": backend, "backward": backward, "unroll_length": length, **found, **times[backward]}
                 )
@@ -95,7 +98,8 @@ def deep(folder: Path = FOLDER) -> Path:
     for length in (4, 1000):
         steps = {"model.unroll_length": length, "model.h": 1 / length}
         found[str(length)] = _apart("tensorflow", params.changed({**DEEP, "data.name": "digits", **steps}), "epoch")
-        common = found[str(length)].pop("common")
+        first = found[str(length)].pop("common")
+        common = common or first
         print(f"  digits, 6 × {length} steps: {found[str(length)]}", flush=True)
     files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "by_unroll_length": found})
     return folder / DEEP_FILE
@@ -105,16 +109,16 @@ def _apart(backend: str, content: dict, what: str) -> dict:
     """The result of the function `what` of this module for `content`, from a fresh process."""
     with tempfile.TemporaryDirectory() as scratch:
         given, result = Path(scratch) / "given.json", Path(scratch) / "result.json"
-        given.write_text(json.dumps(content))
+        given.write_text(json.dumps(content), encoding="utf-8")
         environment = {
             **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths.python_path(),
             # glibc otherwise keeps what is freed, by thread, and reports a peak that no two runs share.
-            "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536",
+            "GLIBC_TUNABLES": "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=65536",
         }  # fmt: skip
         done = subprocess.run([sys.executable, "-m", "resode.memory", what, given, result], env=environment)
         if done.returncode:
             raise InputError(f"measuring {backend} failed; the message above says why")
-        return json.loads(result.read_text())
+        return json.loads(result.read_text(encoding="utf-8"))
 
 
 def measure(content: dict) -> dict:
@@ -173,7 +177,7 @@ def epoch(content: dict) -> dict:
         dataset = records.load(Path(folder) / "digits")
     chosen = params.validate(content)
     network = _compiled(chosen)
-    updates = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), "bilinear")
+    updates = engine.Engine(network, dataset, augmentation.mean_image(dataset.train_images), chosen.augmentation)
     count = len(dataset.train_images) // BATCH
     losses = []
     start, started = resident("VmRSS") / MEBIBYTE, time.perf_counter()
@@ -316,5 +320,5 @@ def _deep_section(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    _given = json.loads(Path(sys.argv[2]).read_text())
+    _given = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     files.write_json(Path(sys.argv[3]), {"measure": measure, "times": times, "epoch": epoch}[sys.argv[1]](_given))

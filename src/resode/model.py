@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from . import resnet
-from .layers import BLOCKS, ChannelZeroPadding, ODEConv2D
+from .layers import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
 from .params import ModelParams
 
 STEM_KERNEL_SIZE = 7
@@ -14,7 +14,12 @@ STEM_KERNEL_SIZE = 7
 CHANNELS_LAST = {"data_format": "channels_last"}
 
 
-def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, int] = (32, 32, 3)) -> keras.Model:
+def build(
+    params: ModelParams,
+    classes: int = 10,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    convolution: str = "auto",
+) -> keras.Model:
     """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
 
         stem    7×7 convolution to channels[0], batch normalization, ReLU
@@ -28,6 +33,7 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
         classes: number of classes.
         input_shape: (height, width, colours) of an image.
+        convolution: the way to compute the units' convolutions, see `layers.ODEConv2D`.
 
     Returns:
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
@@ -52,7 +58,9 @@ def build(params: ModelParams, classes: int = 10, input_shape: tuple[int, int, i
             backward=params.backward,
             weights_in_time=params.weights_in_time,
             smoothness=params.smoothness,
+            kernel_initializer=INITIALIZERS[params.kernel_initializer],
             kernel_regularizer=_l2(params),
+            convolution=convolution,
             name=f"unit{unit}",
             **more,
         )(x)
@@ -66,6 +74,11 @@ def units(network: keras.Model) -> list[ODEConv2D]:
     return [layer for layer in network.layers if isinstance(layer, ODEConv2D)]
 
 
+def units_of_products(network: keras.Model) -> list[str]:
+    """The names of the units whose convolutions are matrix products, see `winograd`."""
+    return [unit.name for unit in units(network) if unit.uses_products]
+
+
 def _stem(x: Any, params: ModelParams) -> Any:
     margin = STEM_KERNEL_SIZE // 2
     x = layers.ZeroPadding2D(margin, **CHANNELS_LAST, name="stem_padding")(x)
@@ -73,7 +86,7 @@ def _stem(x: Any, params: ModelParams) -> Any:
         params.channels[0],
         STEM_KERNEL_SIZE,
         padding="valid",
-        kernel_initializer="he_normal",
+        kernel_initializer=INITIALIZERS[params.kernel_initializer],
         kernel_regularizer=_l2(params),
         **CHANNELS_LAST,
         name="stem_convolution",

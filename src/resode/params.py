@@ -45,6 +45,7 @@ class ModelParams(_Section):
     unroll_length: Count
     kernel_size: Count
     activation: Literal["relu", "tanh", "sigmoid", "softplus", "elu", "gelu", "silu"] | None
+    kernel_initializer: Literal["keras2_he_normal", "he_normal"]
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @field_validator("channels")
@@ -93,11 +94,19 @@ class ModelParams(_Section):
 
 
 class AugmentationParams(_Section):
-    """Random flips and shifts of the training images."""
+    """Random flips, and shifts or crops, of the training images."""
 
     horizontal_flip: bool
     shift: Annotated[float, Field(ge=0, lt=1)]
     interpolation: Literal["bilinear", "nearest"]
+    # Shifted farther, nothing of an image of 32 pixels were left.
+    crop: Annotated[int, Field(ge=0, le=31)]
+
+    @model_validator(mode="after")
+    def _shifts_or_crops(self) -> "AugmentationParams":
+        if self.shift and self.crop:
+            raise ValueError(f"shift {self.shift:g} and crop {self.crop}: choose one and set the other to 0")
+        return self
 
 
 class TrainingParams(_Section):
@@ -115,6 +124,7 @@ class TrainingParams(_Section):
     drop_factor: Annotated[float, Field(gt=0, lt=1)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "mixed_bfloat16"]
+    convolution: Literal["auto", "direct", "winograd"]
     block_length: Count | None
     devices: Count
 
@@ -229,7 +239,7 @@ def read(path: Path | None = None) -> dict[str, Any]:
     """
     path = path or paths.PARAMS
     try:
-        content = parse(path.read_text())
+        content = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; restore it with: git checkout params.yaml") from error
     except yaml.YAMLError as error:

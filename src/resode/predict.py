@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from . import paths
 from .errors import InputError
@@ -16,34 +16,79 @@ from .errors import InputError
 # Width and height of the images that networks are trained with.
 SIZE = (32, 32)
 TOP = 3
+_ORIENTATION = 0x0112
+# By the orientation of a photo.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: Path) -> np.ndarray:
     """An image file as the network takes it, uint8 (32, 32, 3), RGB.
 
     It is turned upright where its camera noted how, and resized by Pillow's bicubic filter, which averages over the pixels
-    that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white.
+    that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white. Of images of
+    floats 0 is black and 1 white, of whole numbers with more than 8 bits 65,535 is white.
 
     Raises:
-        InputError: no such file, or no image that Pillow can read.
+        InputError: no such file, no image that Pillow can read, or one whose numbers do not say what is white.
     """
     try:
         with Image.open(path) as image:
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):
-                # Grey with 16 bits, which Pillow would cut off at 255.
-                image = image.convert("I").point(lambda value: value / 257).convert("L")
-            image = image.convert("RGBA")
+            turn = _turn(image)
+            image = _in_8_bits(image, path)
+            image = (image if turn is None else image.transpose(turn)).convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
             return np.asarray(image.resize(SIZE, Image.Resampling.BICUBIC))
+    except InputError:
+        raise
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image that Pillow can read") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise InputError(f"cannot read {path} as an image: {error}") from error
+    except Exception as error:
+        # Of a damaged file each of Pillow's decoders says so in its own way.
+        raise InputError(f"cannot read {path} as an image: {' '.join(str(error).split())}") from error
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns `image` upright; None if it is, or does not say.
+
+    `ImageOps.exif_transpose` also writes what its camera noted again, and fails where that is odd.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:
+        return None
+
+
+def _in_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """`image`, or if Pillow would cut off its numbers at 255, a grey image with 8 bits.
+
+    Raises:
+        InputError: the numbers do not say what is white.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    # Whole numbers of 32 bits that would fit into 8 are as likely meant so as dark.
+    unclear = image.mode == "I" and image.format == "TIFF" and high <= 255
+    if unclear or not 0 <= low <= high <= (1 if image.mode == "F" else 65535):
+        raise InputError(
+            f"{path} holds numbers from {low:g} to {high:g} and does not say which is white; save it with 8 bits"
+        )
+    if image.mode == "F":
+        return Image.fromarray(np.rint(255 * values).astype(np.uint8))
+    return image.convert("I").point(lambda value: value / 257).convert("L")
 
 
 def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:

@@ -1,25 +1,35 @@
 """Where a result comes from: hardware, software, commit, data."""
 
+import json
 import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-import keras
-
 from . import paths
+
+# Environment variable: what `commit` found where a scratch clone was made, for what runs in the clone.
+TOLD = "RESODE_CHECKOUT"
 
 
 def software() -> dict[str, str]:
     """Backend and versions of what computes."""
+    import keras
+
     backend = keras.backend.backend()
     names = ["keras", "numpy", *({"jax": ["jax", "jaxlib"]}.get(backend, [backend]))]
-    return {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
+    found = {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
+    if backend == "tensorflow":
+        # Its kernels round otherwise than TensorFlow's own.
+        found["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return found
 
 
 def hardware() -> str:
     """The device that computes, in words."""
+    import keras
+
     accelerators = []
     if keras.backend.backend() == "jax":
         import jax
@@ -40,6 +50,8 @@ def arithmetic(precision: str) -> str:
 
 def _tf32() -> bool:
     """Whether float32 convolutions run in TF32 (10 bits of mantissa): the backends' default from compute capability 8.0."""
+    import keras
+
     if keras.backend.backend() == "jax":
         import jax
 
@@ -59,6 +71,8 @@ def commit() -> dict[str, str | bool | None]:
 
     Outside a git checkout the commit is what the environment variable RESODE_COMMIT says, or None.
     """
+    if TOLD in os.environ:
+        return json.loads(os.environ[TOLD])
     revision = _git("rev-parse", "HEAD")
     if revision is None:
         return {"commit": os.environ.get("RESODE_COMMIT"), "modified": None}
@@ -67,8 +81,14 @@ def commit() -> dict[str, str | bool | None]:
 
 
 def _git(*arguments: str) -> str | None:
+    # A repository around this folder is another one; so is that of a hook in which this runs.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    environment["GIT_CEILING_DIRECTORIES"] = str(paths.ROOT.parent)
+    command = ["git", "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, errors="replace", check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -76,7 +96,7 @@ def _git(*arguments: str) -> str | None:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:

@@ -133,7 +133,8 @@ def write(
     Raises:
         InputError: the folder cannot be written; what was there before is still there.
     """
-    folder = Path(folder)
+    # Where the folder is a link to another disk, the files go there.
+    folder = Path(folder).resolve()
     description = {
         "name": name,
         "title": title,
@@ -172,7 +173,9 @@ def _exchange(new: Path, folder: Path, replaced: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    if folder.exists():
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
 
 

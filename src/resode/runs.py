@@ -21,7 +21,7 @@ STAGES = ("training", "evaluation", "stability")
 
 def read() -> dict[str, dict]:
     """The runs of runs.yaml: {name: {"section.key": value}}."""
-    return yaml.safe_load(paths.RUNS_YAML.read_text())
+    return yaml.safe_load(paths.RUNS_YAML.read_text(encoding="utf-8"))
 
 
 def folder(name: str) -> Path:

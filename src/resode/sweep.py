@@ -138,7 +138,7 @@ class Watch:
         if folder is not None:
             last = evaluation.read_history(folder / "history.csv")[-1]
             self.rows[trial] |= {key: last[key] for key in _MEASURED}
-            self.provenance = json.loads((folder / "provenance.json").read_text())
+            self.provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
 
     def tell(self, running: int) -> None:
         """Print a line if it has news, or none came for a minute: trials done, running, failed, the best so far, the time left."""

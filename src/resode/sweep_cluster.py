@@ -21,7 +21,7 @@ _WATCH_SECONDS = 10
 # After a failure of the trial or the loss of its machine.
 _RETRIES = 3
 # What of the environment decides how a trial computes.
-_HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
+_HANDED_ON = ("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
 
 
 class Cluster:
@@ -68,8 +68,11 @@ class Cluster:
             if colon:
                 # Ray would try for minutes.
                 socket.create_connection((host, int(port)), timeout=10).close()
+            # Ray's sockets are there.
+            short = None if self.address or "RAY_TMPDIR" in os.environ else f"{paths.short_temporary()}/ray"
             ray.init(
                 self.address or "local",
+                _temp_dir=short,
                 log_to_driver=False,
                 logging_level="error",
                 configure_logging=False,
@@ -79,6 +82,8 @@ class Cluster:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         except (OSError, ValueError, RuntimeError) as error:
             said = " ".join(str(error).split())
+            if self.address is None:
+                raise InputError(f"Ray does not start: {said}") from error
             raise InputError(f"no Ray cluster at {self.address}: {said}; start one with: ray start --head") from error
 
     def _run(self, ray, data: Path, trials: Sequence[Trial], watch: Watch) -> None:
@@ -119,7 +124,7 @@ def train(content: dict, data: str, folder: str) -> tuple[str, str]:
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     chosen = params.validate(content)
-    with (home / "log").open("a") as log, contextlib.redirect_stdout(log):
+    with (home / "log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
             training.train(records.load(Path(data)), chosen, home / "results", home / "runs")
         except Diverged as error:

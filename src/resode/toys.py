@@ -17,6 +17,7 @@ from keras import layers, ops
 
 from . import files
 from .layers import BLOCKS, ChannelZeroPadding
+from .losses import cross_entropy
 from .params import ToysParams
 
 CLASSES = 2
@@ -109,7 +110,7 @@ def train(block: str, integrator: str, points: Points, params: ToysParams, seed:
     network = build(block, integrator, params)
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(params.learning_rate, params.updates)),
-        "sparse_categorical_crossentropy",
+        cross_entropy,
         jit_compile=True,
     )
     # For so small a network `fit` would spend twenty times as long on an epoch's bookkeeping as on its only update.

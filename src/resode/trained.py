@@ -60,7 +60,7 @@ class Network:
     def _read_folder(self, folder: Path, unroll_length: int | None) -> None:
         weights = training.weights_file(folder)
         try:
-            provenance = json.loads((folder / training.PROVENANCE).read_text())
+            provenance = json.loads((folder / training.PROVENANCE).read_text(encoding="utf-8"))
             self.class_names: list[str] = provenance["class_names"]
             self.mean: np.ndarray = np.load(folder / training.MEAN_IMAGE)
             params = ModelParams.model_validate(provenance["params"]["model"])

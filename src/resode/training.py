@@ -18,6 +18,7 @@ import numpy as np
 from . import augmentation, checkpoint, engine, model, paths, provenance, stopping, validation
 from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
+from .losses import cross_entropy
 from .params import ModelParams, Params, TrainingParams
 from .progress import duration
 from .records import Dataset
@@ -42,6 +43,7 @@ _CODE = [
     "integrators",
     "layers",
     "loops",
+    "losses",
     "model",
     "odes",
     "resnet",
@@ -49,6 +51,7 @@ _CODE = [
     "training",
     "units",
     "validation",
+    "winograd",
 ]
 
 
@@ -67,13 +70,13 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.precision)
     try:
-        network = model.build(params, classes)
+        network = model.build(params, classes, convolution=training.convolution)
     finally:
         keras.config.set_dtype_policy(default)
     network.compile(
         # Named, lest Keras number it: checkpoints hold variables by name.
         optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum, name="sgd"),
-        loss="sparse_categorical_crossentropy",
+        loss=cross_entropy,
         metrics=["accuracy"],
     )
     network.optimizer.build(network.trainable_variables)
@@ -126,7 +129,7 @@ def mean_image(folder: Path) -> np.ndarray:
 
 def trained_on(folder: Path) -> str:
     """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
-    return json.loads((folder / PROVENANCE).read_text())["data"]["title"]
+    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data"]["title"]
 
 
 def train(
@@ -199,9 +202,7 @@ class _Run:
         with engine.distributed(params.training.devices):
             self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
         self.mean = augmentation.mean_image(dataset.train_images)
-        self.engine = engine.Engine(
-            self.network, dataset, self.mean, params.augmentation.interpolation, params.training.devices
-        )
+        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation, params.training.devices)
         self.split, images, self.test_labels = tested
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
         self.update, self.history, self.pieces = 0, [], []
@@ -264,7 +265,7 @@ class _Run:
         others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
         if others:
             try:
-                differing = _differences(json.loads(others[-1].read_text()), self.inputs)
+                differing = _differences(json.loads(others[-1].read_text(encoding="utf-8")), self.inputs)
             except ValueError:
                 # Torn by a crash of the machine; it only serves this message.
                 return
@@ -276,7 +277,8 @@ class _Run:
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
             f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
             f"{provenance.hardware()}; {keras.backend.backend()};"
-            f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call.",
+            f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call;"
+            f" convolutions as matrix products in {', '.join(model.units_of_products(self.network)) or 'no unit'}.",
             flush=True,
         )
 
@@ -386,6 +388,7 @@ class _Run:
             **provenance.software(),
             "precision": provenance.arithmetic(self.params.training.precision),
             "block_length": self.block,
+            "units_of_products": model.units_of_products(self.network),
             **provenance.commit(),
         }
         if self.pieces and how.items() <= self.pieces[-1].items():

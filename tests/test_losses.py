@@ -1,0 +1,47 @@
+"""The loss: the original's, on both backends."""
+
+import keras
+import numpy as np
+
+from resode.losses import cross_entropy
+
+# Where the true class, the first, lies 40 below the winner, level with it, above it, and 40 above all others.
+LOGITS = np.array([[0, 40, 0], [0, 0, -1], [2, 1, 0], [40, 0, 0]], "float32")
+LABELS = np.zeros(4, "int32")
+
+
+def keras2(logits):
+    """Keras 2.1.6: -sum(target * log(clip(output / sum(output), 1e-7, 1 - 1e-7)))."""
+    output = np.exp(logits - logits.max(axis=1, keepdims=True))
+    output /= output.sum(axis=1, keepdims=True)
+    return -np.log(np.clip(output, np.float32(1e-7), np.float32(1 - 1e-7)))[:, 0]
+
+
+def network():
+    """A softmax of a kernel that starts as the identity, compiled with the loss."""
+    built = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(3, "softmax", use_bias=False, kernel_initializer="identity")]
+    )
+    built.compile(keras.optimizers.SGD(1.0), loss=cross_entropy, metrics=["accuracy"])
+    return built
+
+
+def test_loss_of_saturated_outputs_is_the_originals():
+    expected = keras2(LOGITS.astype("float64"))
+    assert 16.118 < expected[0] < 16.119 and expected[3] < 2e-7
+    # In eager mode, where Keras on TensorFlow finds the logits, and in a compiled step, where it finds them in the graph.
+    probabilities = keras.ops.softmax(keras.ops.convert_to_tensor(LOGITS))
+    np.testing.assert_allclose(cross_entropy(LABELS, probabilities), expected, rtol=1e-5, atol=1e-7)
+    for logits, loss in zip(LOGITS, expected, strict=True):
+        np.testing.assert_allclose(network().evaluate(logits[None], LABELS[:1], verbose=0)[0], loss, rtol=1e-5, atol=1e-7)
+
+
+def test_where_the_loss_is_clipped_it_has_no_gradient():
+    for logits, label, moves in ((LOGITS[0], 0, False), (LOGITS[2], 0, True), (LOGITS[3], 0, False)):
+        trained = network()
+        before = trained.get_weights()[0]
+        trained.train_on_batch(logits[None], np.array([label]))
+        gradient = before - trained.get_weights()[0]
+        share = np.exp(logits) / np.exp(logits).sum()
+        expected = np.outer(logits, share - np.eye(3)[label]) if moves else np.zeros((3, 3))
+        np.testing.assert_allclose(gradient, expected, atol=1e-6)

@@ -1,0 +1,232 @@
+"""The runner of notebooks: what it reads, what it replaces, and in which Python with which settings."""
+
+import io
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from jupyter_client import AsyncKernelManager
+
+from resode import cli, notebook, paths, settings
+from resode.errors import InputError
+
+STAGE = """
+stages:
+  toys:
+    cmd: PYTHONPATH=src python -m resode toys
+    deps: [notebooks/toys.ipynb, src/toys.py]
+    params: [seed, toys]
+    outs:
+      - results/toys: {cache: false, persist: true}
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A folder with the repository's params.yaml and one stage, whose notebook `write` makes."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "toys.py").write_text("first = 1\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_bytes(paths.PARAMS.read_bytes())
+    (tmp_path / "dvc.yaml").write_text(STAGE, encoding="utf-8")
+    (tmp_path / "results" / "toys").mkdir(parents=True)
+    (tmp_path / "results" / "toys" / "toys.json").write_text("good", encoding="utf-8")
+    # Kernels import the package from where it lies.
+    python_path = paths.python_path()
+    monkeypatch.setattr(paths, "python_path", lambda: python_path)
+    names = {
+        "ROOT": "",
+        "PARAMS": "params.yaml",
+        "DVC_YAML": "dvc.yaml",
+        "NOTEBOOKS": "notebooks",
+        "RESULTS": "results",
+    }
+    for name, path in {**names, "RUNS": ".runs"}.items():
+        monkeypatch.setattr(paths, name, tmp_path / path)
+    for name in ("PYTHONPATH", "JUPYTER_PATH", *settings.FOLDERS, *settings.LEFT_OUT):
+        # Put back after the test.
+        monkeypatch.setenv(name, "")
+    return tmp_path
+
+
+def write(repository, code: str, name: str = "toys") -> None:
+    cells = [
+        nbformat.v4.new_markdown_cell("# Toys"),
+        nbformat.v4.new_code_cell("params = {}"),
+        nbformat.v4.new_code_cell(code),
+    ]
+    cells[1].metadata["tags"] = ["parameters"]
+    made = nbformat.v4.new_notebook(cells=cells)
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    (repository / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(made, repository / "notebooks" / f"{name}.ipynb")
+
+
+def results(repository) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted((repository / "results" / "toys").iterdir())}
+
+
+WRITE = "from resode import paths; (paths.results('toys') / 'toys.json').write_text('new', encoding='utf-8')\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("params.yaml", "seed: 0", "seed: 5"),
+        ("params.yaml", "updates: 600", "updates: 700"),
+        ("src/toys.py", "1", "2"),
+        ("notebooks/toys.ipynb", "# Toys", "# Others"),
+    ],
+)
+def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_results(
+    name, before, after, repository, capsys
+):
+    change = (
+        f"from pathlib import Path; path = Path({str(repository / name)!r}); text = path.read_text(encoding='utf-8')\n"
+    )
+    change += f"path.write_text(text.replace({before!r}, {after!r}), encoding='utf-8')"
+    write(repository, WRITE + change)
+    assert cli.main(["toys"]) == 1
+    error = capsys.readouterr().err
+    named = {"seed: 0": "seed of params.yaml", "updates: 600": "toys of params.yaml"}.get(before, name)
+    assert error == f"error: {named} changed while toys ran; its last results are kept, run it again\n"
+    assert results(repository) == {"toys.json": "good"}
+    assert [path.name for path in (repository / "results").iterdir()] == ["toys"]
+
+
+def test_a_notebook_has_the_parameters_of_the_start(repository):
+    # In a section that the stage does not depend on, so that it may change.
+    path = repository / "params.yaml"
+    change = f"open({str(path)!r}, 'w', encoding='utf-8').write('nothing of any use: [')\n"
+    write(repository, change + "import resode.params\nassert resode.params.load(params).toys.updates == 600")
+    with pytest.raises(InputError, match="is not YAML"):
+        notebook.run("toys")
+    assert results(repository) == {"toys.json": "good"}
+
+
+def test_a_file_servers_clock_does_not_matter(repository):
+    """What is written has times of long ago; what is of the last run, and not written again, goes."""
+    old = repository / "results" / "toys" / "old.png"
+    old.write_text("of the last run", encoding="utf-8")
+    late = (
+        f"import os\nwith open({str(old.with_name('mine.txt'))!r}, 'w', encoding='utf-8') as file: file.write('mine')\n"
+    )
+    write(repository, f"{WRITE}{late}os.utime(paths.results('toys') / 'toys.json', (1e9, 1e9))")
+    notebook.run("toys")
+    found = results(repository)
+    assert set(found) == {"toys.json", "toys.ipynb", "toys.html", "mine.txt"} and found["toys.json"] == "new"
+
+
+def test_a_stage_that_already_runs_is_refused(repository, monkeypatch, capsys):
+    def meanwhile(*_):
+        assert cli.main(["toys"]) == 1
+        raise InputError("over")
+
+    monkeypatch.setattr(notebook, "_execute", meanwhile)
+    assert cli.main(["toys"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: the same already runs as process {os.getpid()}; ")
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from resode import cli, paths
+here = Path.cwd()
+paths.ROOT, paths.PARAMS, paths.DVC_YAML = here, here / "params.yaml", here / "dvc.yaml"
+paths.NOTEBOOKS, paths.RESULTS, paths.RUNS = here / "notebooks", here / "results", here / ".runs"
+sys.exit(cli.main(["toys"]))
+"""
+
+
+@pytest.mark.once
+def test_dvc_does_not_record_a_stage_whose_seed_changed_while_it_ran(repository):
+    (repository / "run.py").write_text(RUNNER, encoding="utf-8")
+    stage = STAGE.replace("PYTHONPATH=src python -m resode toys", f"{sys.executable} run.py")
+    (repository / "dvc.yaml").write_text(stage, encoding="utf-8")
+    # Whoever edits the file does it once.
+    change = "text = open('params.yaml', encoding='utf-8').read()\n"
+    change += "open('params.yaml', 'w', encoding='utf-8').write(text.replace('seed: 0', 'seed: 5'))"
+    write(repository, f"{WRITE}{change}")
+    environment = {**os.environ, "PYTHONPATH": paths.python_path()}
+
+    def dvc(*arguments):
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+
+    assert dvc("init", "--no-scm", "--quiet").returncode == 0
+    first = dvc("repro", "-s", "toys")
+    assert first.returncode and "error: seed of params.yaml changed while toys ran" in first.stderr
+    assert results(repository) == {"toys.json": "good"} and not (repository / "dvc.lock").exists()
+
+
+@pytest.mark.once
+def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    kernel = '{"argv": ["false"], "display_name": "Another", "language": "python"}'
+    files = {
+        ".local/share/jupyter/kernels/python3/kernel.json": kernel,
+        ".local/share/jupyter/nbconvert/templates/lab/index.html.j2": "nothing",
+        ".config/matplotlib/matplotlibrc": "figure.dpi: 7",
+        "matplotlibrc": "figure.dpi: 8",
+        ".ipython/profile_default/startup/first.py": "raise SystemExit",
+        "startup.py": "startup = 1",
+        ".keras/keras.json": '{"floatx": "float64", "backend": "torch"}',
+    }
+    for name, content in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(content, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JUPYTER_PATH", str(home / ".local" / "share" / "jupyter"))
+    monkeypatch.setenv("MATPLOTLIBRC", str(home / "matplotlibrc"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(home / "startup.py"))
+    for name in settings.FOLDERS:
+        monkeypatch.delenv(name)
+    checks = f"import sys; assert sys.executable == {sys.executable!r}\n"
+    checks += "import matplotlib; assert matplotlib.rcParams['figure.dpi'] == 100\nassert 'startup' not in globals()\n"
+    checks += "import keras; assert keras.config.floatx() == 'float32' and keras.backend.backend() == 'jax'\n"
+    write(repository, checks + "print('reached')")
+    assert cli.main(["toys"]) == 0
+    assert "reached" in results(repository)["toys.html"] and "<html" in results(repository)["toys.html"]
+
+
+@pytest.mark.parametrize("command", ["check", "toys", "bench"])
+def test_a_backend_of_others_is_one_line(command, repository, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert cli.main([command]) == 1
+    assert capsys.readouterr().err == "error: KERAS_BACKEND=torch: set it to tensorflow or jax, or not at all\n"
+
+
+def interrupts(monkeypatch) -> list:
+    made = []
+    original = AsyncKernelManager._async_interrupt_kernel
+
+    async def counted(self):
+        made.append(self)
+        await original(self)
+
+    monkeypatch.setattr(AsyncKernelManager, "_async_interrupt_kernel", counted)
+    return made
+
+
+def test_a_kernel_that_is_done_is_not_interrupted(repository, monkeypatch, capfd):
+    """Interrupted just after its last answer, it would print "KeyboardInterrupt caught in kernel"."""
+    made = interrupts(monkeypatch)
+    write(repository, "1")
+    notebook.run("toys")
+    assert not made and "KeyboardInterrupt" not in capfd.readouterr().err
+
+
+def test_a_kernel_that_works_is_interrupted_with_its_stage(repository, monkeypatch):
+    made = interrupts(monkeypatch)
+
+    class Impatient(io.StringIO):
+        def write(self, text):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdout", Impatient())
+    write(repository, "import time; print('on', flush=True); time.sleep(60)")
+    with pytest.raises(KeyboardInterrupt):
+        notebook.run("toys")
+    assert len(made) == 1 and results(repository) == {"toys.json": "good"}

@@ -1,0 +1,124 @@
+"""Demo and queue in scratch clones: the user's own tree stays as it is, whenever they end and whatever git is told."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from resode import cli, experiments, paths, provenance, sweep, sweep_queue
+from resode.errors import InputError
+
+GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+
+
+def git(folder, *arguments) -> str:
+    return subprocess.run([*GIT, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Every file of the user, git's own included; not what is ignored, the place of clones and results of the demo."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    names = {str(path.relative_to(folder)): path for path in found}
+    return {name: path.read_bytes() for name, path in names.items() if not name.startswith((".runs", "build", "src"))}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """The repository's files that decide anything, in a folder with an odd name, with changes of each kind."""
+    folder = tmp_path / "müller's #1?%41 copy"
+    folder.mkdir()
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if not name.startswith(("results/", "tests/")) and (paths.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((paths.ROOT / name).read_bytes())
+    for name in paths.ROOT.glob("src/resode/*.py"):
+        (folder / "src" / "resode" / name.name).write_bytes(name.read_bytes())
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "first")
+    (folder / "params.yaml").write_bytes((folder / "params.yaml").read_bytes() + b"# mine\n")
+    (folder / "README.md").write_text("staged", encoding="utf-8")
+    git(folder, "add", "README.md")
+    (folder / "untracked.h5").write_text("mine", encoding="utf-8")
+    return folder
+
+
+def start_demo(folder: Path) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "resode", "demo"]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+@pytest.mark.once
+def test_a_demo_killed_at_ten_moments_of_its_start_leaves_the_tree_as_it_was(tree):
+    before = everything(tree)
+    begun = 0
+    for moment in range(1, 11):
+        demo = start_demo(tree)
+        time.sleep(0.2 * moment)
+        demo.send_signal(signal.SIGKILL)
+        demo.wait()
+        assert everything(tree) == before, f"after {0.2 * moment:.1f} s"
+        begun += any(tree.glob(".runs/demo/clone-*"))
+        with contextlib.suppress(ProcessLookupError):
+            # What it started.
+            os.killpg(demo.pid, signal.SIGKILL)
+    assert begun
+
+
+def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypatch):
+    (tmp_path / "ignored").write_text("*.h5\n*.yaml\n", encoding="utf-8")
+    (tmp_path / "config").write_text(f"[core]\nexcludesFile = {tmp_path / 'ignored'}\n", encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    monkeypatch.setattr(paths, "ROOT", tree)
+    (tree / "build").mkdir()
+    (tree / "build" / "old").touch()
+    head = git(tree, "rev-parse", "HEAD")
+    before = everything(tree)
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        copied = {name: content for name, content in everything(clone).items() if not name.startswith(".git/")}
+        assert copied == {name: content for name, content in before.items() if not name.startswith(".git/")}
+        assert not (clone / "build").exists()
+        assert git(clone, "status", "--porcelain") == "" and "untracked.h5" in git(clone, "ls-files")
+        told = experiments.dvc(clone, "config", "core.analytics", capture_output=True, text=True)
+        assert told.stdout == "false\n"
+        assert provenance.commit() == {"commit": head, "modified": False}
+    assert everything(tree) == before and not list(tree.glob(".runs/demo/clone-*"))
+
+
+def test_a_copy_without_git_inside_another_repository_is_no_part_of_it(tree, monkeypatch):
+    shutil.rmtree(tree / ".git")
+    outer = tree.parent
+    git(outer, "init", "--quiet")
+    (outer / ".gitignore").write_text("*\n", encoding="utf-8")
+    monkeypatch.setattr(paths, "ROOT", tree)
+    before = everything(outer)
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        assert (clone / "params.yaml").read_bytes() == (tree / "params.yaml").read_bytes()
+        assert provenance.commit()["commit"] is None
+    with_locks = everything(outer)
+    assert {name: with_locks[name] for name in before} == before
+
+
+@pytest.mark.parametrize("command", ["demo", "check", "data"])
+def test_a_path_that_dvc_cannot_take_is_refused_before_anything_starts(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "x{a}")
+    assert cli.main([command, *(["file"] if command == "data" else [])]) == 1
+    assert "because of the '{' in its path; move the repository" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["müller", "a#b", "a?b", "x{a}"])
+def test_a_path_that_dvcs_queue_cannot_take_is_refused(name, tmp_path, monkeypatch):
+    trials = sweep.planned("digits")
+    monkeypatch.setattr(paths, "ROOT", tmp_path / name)
+    with pytest.raises(InputError, match="DVC cannot do this in .*; move the repository"):
+        sweep_queue.Queue().run(trials, sweep.Watch(trials))
+    assert not list(tmp_path.iterdir())

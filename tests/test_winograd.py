@@ -1,0 +1,104 @@
+"""Convolutions as products: those of direct convolutions, in every block, with every integrator and way back."""
+
+import itertools
+
+import numpy as np
+import pytest
+from keras import ops
+from test_blocks import PAIRS, array, built, gradients, images
+
+from resode import integrators, layers, model, params, winograd
+from resode.errors import InputError
+
+WAYS = [
+    (block, integrator, backward)
+    for (block, integrator), backward in itertools.product(PAIRS, ("store", "recompute", "reversible"))
+    if backward != "reversible" or integrators.irreversible(integrator, layers.BLOCKS[block].form) is None
+    if (block, backward) != ("linear_multistep", "reversible")
+]
+
+
+def distance(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def kernel(inputs, outputs, seed=1):
+    return np.random.default_rng(seed).normal(size=(3, 3, inputs, outputs)).astype("float32")
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 8), (16, 16), (5, 5), (1, 7)])
+def test_products_are_the_convolution_and_its_adjoint(size):
+    x, y, k = images(2, *size, 6), images(2, *size, 3), kernel(6, 3)
+    products, u = winograd.Winograd(*size), winograd.transformed(k)
+    direct = built("hamiltonian", size=size, convolution="direct")
+    first, back = (lambda a: ops.transpose(a, (1, 2, 0, 3))), (lambda a: array(ops.transpose(a, (2, 0, 1, 3))))
+    there, here = back(products.convolve(first(x), u)), back(products.convolve_transposed(first(y), u))
+    assert distance(there, array(direct.convolve(x, k))) < 1e-5
+    assert distance(here, array(direct.convolve_transposed(y, k))) < 1e-5
+    difference = np.vdot(there.astype(float), y) - np.vdot(x.astype(float), here)
+    assert abs(difference) < 1e-5 * np.linalg.norm(there) * np.linalg.norm(y)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 5])
+def test_transforms_are_exact_in_whole_numbers(size):
+    # Bᵀ, 24 G and Aᵀ are whole numbers: with small ones nothing is rounded but the division by 24².
+    axis = winograd._Axis(size)
+    assert axis.b.shape == (6 * axis.tiles, size) and axis.a.shape == (size, 6 * axis.tiles)
+    assert axis.tiles == -(-size // 4)
+    for shift in range(3):
+        tap = np.zeros(3)
+        tap[shift] = 1
+        along = np.kron(winograd._G @ tap, np.ones(axis.tiles))
+        np.testing.assert_allclose(axis.a @ (along[:, None] * axis.b), np.eye(size, k=shift - 1), atol=1e-6)
+
+
+# Sizes, activations and weights in turn, so that each way meets one of them and each of them many ways.
+@pytest.mark.parametrize(("number", "way"), enumerate(WAYS), ids=["-".join(way) for way in WAYS])
+def test_units_of_products_are_units_of_convolutions(number, way):
+    block, integrator, backward = way
+    size, activation = (4, 8, 16, 5)[number % 4], ("relu", "tanh", "tanh")[number % 3]
+    how = {"size": (size, size), "integrator": integrator, "backward": backward, "activation": activation, "h": 0.1}
+    how["weights_in_time"] = ("shared", "free", "shared", "free", "free")[number % 5]
+    direct, products = (built(block, convolution=way, **how) for way in ("direct", "winograd"))
+    assert products.uses_products and not direct.uses_products
+    x, limit = images(2, size, size, 4), 1e-4 if activation == "relu" else 1e-5
+    assert distance(array(products(x)), array(direct(x))) < limit
+    for mine, theirs in zip(gradients(products, x), gradients(direct, x), strict=True):
+        assert distance(mine, theirs) < limit
+
+
+def test_auto_takes_products_where_they_are_faster(monkeypatch):
+    def chosen(**changes):
+        network = model.build(params.load(changes).model)
+        return [unit.uses_products for unit in model.units(network)]
+
+    assert chosen() == [False, False, True, True, True, True]
+    # Too few channels; 4 × 4 tiles on images of 2 × 2 or 5 × 5 are mostly nothing.
+    assert [winograd.is_faster(*case) for case in [(16, 16, 63), (2, 2, 512), (5, 5, 512), (6, 6, 64)]] == [
+        False, False, False, True,
+    ]  # fmt: skip
+    assert chosen(model={"kernel_size": 5}) == [False] * 6
+    monkeypatch.setattr(winograd, "on_cpu", lambda: False)
+    assert chosen() == [False] * 6
+
+
+def test_mixed_precision_stays_direct():
+    assert not any(
+        built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution=way).uses_products
+        for way in ("auto", "direct")
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "arguments"),
+    [((4, 4), {"kernel_size": 5}), ((None, None), {}), ((4, 4), {"dtype": "mixed_bfloat16"})],
+)
+def test_what_products_cannot_do_is_refused(size, arguments):
+    layer = layers.HamiltonianConv2D(convolution="winograd", **arguments)
+    with pytest.raises(ValueError, match="convolution winograd needs kernel_size 3, images of known size and float32"):
+        layer.build((None, *size, 4))
+
+
+def test_the_schema_names_the_ways():
+    with pytest.raises(InputError, match="training.convolution = 'fft'"):
+        params.load({"training": {"convolution": "fft"}})
