@@ -20,12 +20,13 @@ def write_short_run(results, name="eighth", accuracy=0.885, **changes):
     write_run(run, results / "runs" / name)
 
 
-def hand_over(results, name, history, update):
+def hand_over(results, name, history, update, **model):
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     given = params.read(paths.PARAMS)
     given["training"] |= {"reference_iterations": 16000.0, "reference_drops": [8000.0, 12000.0]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(given))
+    given["model"] |= model
+    (folder / "params.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
     checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, {"update": update, "history": history})
     (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
 
@@ -107,6 +108,11 @@ def test_run_in_progress_before_its_first_epoch(tmp_path):
     hand_over(tmp_path, "quarter", [], 100)
     assert "run `quarter`, 100 of 128,000 updates" in claim.head(tmp_path)
     assert "curve.png" not in claim.head(tmp_path)
+
+
+def test_run_of_another_setting_in_progress_is_not_told(tmp_path):
+    hand_over(tmp_path, "quarter", ROWS, 3200, h=0.2)
+    assert claim.head(tmp_path) == ""
 
 
 def test_damaged_checkpoint_is_named(tmp_path):

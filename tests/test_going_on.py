@@ -136,7 +136,7 @@ def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys
 def test_handed_over_checkpoint_of_another_training_is_left_alone(short, tmp_path, capsys):
     given = hand_over(short, lambda state: state["inputs"]["params"]["model"].update(h=0.2))
     training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
-    assert f"{given} is a checkpoint of another training than this and left alone." in capsys.readouterr().out
+    assert f"{given} is left alone: it is of a training with other params.model.h." in capsys.readouterr().out
     assert files(tmp_path) == files(short)
     assert stretches(tmp_path) == [(0, 20, 20, 1)]
 

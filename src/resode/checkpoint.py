@@ -135,7 +135,8 @@ def furthest(
     if handed_over and (other := read_handed_over(handed_over)):
         _, state = other
         if not (state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)):
-            print(f"{handed_over} is a checkpoint of another training than this and left alone.", flush=True)
+            differing = differences(_lasting(state["inputs"], True), _lasting(inputs, True)) or ["learning rates"]
+            print(f"{handed_over} is left alone: it is of a training with other {', '.join(differing)}.", flush=True)
         elif state["update"] > done:
             found = other
             print(f"Going on from {handed_over}, which was handed over.", flush=True)
@@ -177,6 +178,18 @@ def newest(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.n
     """
     found = _agreeing(runs, inputs, 1, last, anywhere=True)
     return _first_intact(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+
+
+def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:
+    """The names of the inputs that are not the same in `before` and `after`."""
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}")
+    return found
 
 
 def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool = False) -> list[Path]:

@@ -116,10 +116,10 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
 
 
 def in_progress(results: Path = paths.RESULTS) -> list[dict]:
-    """The checkpoints that were handed over: for each its run's "name" (None: the pipeline's), "file", "history", "update", and
-    "updates" and "epochs" of the whole schedule.
+    """The checkpoints of the claim's setting, with its schedule or a share, that were handed over: for each its run's "name" (None:
+    the pipeline's), "file", "history", "update", and "updates" and "epochs" of the whole schedule.
     """
-    made = []
+    made, published = [], report.read_published()
     for name in (None, *runs.read()):
         folder = results / "runs" / name if name else results
         path = folder / checkpoint.HANDED_OVER
@@ -127,6 +127,9 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
             continue
         _, state = found
         given = params.read(folder / "params.yaml" if name else paths.PARAMS)
+        data = given["data"] | {"published": given["data"]["require_published"]}
+        if not report.share({"params": given, "data": data}, published):
+            continue
         whole = params.TrainingParams.model_validate(given["training"])
         history = state["history"]
         per_epoch = history[-1]["updates"] // history[-1]["epoch"] if history else None

@@ -1,11 +1,15 @@
 """A stage that outlives the command that started it must not go on unseen."""
 
 import os
+import signal
 import sys
 import threading
 import time
 
 import psutil
+
+# More than a block of updates takes, or a batch of the test, on a slow machine.
+GRACE_SECONDS = 120
 
 
 def stop_when_gone(seconds: float = 1.0) -> None:
@@ -13,8 +17,7 @@ def stop_when_gone(seconds: float = 1.0) -> None:
 
     Only ancestors in this process group count: they are the command that a user gave. The terminal's shell is in another
     one, so `nohup make repro &` lives on after logging out; a script that ends before what it started has to start it with
-    `setsid`. What the stage started ends by itself: Jupyter's kernel notices
-    that its parent is gone.
+    `setsid`. What the stage started is told, see `stopping`, and ends by itself: Jupyter's kernel notices that its parent is gone.
     """
     group = os.getpgrp()
     watched = [parent for parent in psutil.Process().parents() if _group(parent.pid) == group]
@@ -23,6 +26,9 @@ def stop_when_gone(seconds: float = 1.0) -> None:
         while all(_alive(parent) for parent in watched):
             time.sleep(seconds)
         print("error: the command that started this stage is gone; stopped, run it again", file=sys.stderr, flush=True)
+        # As if told to: a training saves what it has done.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

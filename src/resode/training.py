@@ -265,7 +265,7 @@ class _Run:
         others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
         if others:
             try:
-                differing = _differences(json.loads(others[-1].read_text(encoding="utf-8")), self.inputs)
+                differing = checkpoint.differences(json.loads(others[-1].read_text(encoding="utf-8")), self.inputs)
             except ValueError:
                 # Torn by a crash of the machine; it only serves this message.
                 return
@@ -457,14 +457,3 @@ def all_inputs(dataset: Dataset, params: Params) -> dict:
         "code": {name: hashlib.sha256((source / f"{name}.py").read_bytes()).hexdigest() for name in _CODE},
         "software": provenance.software(),
     }
-
-
-def _differences(before: dict, after: dict, prefix: str = "") -> list[str]:
-    found = []
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key}")
-    return found
