@@ -70,6 +70,8 @@ def file_name(hardware: str) -> str:
 def measure(chosen: params.Params) -> dict:
     """Measure this process's backend: its matrix multiplication, and each precision and block length.
 
+    No update is measured in a precision whose matrix multiplication is slower than float32's.
+
     Returns:
         Milliseconds an update as median, lowest and highest of the repeats; images and floating-point operations a second;
         `direct_floor_ms`, the operations of direct convolutions at the speed of the matrix multiplication of the same
@@ -99,6 +101,10 @@ def measure(chosen: params.Params) -> dict:
     for precision in ("float32", "mixed_bfloat16"):
         peaks[precision] = _matmul("float32" if precision == "float32" else "bfloat16", 8192 if accelerator else 4096)
         print(f"  matrix multiplication, {precision}: {peaks[precision] / 1e12:.2f} TFLOP/s", flush=True)
+        if peaks[precision] < peaks["float32"]:
+            # A processor without instructions for it takes half a minute an update.
+            print(f"  {precision}: slower than float32 here, so no update is measured", flush=True)
+            continue
         contenders = {}
         for length in lengths:
             contenders[OURS, length] = _ours(chosen, precision, dataset, mean, length)
