@@ -277,7 +277,8 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
 @pytest.mark.once
 def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
     pytest.importorskip("ray")
-    grid = {"h": [0.1, 50.0], "unroll_length": [2], "seeds": [0]}
+    # 50 would do no harm: the loss is bounded.
+    grid = {"h": [0.1, 1e30], "unroll_length": [2], "seeds": [0]}
     settings = {**TINY["settings"], "training.reference_iterations": 600.0}
     (clone / "sweep.yaml").write_text(yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}

@@ -53,7 +53,7 @@ def test_transforms_are_exact_in_whole_numbers(size):
 
 
 # Sizes, activations and weights in turn, so that each way meets one of them and each of them many ways.
-@pytest.mark.parametrize(("number", "way"), enumerate(WAYS), ids=["-".join(way) for way in WAYS])
+@pytest.mark.parametrize(("number", "way"), list(enumerate(WAYS)), ids=["-".join(way) for way in WAYS])
 def test_units_of_products_are_units_of_convolutions(number, way):
     block, integrator, backward = way
     size, activation = (4, 8, 16, 5)[number % 4], ("relu", "tanh", "tanh")[number % 3]

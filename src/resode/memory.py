@@ -114,7 +114,7 @@ def _apart(backend: str, content: dict, what: str) -> dict:
         environment = {
             **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths.python_path(),
             # glibc otherwise keeps what is freed, by thread, and reports a peak that no two runs share.
-            "GLIBC_TUNABLES": "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=65536",
+            "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536",
         }  # fmt: skip
         done = subprocess.run([sys.executable, "-m", "resode.memory", what, given, result], env=environment)
         if done.returncode:

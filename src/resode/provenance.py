@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from . import paths
+from . import paths, settings
 
 # Environment variable: what `commit` found where a scratch clone was made, for what runs in the clone.
 TOLD = "RESODE_CHECKOUT"
@@ -22,7 +22,7 @@ def software() -> dict[str, str]:
     found = {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
     if backend == "tensorflow":
         # Its kernels round otherwise than TensorFlow's own.
-        found["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+        found["onednn"] = os.environ.get(settings.ONEDNN, "default")
     return found
 
 

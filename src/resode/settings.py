@@ -20,19 +20,14 @@ LEFT_OUT = (
     "MPLBACKEND",
     "PYTHONSTARTUP",
 )
-# Speed of training on a CPU, for the processes that are started; see results/bench. Where they are set already they stay.
-SPEED = {
-    # oneDNN's kernels on every x86 processor; by itself TensorFlow takes them on newer ones alone, and rounds otherwise on others.
-    "TF_ENABLE_ONEDNN_OPTS": "1",
-    # glibc gives back to the system what large tensors leave, and asks for it again, cleared page by page, a moment later.
-    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.arena_max=1",
-}
+# oneDNN's kernels on every x86 processor. By itself TensorFlow takes them on newer ones alone, is slower on others, and rounds
+# otherwise there.
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def own() -> None:
     """Give this process and what it starts the project's own settings: without those of the user, the libraries' defaults."""
-    for name, value in SPEED.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(ONEDNN, "1")
     for name in LEFT_OUT:
         os.environ.pop(name, None)
     for name in FOLDERS:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import params, paths, records
+from . import params, paths, records, settings
 from .errors import Diverged, InputError
 from .sweep import DIVERGED, DONE, FAILED, Trial, Watch
 
@@ -21,7 +21,7 @@ _WATCH_SECONDS = 10
 # After a failure of the trial or the loss of its machine.
 _RETRIES = 3
 # What of the environment decides how a trial computes.
-_HANDED_ON = ("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
+_HANDED_ON = ("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS", settings.ONEDNN)
 
 
 class Cluster:
