@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resode import checkpoint, params, training
+from resode import checkpoint, params, schedule, training
 from resode.errors import InputError
 from resode.records import Dataset
 
@@ -63,18 +63,18 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_the_schedule_of_params_yaml_is_the_posts():
-    schedule = params.load().training
-    assert (schedule.updates, schedule.drops) == (512_000, [256_000, 384_000])
-    assert schedule.updates // (50_000 // schedule.batch_size) == 327
+    given = params.load().training
+    assert (schedule.updates(given), schedule.drops(given)) == (512_000, [256_000, 384_000])
+    assert schedule.updates(given) // (50_000 // given.batch_size) == 327
 
 
 def test_the_notebooks_schedule_drops_after_epochs_109_and_218():
-    schedule = params.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
-    assert schedule.drops == [109 * 1562, 218 * 1562]
+    given = params.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
+    assert schedule.drops(given) == [109 * 1562, 218 * 1562]
 
 
 def test_learning_rate_drops_after_the_given_number_of_updates():
-    rate = training.learning_rate(params.load().training)
+    rate = schedule.learning_rate(params.load().training)
     # Keras asks with the number of finished updates.
     rates = [float(rate(done)) for done in (0, 255_999, 256_000, 383_999, 384_000, 511_999)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)

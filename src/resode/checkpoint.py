@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import paths
+from . import paths, schedule
 from .errors import InputError
 from .files import write_bytes
 from .params import TrainingParams
@@ -227,7 +227,7 @@ def _lasting(inputs: Mapping, anywhere: bool) -> dict:
 
 
 def _rates(inputs: Mapping, updates: int) -> list[tuple[int, float]]:
-    return TrainingParams.model_validate(inputs["params"]["training"]).rates(updates)
+    return schedule.rates(TrainingParams.model_validate(inputs["params"]["training"]), updates)
 
 
 def _path(folder: Path, update: int) -> Path:

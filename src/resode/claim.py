@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import checkpoint, evaluation, files, params, paths, report, runs
+from . import checkpoint, evaluation, files, params, paths, report, runs, schedule
 from .evaluation import percent
 from .report import table
 
@@ -139,8 +139,8 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
                 "file": path,
                 "history": history,
                 "update": state["update"],
-                "updates": whole.updates,
-                "epochs": whole.updates // per_epoch if per_epoch else None,
+                "updates": schedule.updates(whole),
+                "epochs": schedule.updates(whole) // per_epoch if per_epoch else None,
             }
         )
     return made

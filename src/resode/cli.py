@@ -7,9 +7,7 @@ from pathlib import Path
 
 from . import paths, settings
 from .errors import InputError, TimeOver
-
-STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "report")
-UNFINISHED = 75
+from .stages import STAGES, UNFINISHED
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import evaluation, files, params, paths, plans, records, report
+from . import evaluation, files, params, paths, records, report
 from .errors import Diverged, InputError
 from .integrators import INTEGRATORS
 
@@ -26,8 +26,8 @@ def read(path: Path = FILE) -> dict:
     Raises:
         InputError: the file is missing, is not YAML, or has other parts.
     """
-    content = plans.read(path)
-    plans.check(content, _PARTS, path.name)
+    content = params.read_plan(path)
+    params.check_plan(content, _PARTS, path.name)
     return content
 
 
@@ -70,7 +70,7 @@ def planned(content: Mapping, more: Mapping) -> list[dict[int, params.Params]]:
     plan = []
     for variant in variants(content):
         given, where = {**content["settings"], **more, **variant}, f"comparison.yaml, {variant}"
-        plan.append({seed: params.validate(plans.changed({**given, "seed": seed}, where)) for seed in content["seeds"]})
+        plan.append({seed: params.validate(params.changed_by_plan({**given, "seed": seed}, where)) for seed in content["seeds"]})
     if next(iter(plan[0].values())).data.validation_fraction:
         raise InputError("comparison.yaml: data.validation_fraction must be 0: test accuracies are compared")
     return plan

@@ -6,7 +6,7 @@ import shutil
 
 import yaml
 
-from . import experiments, params, paths, plans
+from . import experiments, params, paths
 from .errors import InputError
 
 SETTINGS = paths.ROOT / "demo.yaml"
@@ -22,7 +22,7 @@ def run(more: list[str]) -> None:
     Raises:
         InputError: a wrong setting (before anything runs), or a stage that failed.
     """
-    content = params.changed(plans.read(SETTINGS) | params.settings(more))
+    content = params.changed(params.read_plan(SETTINGS) | params.settings(more))
     with experiments.scratch(paths.RUNS / "demo") as clone:
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         if experiments.dvc(clone, "repro", "report").returncode:

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from . import files
 from .errors import InputError
+from .text import percent
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -153,11 +154,6 @@ def metrics(
         "epochs": history[-1]["epoch"],
         "class_accuracy": _per_class(matrix, class_names),
     }
-
-
-def percent(fraction: float) -> str:
-    """0.9037 as "90.37 %"."""
-    return f"{100 * fraction:.2f} %"
 
 
 def summary(numbers: Mapping, title: str) -> Markdown:

@@ -1,6 +1,7 @@
 """The schema of params.yaml: what may be set, and what is refused before anything runs."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -112,8 +113,7 @@ class AugmentationParams(_Section):
 class TrainingParams(_Section):
     """The schedule as the post states it, at the reference batch size, and the optimiser.
 
-    Equal numbers of images are seen at any batch size:
-    updates = iterations * reference_batch_size / batch_size.
+    Equal numbers of images are seen at any batch size; see `schedule`.
     """
 
     reference_batch_size: Count
@@ -146,30 +146,12 @@ class TrainingParams(_Section):
         for name, value in [("reference_iterations", self.reference_iterations)] + [
             ("reference_drops", drop) for drop in self.reference_drops
         ]:
-            if not self._scaled(value).is_integer():
+            if not (value * self.reference_batch_size / self.batch_size).is_integer():
                 raise ValueError(
                     f"{name}: {value:g} x {self.reference_batch_size} / {self.batch_size} is not a whole number"
                     " of updates"
                 )
         return self
-
-    def _scaled(self, iterations: float) -> float:
-        return iterations * self.reference_batch_size / self.batch_size
-
-    @property
-    def updates(self) -> int:
-        """Updates at `batch_size` that show as many images as the reference iterations do."""
-        return int(self._scaled(self.reference_iterations))
-
-    def rates(self, updates: int) -> list[tuple[int, float]]:
-        """The learning rates of the first `updates` updates: (update from which it holds, rate)."""
-        begins = [0, *(drop for drop in self.drops if drop < updates)]
-        return [(begin, self.learning_rate * self.drop_factor**k) for k, begin in enumerate(begins)]
-
-    @property
-    def drops(self) -> list[int]:
-        """Updates after which the learning rate is multiplied by `drop_factor`."""
-        return [int(self._scaled(drop)) for drop in self.reference_drops]
 
 
 class EvaluationParams(_Section):
@@ -325,3 +307,47 @@ def _message(error: dict[str, Any]) -> str:
     text = error["msg"].removeprefix("Value error, ")
     shown = "" if error["type"] == "value_error" else f" = {error['input']!r}"
     return f"params.yaml: {key}{shown}: {text[:1].lower()}{text[1:]}"
+
+
+# --- other files that say what is to be trained: comparison.yaml, demo.yaml, sweep.yaml
+
+
+def read_plan(path: Path) -> Any:
+    """The content of the YAML file `path`.
+
+    Raises:
+        InputError: it is missing or is not YAML.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def check_plan(content: Any, parts: Mapping[str, type], where: str) -> None:
+    """Check that `content` is a mapping of exactly `parts`, {name: dict or list}, none of them empty.
+
+    Raises:
+        InputError: it is not; the message begins with `where`.
+    """
+    if not isinstance(content, dict) or set(content) != set(parts):
+        given = set(content) if isinstance(content, dict) else set()
+        wrong = [f"{part} is missing" for part in parts if part not in given]
+        wrong += [f"{part} is unknown" for part in sorted(map(str, given - set(parts)))]
+        raise InputError(f"{where} must hold {', '.join(parts)} and nothing else: {', '.join(wrong)}")
+    for part, kind in parts.items():
+        if not isinstance(content[part], kind) or not content[part]:
+            raise InputError(f"{where}: {part} must be a {'mapping' if kind is dict else 'list'} that is not empty")
+
+
+def changed_by_plan(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`changed`; the message of its InputError begins with `where` instead of params.yaml."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            raise InputError(f"{where}: write the settings of {key} as {key}.NAME: VALUE")
+    try:
+        return changed(dict(settings))
+    except InputError as error:
+        raise InputError(f"{where}: {str(error).removeprefix('params.yaml: ')}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from . import checkpoint, cli, params, paths, stopping
+from . import checkpoint, params, paths, schedule, stages, stopping
 from .errors import STOP_AT, InputError, TimeOver
 from .files import write_bytes, write_text
 
@@ -42,15 +42,15 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
         TimeOver: the minutes were over before the training was, or SIGTERM came.
     """
     environment = {**os.environ, "PYTHONPATH": paths.python_path(), STOP_AT: str(time.time() + 60 * minutes)}
-    stages = cli.STAGES
+    chosen = stages.STAGES
     if name is not None:
-        stages = STAGES
+        chosen = STAGES
         environment |= {"RESODE_PARAMS": str(_write_params(name)), "RESODE_RESULTS": str(folder(name))}
     with stopping.passed_on():
-        for stage in stages:
+        for stage in chosen:
             print(f"{stage}:", flush=True)
             status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
-            if status == cli.UNFINISHED:
+            if status == stages.UNFINISHED:
                 # It said where it stopped.
                 raise TimeOver
             if status:
@@ -59,7 +59,7 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
         print(f"Finished: {handed} is of no more use and deleted.", flush=True)
         handed.unlink()
     if name is None:
-        print(f"Next, where DVC is: dvc commit --force {' '.join(stages)}", flush=True)
+        print(f"Next, where DVC is: dvc commit --force {' '.join(chosen)}", flush=True)
 
 
 def hand_over(name: str | None = None) -> Path:
@@ -75,13 +75,13 @@ def hand_over(name: str | None = None) -> Path:
 
     checked = params.validate(params.read(_write_params(name))) if name else params.load()
     inputs = training.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
-    found = checkpoint.newest(paths.RUNS, inputs, checked.training.updates)
+    found = checkpoint.newest(paths.RUNS, inputs, schedule.updates(checked.training))
     if found is None:
         raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
     source, _, state = found
     path = _handed_over(name)
     write_bytes(path, source.read_bytes())
-    print(f"Update {state['update']:,} of at most {checked.training.updates:,}.", flush=True)
+    print(f"Update {state['update']:,} of at most {schedule.updates(checked.training):,}.", flush=True)
     return path
 
 

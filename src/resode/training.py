@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from . import augmentation, checkpoint, engine, model, paths, provenance, stopping, validation
+from . import augmentation, checkpoint, engine, model, paths, provenance, schedule, stopping, validation
 from .errors import STOP_AT, Diverged, InputError, TimeOver
 from .files import write_bytes, write_json, write_text
 from .losses import cross_entropy
@@ -55,15 +55,6 @@ _CODE = [
 ]
 
 
-def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """Learning rate η·f^k after k drops: the update that follows `drops[k-1]` updates is the first at the lower rate."""
-    if not params.drops:
-        return params.learning_rate
-    values = [rate for _, rate in params.rates(params.updates)]
-    # Keras compares the number of finished updates with `step <= boundary`.
-    return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in params.drops], values)
-
-
 def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: int) -> keras.Model:
     """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's)."""
     keras.utils.set_random_seed(seed)
@@ -75,7 +66,7 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
         keras.config.set_dtype_policy(default)
     network.compile(
         # Named, lest Keras number it: checkpoints hold variables by name.
-        optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum, name="sgd"),
+        optimizer=keras.optimizers.SGD(schedule.learning_rate(training), momentum=training.momentum, name="sgd"),
         loss=cross_entropy,
         metrics=["accuracy"],
     )
@@ -166,10 +157,10 @@ def train(
         raise InputError(
             f"training.batch_size = {params.training.batch_size}: {dataset.name} has only {len(dataset.train_images)} images"
         )
-    epochs = params.training.updates // per_epoch
+    epochs = schedule.updates(params.training) // per_epoch
     if epochs == 0:
         raise InputError(
-            f"training.reference_iterations = {params.training.reference_iterations:g} make {params.training.updates}"
+            f"training.reference_iterations = {params.training.reference_iterations:g} make {schedule.updates(params.training)}"
             f" updates, less than one epoch of {per_epoch}"
         )
     inputs = all_inputs(dataset, params)
@@ -207,7 +198,7 @@ class _Run:
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
         self.update, self.history, self.pieces = 0, [], []
         self.block = params.training.block_length or engine.block_length()
-        self.drops = params.training.drops
+        self.drops = schedule.drops(params.training)
         self.parent = os.getppid()
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
 
@@ -272,7 +263,7 @@ class _Run:
             print(f"Starting afresh: since the last training, {', '.join(differing)} changed.", flush=True)
 
     def _announce(self) -> None:
-        drops = ", ".join(f"{drop:,}" for drop in self.params.training.drops) or "none"
+        drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
         print(
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
             f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
@@ -333,7 +324,7 @@ class _Run:
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
         # The rate of the epoch's last update, as the optimiser applied it.
-        rate = learning_rate(self.params.training)
+        rate = schedule.learning_rate(self.params.training)
         rate = rate if isinstance(rate, float) else float(rate(self.update - 1))
         row = {
             "epoch": epoch,

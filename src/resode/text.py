@@ -1,0 +1,23 @@
+"""Numbers and tables as text."""
+
+from collections.abc import Sequence
+
+
+def percent(fraction: float) -> str:
+    """0.9037 as "90.37 %"."""
+    return f"{100 * fraction:.2f} %"
+
+
+def duration(seconds: float) -> str:
+    """`seconds` as "80 s", "25 min", "3.5 h" or "2.1 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> str:
+    """A Markdown table; `alignment` has one letter a column, l or r."""
+    rule = [":--" if letter == "l" else "--:" for letter in alignment]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
