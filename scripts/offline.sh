@@ -49,7 +49,7 @@ python3 -m resode run "$@"
 status=$?
 
 case ${1-} in
-    "" | -*) written=$(python3 -c 'from resode import cli; print(*(f"results/{stage}" for stage in cli.STAGES))') || exit ;;
+    "" | -*) written=$(python3 -c 'from resode.pipeline import stages; print(*(f"results/{stage}" for stage in stages.STAGES))') || exit ;;
     *) written=results/runs/$1 ;;
 esac
 newest=$(for run in .runs/*/; do ls "$run"*.checkpoint 2>/dev/null | tail -n 1; ls "$run"inputs.json 2>/dev/null; done)

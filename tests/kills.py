@@ -16,7 +16,9 @@ from pathlib import Path
 
 from test_training import SMALL, settings, small_dataset
 
-from resode import augmentation, evaluation, files, paths, training
+from resode.analysis import evaluation
+from resode.base import files, paths
+from resode.training import augmentation, loop
 
 EPOCHS = 10
 TEN_EPOCHS = {**SMALL["training"], "reference_iterations": 10.0 * EPOCHS, "reference_drops": [75.0]}
@@ -32,14 +34,14 @@ def train_and_evaluate(folder: Path) -> None:
         synchronise(descriptor)
 
     files.os.fsync = slowly
-    training.CHECKPOINT_SECONDS = 0
+    loop.CHECKPOINT_SECONDS = 0
     dataset, chosen = small_dataset(), settings(training=TEN_EPOCHS)
-    training.train(dataset, chosen, folder / "results", folder / "runs")
-    network = training.model.build(chosen.model, 2)
-    training.load_weights(network, folder / "results")
+    loop.train(dataset, chosen, folder / "results", folder / "runs")
+    network = loop.model.build(chosen.model, 2)
+    loop.load_weights(network, folder / "results")
     mean = augmentation.mean_image(dataset.train_images)
     probabilities = evaluation.predict(network, augmentation.normalise(dataset.test_images, mean))
-    history = evaluation.read_history(folder / "results" / training.HISTORY)
+    history = evaluation.read_history(folder / "results" / loop.HISTORY)
     found = evaluation.metrics(history, probabilities, dataset.test_labels, dataset.class_names)
     files.write_json(folder / "evaluation" / "metrics.json", found)
 
@@ -100,7 +102,7 @@ def compare(kills: int, scratch: Path, seed: int = 0) -> list[dict]:
     for i, folder in enumerate(folders[:-1]):
         update, writing = kill_once(folder, moments.uniform(0.01, 0.97), writing=i % 2 == 1)
         equal = finish(folder) == expected
-        resumes = json.loads((folder / "results" / training.PROVENANCE).read_text(encoding="utf-8"))["resumes"]
+        resumes = json.loads((folder / "results" / loop.PROVENANCE).read_text(encoding="utf-8"))["resumes"]
         found.append({"update": update, "writing": writing, "equal": equal, "resumes": resumes})
         print(f"killed after update {update}{', writing' * writing}: {'equal' if equal else 'DIFFERENT'}", flush=True)
     return found

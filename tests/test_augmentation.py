@@ -6,8 +6,8 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from resode import augmentation
-from resode.params import AugmentationParams
+from resode.base.config import AugmentationParams
+from resode.training import augmentation
 
 BOTH = AugmentationParams(horizontal_flip=True, shift=0.1, interpolation="bilinear", crop=0)
 CROP = AugmentationParams(horizontal_flip=True, shift=0.0, interpolation="bilinear", crop=4)

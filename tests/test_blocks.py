@@ -7,24 +7,26 @@ import numpy as np
 import pytest
 from test_layers import adjoint, array, correlate, images, mixed_precision, relu  # noqa: F401 (a fixture)
 
-from resode import integrators, layers, model, odes, params, resnet
-from resode.errors import InputError
+from resode.base import config
+from resode.base.errors import InputError
+from resode.nn import blocks, model, resnet
+from resode.ode import equations, integrators
 
 H, STEPS = 0.3, 3
 
 
 def makes_sense(block: str, integrator: str) -> bool:
     own = block == "linear_multistep"
-    return integrators.refusal(integrator, odes.ODES[block].form) is None and (not own or integrator == "euler")
+    return integrators.refusal(integrator, equations.ODES[block].form) is None and (not own or integrator == "euler")
 
 
-ALL = list(itertools.product(layers.BLOCKS, integrators.INTEGRATORS))
+ALL = list(itertools.product(blocks.BLOCKS, integrators.INTEGRATORS))
 PAIRS = [pair for pair in ALL if makes_sense(*pair)]
 
 
 def built(block, channels=4, size=(6, 5), seed=0, **arguments):
     """A built layer whose weights are all random, so that no flip or exchange goes unnoticed."""
-    layer = layers.BLOCKS[block](**{"h": H, "unroll_length": STEPS, "activation": "tanh", **arguments})
+    layer = blocks.BLOCKS[block](**{"h": H, "unroll_length": STEPS, "activation": "tanh", **arguments})
     layer.build((None, *size, channels))
     generator = np.random.default_rng(seed)
     layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
@@ -215,8 +217,8 @@ def test_gradients_are_those_of_finite_differences(block, integrator, weights_in
 
 def test_free_weights_start_equal_and_cost_parameters():
     shared, free = (
-        layers.HamiltonianConv2D(unroll_length=5),
-        layers.HamiltonianConv2D(unroll_length=5, weights_in_time="free"),
+        blocks.HamiltonianConv2D(unroll_length=5),
+        blocks.HamiltonianConv2D(unroll_length=5, weights_in_time="free"),
     )
     for layer in (shared, free):
         layer.build((None, 4, 4, 32))
@@ -227,7 +229,7 @@ def test_free_weights_start_equal_and_cost_parameters():
 
 
 def test_two_kernels_of_a_unit_start_differently():
-    layer = layers.TwoLayerHamiltonianConv2D()
+    layer = blocks.TwoLayerHamiltonianConv2D()
     layer.build((None, 4, 4, 8))
     assert not np.array_equal(array(layer.kernel1), array(layer.kernel2))
 
@@ -250,7 +252,7 @@ def test_smoothness_is_haber_and_ruthottos_penalty():
 
 def test_starts_of_leapfrog_are_as_far_apart_as_the_docstring_says():
     h, steps = 0.5, 4
-    layer = layers.SecondOrderConv2D(h, steps, kernel_size=1, activation=None, integrator="leapfrog")
+    layer = blocks.SecondOrderConv2D(h, steps, kernel_size=1, activation=None, integrator="leapfrog")
     layer.build((None, 1, 1, 1))
     layer.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
 
@@ -263,22 +265,25 @@ def test_starts_of_leapfrog_are_as_far_apart_as_the_docstring_says():
     # At rest, x_{-1} = x_1 = 1 - h^2 / 2.
     assert float(array(layer(np.ones((1, 1, 1, 1), "float32"))).item()) == pytest.approx(end(1 - h**2 / 2))
     found = [f"{value:.3f}".replace("-", "−") for value in (end(1 - h**2 / 2), end(0.0), end(1.0), np.cos(h * steps))]
-    assert "four steps of h = 0.5 give {}, {} and {} in this order; cos 2 = {}".format(*found) in layers.SecondOrderConv2D.__doc__
+    assert (
+        "four steps of h = 0.5 give {}, {} and {} in this order; cos 2 = {}".format(*found)
+        in blocks.SecondOrderConv2D.__doc__
+    )
 
 
 # --- errors
 
 
 def test_every_ode_has_a_layer():
-    assert list(layers.BLOCKS) == list(odes.ODES)
+    assert list(blocks.BLOCKS) == list(equations.ODES)
 
 
 @pytest.mark.parametrize(("block", "integrator"), [pair for pair in ALL if pair not in PAIRS])
 def test_pairs_without_sense_are_refused_with_a_reason(block, integrator):
     with pytest.raises(ValueError, match="halves|x'' = f|must be euler"):
-        layers.BLOCKS[block](integrator=integrator)
+        blocks.BLOCKS[block](integrator=integrator)
     with pytest.raises(InputError, match=f"^params.yaml: model: block {block}.*(halves|x'' = f|steps of its own)"):
-        params.load({"model": {"block": block, "integrator": integrator}})
+        config.load({"model": {"block": block, "integrator": integrator}})
 
 
 @pytest.mark.parametrize(
@@ -293,7 +298,7 @@ def test_pairs_without_sense_are_refused_with_a_reason(block, integrator):
 )
 def test_block_refuses_an_argument_and_names_it(block, arguments, message):
     with pytest.raises(ValueError, match=message):
-        layers.BLOCKS[block](**arguments)
+        blocks.BLOCKS[block](**arguments)
 
 
 @pytest.mark.parametrize(
@@ -309,11 +314,11 @@ def test_block_refuses_an_argument_and_names_it(block, arguments, message):
 )
 def test_schema_refuses_a_model_and_names_the_key(change, message):
     with pytest.raises(InputError, match=message):
-        params.load({"model": change})
+        config.load({"model": change})
 
 
 def test_blocks_without_halves_take_an_odd_number_of_channels():
-    assert params.load({"model": {"block": "antisymmetric", "channels": [5, 15], "pool_after": []}}).model.channels == [
+    assert config.load({"model": {"block": "antisymmetric", "channels": [5, 15], "pool_after": []}}).model.channels == [
         5,
         15,
     ]
@@ -325,10 +330,10 @@ def test_blocks_without_halves_take_an_odd_number_of_channels():
 # --- Keras' habits
 
 
-@pytest.mark.parametrize("block", layers.BLOCKS)
+@pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_block_survives_its_configuration(block):
     more = {"gamma": 0.25} if block == "antisymmetric" else {}
-    layer = layers.BLOCKS[block](h=0.2, unroll_length=2, weights_in_time="free", smoothness=0.1, kernel_size=5, **more)
+    layer = blocks.BLOCKS[block](h=0.2, unroll_length=2, weights_in_time="free", smoothness=0.1, kernel_size=5, **more)
     config = layer.get_config()
     assert type(layer).from_config(config).get_config() == config
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
@@ -336,11 +341,11 @@ def test_block_survives_its_configuration(block):
 
 def network(block, weights_in_time="shared"):
     small = {"channels": [4, 8], "pool_after": [1], "unroll_length": 2}
-    chosen = params.load({"model": {"block": block, "weights_in_time": weights_in_time, **small}})
+    chosen = config.load({"model": {"block": block, "weights_in_time": weights_in_time, **small}})
     return model.build(chosen.model, 3, (8, 8, 3))
 
 
-@pytest.mark.parametrize("block", layers.BLOCKS)
+@pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_saved_network_predicts_the_same(block, tmp_path):
     saved, x = network(block, weights_in_time="free"), images(2, 8, 8, 3)
     saved.save(tmp_path / "network.keras")
@@ -348,12 +353,12 @@ def test_saved_network_predicts_the_same(block, tmp_path):
     np.testing.assert_array_equal(array(loaded(x)), array(saved(x)))
 
 
-@pytest.mark.parametrize("block", layers.BLOCKS)
+@pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_training_step_changes_every_weight(block):
     check_training_step(network(block, weights_in_time="free"))
 
 
-@pytest.mark.parametrize("block", layers.BLOCKS)
+@pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_training_step_in_mixed_precision(block, mixed_precision):  # noqa: F811
     check_training_step(network(block))
 
@@ -366,7 +371,7 @@ def check_training_step(trained):
         assert np.isfinite(new).all() and (new != old).any(), name
 
 
-@pytest.mark.parametrize("block", layers.BLOCKS)
+@pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_mixed_precision_computes_low_and_keeps_weights_high(block, mixed_precision):  # noqa: F811
     layer, x = built(block, weights_in_time="free"), images(1, 6, 5, 4)
     result = layer(x)
@@ -400,7 +405,7 @@ def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
 
 
 def test_resnet_is_one_line_and_trains():
-    chosen = params.load({"model": {"architecture": "resnet20"}}).model
+    chosen = config.load({"model": {"architecture": "resnet20"}}).model
     built_network = model.build(chosen, 3, (8, 8, 3))
     assert built_network.name == "resnet20" and model.units(built_network) == []
     check_training_step(built_network)

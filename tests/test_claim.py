@@ -7,8 +7,11 @@ import pytest
 import yaml
 from test_report import PUBLISHED, make_run, write_run
 
-from resode import checkpoint, claim, params, paths, readme, report
-from resode.errors import InputError
+from resode.analysis import published
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.publication import claim, readme, report
+from resode.training import checkpoint
 
 EIGHTH = {"reference_iterations": 8000.0, "reference_drops": [4000.0, 6000.0]}
 
@@ -23,7 +26,7 @@ def write_short_run(results, name="eighth", accuracy=0.885, **changes):
 def hand_over(results, name, history, update, **model):
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    given = params.read(paths.PARAMS)
+    given = config.read(paths.PARAMS)
     given["training"] |= {"reference_iterations": 16000.0, "reference_drops": [8000.0, 12000.0]}
     given["model"] |= model
     (folder / "params.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
@@ -85,7 +88,7 @@ def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
     ],
 )
 def test_share_is_of_runs_that_differ_in_nothing_else(changes, share):
-    assert report.share(make_run(**changes).provenance, PUBLISHED) == share
+    assert published.share(make_run(**changes).provenance, PUBLISHED) == share
 
 
 def test_report_of_a_shorter_schedule_says_so():
@@ -97,9 +100,14 @@ def test_report_of_a_shorter_schedule_says_so():
 def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
     hand_over(tmp_path, "quarter", ROWS, 3200)
     head = claim.head(tmp_path)
-    assert head.startswith("**In progress:** run `quarter`, 2 of 81 epochs. After the last of them train accuracy 49.70 %, test")
+    assert head.startswith(
+        "**In progress:** run `quarter`, 2 of 81 epochs. After the last of them train accuracy 49.70 %, test"
+    )
     assert "`resode run quarter` starts from its [checkpoint]" in head
-    assert "After the first epoch: train accuracy 35.70 % (published 35.57 %), test accuracy 47.30 % (published 48.27 %)." in head
+    assert (
+        "After the first epoch: train accuracy 35.70 % (published 35.57 %), test accuracy 47.30 % (published 48.27 %)."
+        in head
+    )
     claim.draw(tmp_path, tmp_path / "figures")
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["curve.png"]
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
-from resode import comparison, params, paths, records
-from resode.errors import InputError
-from resode.integrators import INTEGRATORS
-from resode.layers import BLOCKS
-from resode.odes import ODES
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.data import records
+from resode.nn.blocks import BLOCKS
+from resode.ode.equations import ODES
+from resode.ode.integrators import INTEGRATORS
+from resode.studies import comparison
 
 EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.channels": [4]}
 TINY = {
@@ -51,7 +53,7 @@ def write(folder, **changes):
 
 def accepted(block: str, integrator: str) -> bool:
     try:
-        params.load({"model": {"block": block, "integrator": integrator}})
+        config.load({"model": {"block": block, "integrator": integrator}})
     except InputError:
         return False
     return True

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resode import archive, cifar10, digits, records
-from resode.errors import InputError
+from resode.base.errors import InputError
+from resode.data import archive, cifar10, digits, records
 
 RECORDS = 20
 
@@ -179,7 +179,7 @@ def test_a_failed_rename_puts_the_old_data_set_back(tmp_path, monkeypatch):
 
 def test_a_killed_write_leaves_no_data_set(tmp_path):
     script = (
-        "import os, sys; from resode import records\n"
+        "import os, sys; from resode.data import records\n"
         "records._exchange = lambda *_: os._exit(9)\n"
         "image = records.np.zeros((1, 32, 32, 3), 'uint8')\n"
         "files = dict.fromkeys(['data_batch_1.bin', 'test_batch.bin'], records.encode(image, [0]))\n"
@@ -195,7 +195,7 @@ def test_a_killed_write_leaves_no_data_set(tmp_path):
 
 
 def _environment() -> dict:
-    return {**os.environ, "PYTHONPATH": str(Path(records.__file__).parents[1])}
+    return {**os.environ, "PYTHONPATH": str(Path(records.__file__).parents[2])}
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from test_training import SMALL, settings, small_dataset
 
-from resode import evaluation, params, paths, training
-from resode.errors import InputError
+from resode.analysis import evaluation
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.training import loop
 
 # Two epochs of 25 updates; the second is tested on 21 images, which two devices could not share.
 CHANGES = {
@@ -24,17 +26,17 @@ CHANGES = {
 def train(folder: Path, devices: int) -> list[dict[str, float]]:
     """History of a small training on `devices` devices."""
     chosen = settings(**{**CHANGES, "training": {**CHANGES["training"], "devices": devices}})
-    training.train(small_dataset(samples=229), chosen, folder / "results", folder / "runs")
-    return evaluation.read_history(folder / "results" / training.HISTORY)
+    loop.train(small_dataset(samples=229), chosen, folder / "results", folder / "runs")
+    return evaluation.read_history(folder / "results" / loop.HISTORY)
 
 
 def losses(devices: int) -> list[float]:
     """Loss of each of 50 updates on `devices` devices."""
-    from resode import augmentation, engine
+    from resode.training import augmentation, engine
 
     chosen, dataset = settings(**CHANGES), small_dataset(samples=401)
     with engine.distributed(devices):
-        network = training.compiled(chosen.model, chosen.training, 0, 2)
+        network = loop.compiled(chosen.model, chosen.training, 0, 2)
     mean = augmentation.mean_image(dataset.train_images)
     run = engine.Engine(network, dataset, mean, chosen.augmentation, devices)
     found = []
@@ -68,7 +70,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
 
 def test_a_batch_that_does_not_divide_is_refused_by_the_schema():
     with pytest.raises(InputError, match="batch_size 8 does not divide into equal parts for 3 devices"):
-        params.load({**SMALL, "training": {**SMALL["training"], "devices": 3}})
+        config.load({**SMALL, "training": {**SMALL["training"], "devices": 3}})
 
 
 def test_devices_that_are_not_there_are_refused_with_the_reason(tmp_path):

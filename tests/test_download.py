@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resode import archive, cifar10, records
-from resode.errors import InputError
+from resode.base.errors import InputError
+from resode.data import archive, cifar10, records
 
 pytestmark = pytest.mark.once
 

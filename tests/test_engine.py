@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from test_training import SMALL, small_dataset
 
-from resode import augmentation, engine, params, paths, training
+from resode.base import config, paths
+from resode.training import augmentation, engine, loop
 
 BACKEND = keras.backend.backend()
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 # Noise that the network cannot learn by heart, at a rate at which rounding errors do not grow exponentially.
-CHOSEN = params.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
+CHOSEN = config.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
 
 
 def losses(updates: int, block_length: int, weights: Path | None = None, precision: str = "float32") -> list[float]:
@@ -28,7 +29,7 @@ def trained(updates: int, block_length: int, weights: Path | None = None, precis
     """`losses`, and the weights at the end."""
     dataset = small_dataset(samples=401)
     chosen = CHOSEN.training.model_copy(update={"precision": precision})
-    network = training.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
+    network = loop.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
     if weights:
         with np.load(weights) as archive:
             network.set_weights([archive[name] for name in archive.files])
@@ -53,7 +54,7 @@ def test_blocks_of_1_and_of_50_updates_give_the_same_losses():
 @pytest.mark.once
 def test_both_backends_give_the_same_losses(tmp_path):
     other = "jax" if BACKEND == "tensorflow" else "tensorflow"
-    network = training.compiled(CHOSEN.model, CHOSEN.training, 0, 2)
+    network = loop.compiled(CHOSEN.model, CHOSEN.training, 0, 2)
     np.savez(tmp_path / "weights.npz", *network.get_weights())
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import json, test_engine as t\n"
@@ -90,12 +91,12 @@ def test_training_is_what_it_was():
 
 
 def test_an_unknown_precision_and_a_block_of_nothing_are_refused():
-    with pytest.raises(params.InputError, match="training.precision = 'float16'"):
-        params.load({"training": {"precision": "float16"}})
+    with pytest.raises(config.InputError, match="training.precision = 'float16'"):
+        config.load({"training": {"precision": "float16"}})
     with pytest.raises(
-        params.InputError, match="training.block_length = 0: input should be greater than or equal to 1"
+        config.InputError, match="training.block_length = 0: input should be greater than or equal to 1"
     ):
-        params.load({"training": {"block_length": 0}})
+        config.load({"training": {"block_length": 0}})
 
 
 def write_golden() -> None:

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from resode import evaluation, plots_results
-from resode.errors import InputError
+from resode.analysis import evaluation
+from resode.base.errors import InputError
+from resode.figures import results as plots_results
+from resode.figures import style
 
 NAMES = ["cat", "dog", "ship"]
 LABELS = np.array([0, 0, 1, 1, 2])
@@ -154,17 +156,17 @@ def test_predict_refuses_what_is_not_finite():
 def test_figures_can_be_drawn_without_mistakes():
     images = np.zeros((5, 32, 32, 3), np.uint8)
     for chosen in ([], [3], [1, 3]):
-        assert plots_results.png(plots_results.mistakes(images, LABELS, PROBABILITIES, chosen, NAMES))
+        assert style.png(plots_results.mistakes(images, LABELS, PROBABILITIES, chosen, NAMES))
 
 
 def test_equal_figures_give_equal_bytes():
-    first, second = (plots_results.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2))
+    first, second = (style.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2))
     assert first == second
 
 
 def test_shown_figure_is_the_written_one(tmp_path):
     figure = plots_results.class_accuracy({"cat": 0.5, "dog": 1.0, "truck": None}, 0.75)
-    shown = plots_results.show(figure, tmp_path / "figure.png", "two <classes>")
+    shown = style.show(figure, tmp_path / "figure.png", "two <classes>")
     encoded = base64.b64encode((tmp_path / "figure.png").read_bytes()).decode()
     assert f"base64,{encoded}" in shown.data
     assert 'alt="two &lt;classes&gt;"' in shown.data

@@ -8,8 +8,13 @@ import subprocess
 import pytest
 from test_training import SMALL, files, settings, small_dataset, train
 
-from resode import checkpoint, cli, engine, loops, params, paths, records, runs, training
-from resode.errors import InputError
+from resode import cli
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.data import records
+from resode.nn import loops
+from resode.studies import runs
+from resode.training import checkpoint, engine, loop
 
 # 20 updates, blocks that end at the drop after 15 before they are whole; the longer ones have 40. XLA:CPU compiles blocks for
 # half a minute.
@@ -27,7 +32,7 @@ def short(tmp_path_factory):
 
 
 def provenance(folder):
-    return json.loads((folder / "results" / training.PROVENANCE).read_text())
+    return json.loads((folder / "results" / loop.PROVENANCE).read_text())
 
 
 def stretches(folder):
@@ -49,7 +54,7 @@ def hand_over(folder, change=lambda state: None):
 
 @pytest.mark.once
 def test_a_run_keeps_its_checkpoints_at_drops(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     train(tmp_path, training=SHORT | {"reference_drops": [3.0, 10.0, 15.0]})
     assert [path.stem[-2:] for path in sorted(tmp_path.glob("runs/*/*.checkpoint"))] == ["03", "10", "15", "19", "20"]
 
@@ -76,7 +81,7 @@ def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
     def killed(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training._Run, "_advance", killed)
+    monkeypatch.setattr(loop._Run, "_advance", killed)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "on", training=LATER)
     monkeypatch.undo()
@@ -102,7 +107,7 @@ def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
 )
 def test_checkpoint_of_another_training_is_not_gone_on_from(change):
     chosen = settings(training=LONGER)
-    ours = training.all_inputs(small_dataset(), chosen)
+    ours = loop.all_inputs(small_dataset(), chosen)
 
     def changed(inputs, change):
         both = {key: changed(inputs[key], value) for key, value in change.items() if isinstance(value, dict)}
@@ -116,14 +121,14 @@ def test_checkpoint_of_another_training_is_not_gone_on_from(change):
 
 
 def test_after_one_drop_its_factor_has_to_be_equal():
-    ours = training.all_inputs(small_dataset(), settings(training=LONGER))
-    theirs = training.all_inputs(small_dataset(), settings(training=LONGER | {"drop_factor": 0.2}))
+    ours = loop.all_inputs(small_dataset(), settings(training=LONGER))
+    theirs = loop.all_inputs(small_dataset(), settings(training=LONGER | {"drop_factor": 0.2}))
     assert checkpoint.agree(ours, theirs, 15) and not checkpoint.agree(ours, theirs, 16)
 
 
 def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys):
     given = hand_over(short)
-    training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
+    loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert f"Going on from {given}, which was handed over." in capsys.readouterr().out
     assert files(tmp_path) == files(short)
     assert stretches(tmp_path) == [(0, 15, 20, 1), (15, 20, 20, 1)]
@@ -135,7 +140,7 @@ def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys
 @pytest.mark.once
 def test_handed_over_checkpoint_of_another_training_is_left_alone(short, tmp_path, capsys):
     given = hand_over(short, lambda state: state["inputs"]["params"]["model"].update(h=0.2))
-    training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
+    loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert f"{given} is left alone: it is of a training with other params.model.h." in capsys.readouterr().out
     assert files(tmp_path) == files(short)
     assert stretches(tmp_path) == [(0, 20, 20, 1)]
@@ -143,7 +148,7 @@ def test_handed_over_checkpoint_of_another_training_is_left_alone(short, tmp_pat
 
 def test_own_checkpoint_that_is_further_than_the_one_handed_over_is_used(short, tmp_path, capsys):
     shutil.copytree(short / "runs", tmp_path / "runs")
-    training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", hand_over(short))
+    loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", hand_over(short))
     assert "already complete" in capsys.readouterr().out
     assert stretches(tmp_path) == stretches(short) == [(0, 20, 20, 1)]
 
@@ -152,7 +157,7 @@ def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
     given = hand_over(short)
     given.write_bytes(given.read_bytes()[:-1])
     with pytest.raises(InputError, match="is damaged .checksum.; restore it with git, or delete it"):
-        training.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
+        loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert not (tmp_path / "results").exists()
 
 
@@ -190,7 +195,8 @@ def test_hand_over_writes_the_checkpoint_that_was_written_last(tiny, tmp_path, c
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("name", "message"), [("other", "has no checkpoint of this run yet; run: resode run other"), ("no", "has no run 'no'")]
+    ("name", "message"),
+    [("other", "has no checkpoint of this run yet; run: resode run other"), ("no", "has no run 'no'")],
 )
 def test_nothing_to_hand_over_is_one_line(tiny, name, message, capsys):
     assert cli.main(["hand-over", name]) == 1
@@ -217,7 +223,7 @@ def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, monkeypat
     ],
 )
 def test_variables_have_names_of_their_own(network):
-    chosen = params.load({**SMALL, "model": SMALL["model"] | network})
-    made = training.compiled(chosen.model, chosen.training, 0, 2)
+    chosen = config.load({**SMALL, "model": SMALL["model"] | network})
+    made = loop.compiled(chosen.model, chosen.training, 0, 2)
     named = engine.Engine(made, small_dataset(), 0.0, "bilinear").variables()
     assert len(named) == len(made.variables) + len(made.optimizer.variables) + len(made.metrics_variables)

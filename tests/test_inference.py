@@ -11,19 +11,24 @@ import pytest
 from test_blocks import PAIRS, built
 from test_layers import array, images
 
-from resode import augmentation, evaluation, inference, inference_memory, model, params, safetensors, trained
-from resode.errors import InputError
+from resode.analysis import evaluation
+from resode.base import config
+from resode.base.errors import InputError
+from resode.inference import low_memory, safetensors, trained
+from resode.nn import model
+from resode.studies import inference_memory
+from resode.training import augmentation
 
 ACTIVATIONS = [
     name
-    for member in typing.get_args(params.ModelParams.model_fields["activation"].annotation)
+    for member in typing.get_args(config.ModelParams.model_fields["activation"].annotation)
     for name in typing.get_args(member) or (None,)
 ]
 
 
 def random_network(**changes):
     """A small Keras network with every weight random, its parameters, and a mean image."""
-    chosen = params.load({"model": {"channels": [4, 8, 8], "pool_after": [1, 2], "unroll_length": 3, **changes}}).model
+    chosen = config.load({"model": {"channels": [4, 8, 8], "pool_after": [1, 2], "unroll_length": 3, **changes}}).model
     network = model.build(chosen, classes=3)
     generator = np.random.default_rng(0)
     # Positive, as a variance is.
@@ -49,7 +54,7 @@ def compare(folder: Path, count: int = 2, **changes):
     network, chosen, mean = random_network(**changes)
     path, chosen_images = write(folder, network, chosen, mean), pixels(count)
     expected = evaluation.predict(network, np.asarray(augmentation.normalise(chosen_images, mean)))
-    found = inference.Network(path).predict(chosen_images)
+    found = low_memory.Network(path).predict(chosen_images)
     assert found.dtype == np.float32 and expected.std(axis=0).max() > 1e-3
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -58,24 +63,24 @@ def compare(folder: Path, count: int = 2, **changes):
 def test_convolutions_are_those_of_the_keras_layers(kernel_size):
     layer, x = built("hamiltonian", kernel_size=kernel_size), images(1, 6, 5, 2)
     kernel = layer.get_weights()[0]
-    np.testing.assert_allclose(inference.convolve(x[0], kernel), array(layer.convolve(x, kernel))[0], atol=1e-5)
+    np.testing.assert_allclose(low_memory.convolve(x[0], kernel), array(layer.convolve(x, kernel))[0], atol=1e-5)
     np.testing.assert_allclose(
-        inference.convolve_transposed(x[0], kernel), array(layer.convolve_transposed(x, kernel))[0], atol=1e-5
+        low_memory.convolve_transposed(x[0], kernel), array(layer.convolve_transposed(x, kernel))[0], atol=1e-5
     )
 
 
 def test_transposed_convolution_is_the_adjoint_between_other_numbers_of_channels():
     kernel = images(4, 4, 2, 3)
     x, y = images(7, 5, 2, seed=2), images(7, 5, 3, seed=3)
-    assert np.vdot(inference.convolve(x, kernel), y) == pytest.approx(
-        np.vdot(x, inference.convolve_transposed(y, kernel)), rel=1e-5
+    assert np.vdot(low_memory.convolve(x, kernel), y) == pytest.approx(
+        np.vdot(x, low_memory.convolve_transposed(y, kernel)), rel=1e-5
     )
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_keras(name):
     x = np.linspace(-200, 200, 4001, dtype="float32").reshape(1, -1)
-    found = inference.ACTIVATIONS[name](x)
+    found = low_memory.ACTIVATIONS[name](x)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, array(keras.activations.get(name)(x)), rtol=1e-5, atol=1e-6)
 
@@ -84,7 +89,7 @@ def test_activations_are_keras(name):
 @pytest.mark.parametrize(("block", "integrator"), PAIRS)
 def test_unit_is_the_keras_layer(block, integrator, weights_in_time):
     layer, x = built(block, integrator=integrator, weights_in_time=weights_in_time), images(1, 6, 5, 4)
-    unit = inference.NumPyUnit(
+    unit = low_memory.NumPyUnit(
         block=block,
         integrator=integrator,
         weights_in_time=weights_in_time,
@@ -118,10 +123,10 @@ def test_unroll_length_is_set_at_run_time(tmp_path):
     path = write(tmp_path, network, chosen, mean)
     # The same time in more steps.
     h = chosen["h"] * chosen["unroll_length"] / 6
-    deeper = model.build(params.ModelParams(**{**chosen, "unroll_length": 6, "h": h}), classes=3)
+    deeper = model.build(config.ModelParams(**{**chosen, "unroll_length": 6, "h": h}), classes=3)
     deeper.set_weights(network.get_weights())
     expected = evaluation.predict(deeper, np.asarray(augmentation.normalise(pixels(2), mean)))
-    np.testing.assert_allclose(inference.Network(path, 6).predict(pixels(2)), expected, atol=1e-5)
+    np.testing.assert_allclose(low_memory.Network(path, 6).predict(pixels(2)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -134,16 +139,16 @@ def test_unroll_length_is_set_at_run_time(tmp_path):
     ],
 )
 def test_unroll_length_that_is_not_possible(changes, steps, message):
-    chosen = params.load({"model": changes}).model.model_dump()
+    chosen = config.load({"model": changes}).model.model_dump()
     with pytest.raises(InputError, match=message):
-        inference.with_unroll_length(chosen, steps)
-    assert inference.with_unroll_length(chosen, None) == chosen
+        low_memory.with_unroll_length(chosen, steps)
+    assert low_memory.with_unroll_length(chosen, None) == chosen
 
 
 def test_predictions_that_are_not_finite_are_refused(tmp_path):
     path = write(tmp_path, *random_network(block="residual", h=1e20))
     with pytest.raises(InputError, match="not finite; take more steps"):
-        inference.Network(path, 500).predict(pixels(1))
+        low_memory.Network(path, 500).predict(pixels(1))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -192,14 +197,14 @@ def test_wrong_files_are_one_line(tmp_path):
     for content, message in wrong:
         path.write_bytes(content)
         with pytest.raises(InputError, match=message) as caught:
-            inference.Network(path)
+            low_memory.Network(path)
         # Not the file's own name: it may be somebody's photo.
         assert "resode export NAME.safetensors" in str(caught.value)
     path.write_bytes(safetensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, safetensors_metadata(whole)))
     with pytest.raises(InputError, match="has no weights of stem_convolution"):
-        inference.Network(path).predict(pixels(1))
+        low_memory.Network(path).predict(pixels(1))
     with pytest.raises(InputError, match="cannot read .*none: No such file"):
-        inference.Network(tmp_path / "none")
+        low_memory.Network(tmp_path / "none")
 
 
 def safetensors_metadata(content: bytes) -> dict:

@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from resode import integrators, linear_stability, plots_integrators, plots_results, problems
-from resode.integrators import FIRST_ORDER, INTEGRATORS, PARTITIONED, SECOND_ORDER
+from resode.figures import integrators as plots_integrators
+from resode.figures import style
+from resode.ode import integrators, linear_stability, problems
+from resode.ode.integrators import FIRST_ORDER, INTEGRATORS, PARTITIONED, SECOND_ORDER
 
 # What books say of each: order of accuracy, largest stable h ω on the imaginary axis, symplectic or not. A new integrator
 # needs a line here.
@@ -265,4 +267,4 @@ def test_figures_can_be_drawn(convergence):
         plots_integrators.convergence(*convergence),
         plots_integrators.eigenvalues({"one": np.array([1j, -1j]), "two": np.array([1.0])}, 0.5),
     ):
-        assert plots_results.png(figure).startswith(b"\x89PNG")
+        assert style.png(figure).startswith(b"\x89PNG")

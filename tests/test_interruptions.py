@@ -13,8 +13,9 @@ import pytest
 import test_training
 from test_training import files, settings, small_dataset
 
-from resode import paths, training
-from resode.errors import STOP_AT, TimeOver
+from resode.base import paths
+from resode.base.errors import STOP_AT, TimeOver
+from resode.training import loop
 
 UNSHARED = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": paths.python_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -79,8 +80,8 @@ def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path):
     kept = sorted((tmp_path / "kept").glob("*/*"))
     assert not (tmp_path / "results").exists() and not [path for path in kept if ".checkpoint." in path.name]
     assert [path.suffix for path in kept].count(".checkpoint") in (1, 2)
-    training.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "kept")
-    training.train(small_dataset(), settings(), tmp_path / "whole" / "results", tmp_path / "whole" / "runs")
+    loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "kept")
+    loop.train(small_dataset(), settings(), tmp_path / "whole" / "results", tmp_path / "whole" / "runs")
     assert files(tmp_path) == files(tmp_path / "whole")
 
 
@@ -121,9 +122,7 @@ def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
 
 
 def test_stage_ends_with_the_command_that_started_it(tmp_path):
-    stage = (
-        "from resode import parents; parents.stop_when_gone(0.05); import time; print('on', flush=True); time.sleep(60)"
-    )
+    stage = "from resode.pipeline import parents; parents.stop_when_gone(0.05); import time; print('on', flush=True); time.sleep(60)"
     outer = f'{sys.executable} -c "{stage}" & echo $! > pid; wait'
     log = (tmp_path / "log").open("w", encoding="utf-8")
     shell = subprocess.Popen(
@@ -172,13 +171,13 @@ def test_sigterm_saves_at_once_and_ends_with_one_line(tmp_path):
 
 PASSES_ON = """
 import subprocess, sys
-from resode import stopping
+from resode.base import stopping
 with stopping.passed_on():
     subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
     raise ValueError("told, the next stage must not begin")
 """
 NOTICES = """
-from resode import stopping
+from resode.base import stopping
 with stopping.noticed() as told:
     print("on", flush=True)
     while not told.wait(0.01): pass
@@ -196,7 +195,7 @@ def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     process.terminate()
     written, errors = process.communicate(timeout=30)
     assert ("on\n" + written, process.returncode) == (said, 1)
-    assert errors.splitlines()[-1] == "resode.errors.TimeOver: stopped; the same command goes on"
+    assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; the same command goes on"
 
 
 def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_path, monkeypatch):
@@ -208,7 +207,7 @@ def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_p
             Told.looks += 1
             return Told.looks > 11
 
-    monkeypatch.setattr(training.stopping, "noticed", lambda: contextlib.nullcontext(Told()))
+    monkeypatch.setattr(loop.stopping, "noticed", lambda: contextlib.nullcontext(Told()))
     with pytest.raises(TimeOver, match="after update 10 of 20"):
         test_training.train(tmp_path)
     monkeypatch.undo()

@@ -6,8 +6,8 @@ import pytest
 import scipy.stats
 from scipy.signal import convolve2d, correlate2d
 
-from resode.integrators import euler
-from resode.layers import INITIALIZERS, ChannelZeroPadding, HamiltonianConv2D
+from resode.nn.blocks import INITIALIZERS, ChannelZeroPadding, HamiltonianConv2D
+from resode.ode.integrators import euler
 
 
 def reference_unit(x, kernel, b1, b2, h, steps, activation):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from resode.losses import cross_entropy
+from resode.training.losses import cross_entropy
 
 # Where the true class, the first, lies 40 below the winner, level with it, above it, and 40 above all others.
 LOGITS = np.array([[0, 40, 0], [0, 0, -1], [2, 1, 0], [40, 0, 0]], "float32")
@@ -33,7 +33,9 @@ def test_loss_of_saturated_outputs_is_the_originals():
     probabilities = keras.ops.softmax(keras.ops.convert_to_tensor(LOGITS))
     np.testing.assert_allclose(cross_entropy(LABELS, probabilities), expected, rtol=1e-5, atol=1e-7)
     for logits, loss in zip(LOGITS, expected, strict=True):
-        np.testing.assert_allclose(network().evaluate(logits[None], LABELS[:1], verbose=0)[0], loss, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(
+            network().evaluate(logits[None], LABELS[:1], verbose=0)[0], loss, rtol=1e-5, atol=1e-7
+        )
 
 
 def test_where_the_loss_is_clipped_it_has_no_gradient():

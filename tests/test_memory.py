@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from test_blocks import array, built, gradients, images
 
-from resode import memory, params, plots_memory
-from resode.errors import InputError
+from resode.base import config
+from resode.base.errors import InputError
+from resode.figures import memory as plots_memory
+from resode.studies import memory
 
 BACKEND = keras.backend.backend()
 SMALL = {**memory.SETTING, "model.channels": [8, 8], "model.pool_after": [1]}
 
 
 def content(backward: str, length: int) -> dict:
-    return params.changed({**SMALL, "model.backward": backward, "model.unroll_length": length})
+    return config.changed({**SMALL, "model.backward": backward, "model.unroll_length": length})
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_ways_are_timed_in_turn():
 @pytest.mark.skipif(BACKEND == "jax", reason="compiled loops are slow on XLA:CPU")
 def test_an_epoch_on_the_digits_learns_without_stored_states():
     few = {"model.unroll_length": 8, "model.h": 0.1}
-    found = memory.epoch(params.changed({**memory.DEEP, **few}))
+    found = memory.epoch(config.changed({**memory.DEEP, **few}))
     losses = found["mean_loss_of_tenths"]
     assert found["updates"] == 44 and len(losses) == 10
     assert losses[-1] < 0.9 * losses[0]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from resode import model, params, paths, plots_model, summary
+from resode.base import config, paths
+from resode.figures import model as plots_model
+from resode.nn import model, summary
 
 SMALL = {
     "channels": [4, 16],
@@ -21,14 +23,14 @@ SMALL = {
 
 
 def small(**changes):
-    return params.load({"model": {**SMALL, **changes}}).model
+    return config.load({"model": {**SMALL, **changes}}).model
 
 
 @pytest.fixture(scope="module")
 def published():
     """The network of the run that was published."""
     claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text(encoding="utf-8"))["claim"]
-    return model.build(params.load({"model": claim["model"]}).model)
+    return model.build(config.load({"model": claim["model"]}).model)
 
 
 def test_every_layer_matches_the_post(published):
@@ -154,10 +156,10 @@ def test_unit_is_drawn_or_written_down(changes, words):
 
 def test_the_published_network_starts_as_the_original():
     keras.utils.set_random_seed(0)
-    network = model.build(params.load().model)
+    network = model.build(config.load().model)
     # With Keras' own he_normal it is 0.2052.
     assert float(sum(network.losses)) == pytest.approx(0.159, rel=0.01)
-    other = model.build(params.load({"model": {"kernel_initializer": "he_normal"}}).model)
+    other = model.build(config.load({"model": {"kernel_initializer": "he_normal"}}).model)
     for layer in ("stem_convolution", "unit6"):
         deviations = [one.get_layer(layer).get_weights()[0].std() for one in (network, other)]
         assert deviations[0] / deviations[1] == pytest.approx(0.8796, rel=0.01 if layer == "unit6" else 0.05)

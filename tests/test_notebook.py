@@ -9,8 +9,10 @@ import nbformat
 import pytest
 from jupyter_client import AsyncKernelManager
 
-from resode import cli, notebook, paths, settings
-from resode.errors import InputError
+from resode import cli
+from resode.base import paths, settings
+from resode.base.errors import InputError
+from resode.pipeline import notebook
 
 STAGE = """
 stages:
@@ -67,7 +69,7 @@ def results(repository) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted((repository / "results" / "toys").iterdir())}
 
 
-WRITE = "from resode import paths; (paths.results('toys') / 'toys.json').write_text('new', encoding='utf-8')\n"
+WRITE = "from resode.base import paths; (paths.results('toys') / 'toys.json').write_text('new', encoding='utf-8')\n"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_a_notebook_has_the_parameters_of_the_start(repository):
     # In a section that the stage does not depend on, so that it may change.
     path = repository / "params.yaml"
     change = f"open({str(path)!r}, 'w', encoding='utf-8').write('nothing of any use: [')\n"
-    write(repository, change + "import resode.params\nassert resode.params.load(params).toys.updates == 600")
+    write(repository, change + "from resode.base import config\nassert config.load(params).toys.updates == 600")
     with pytest.raises(InputError, match="is not YAML"):
         notebook.run("toys")
     assert results(repository) == {"toys.json": "good"}
@@ -131,7 +133,8 @@ def test_a_stage_that_already_runs_is_refused(repository, monkeypatch, capsys):
 RUNNER = """
 import sys
 from pathlib import Path
-from resode import cli, paths
+from resode import cli
+from resode.base import paths
 here = Path.cwd()
 paths.ROOT, paths.PARAMS, paths.DVC_YAML = here, here / "params.yaml", here / "dvc.yaml"
 paths.NOTEBOOKS, paths.RESULTS, paths.RUNS = here / "notebooks", here / "results", here / ".runs"

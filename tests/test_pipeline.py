@@ -1,6 +1,7 @@
 """The repository itself: the pipeline's definition, and the whole of it in a clone."""
 
 import ast
+import graphlib
 import json
 import os
 import subprocess
@@ -11,8 +12,10 @@ import nbformat
 import pytest
 import yaml
 
-from resode import cli, demo, inputs, notebook, params, paths
-from resode.errors import InputError
+from resode import cli
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.pipeline import demo, inputs, notebook
 
 STAGES = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]
 # The page of the sweeps is made by the command that makes them.
@@ -30,42 +33,90 @@ def test_dependencies_exist():
     for stage in cli.STAGES:
         for dependency in STAGES[stage]["deps"]:
             if not dependency.startswith(("data/", "results/")):
-                assert (paths.ROOT / dependency).is_file(), f"{stage}: {dependency}"
+                assert (paths.ROOT / dependency).exists(), f"{stage}: {dependency}"
+
+
+def imports(source: str) -> set[str]:
+    """The modules and packages of ours that `source` imports, as "package/module"."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("resode.")}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports name their package"
+            if node.module.split(".")[0] == "resode":
+                deep = node.module.count(".") > 1
+                found |= {node.module} if deep else {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("resode.").replace(".", "/") for name in found}
 
 
 @pytest.mark.parametrize("stage", cli.STAGES)
-def test_stages_depend_on_the_modules_that_their_notebooks_import(stage):
+def test_stages_depend_on_what_their_notebooks_import(stage):
     source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
-    code = ast.parse("\n".join(cell.source for cell in source.cells if cell.cell_type == "code"))
-    imports = [node for node in ast.walk(code) if isinstance(node, ast.ImportFrom) and node.module == "resode"]
-    modules = {alias.name for node in imports for alias in node.names} - {"paths"}
+    modules = imports("\n".join(cell.source for cell in source.cells if cell.cell_type == "code"))
+    # `base` decides no result: parameters are checked there, and the stage depends on their values.
+    modules = {module for module in modules if not module.startswith("base/")}
     assert modules
-    # What only draws a finished training must not train again.
-    drawing = {"plots_results", "evaluation"} if stage == "training" else set()
-    assert {f"src/resode/{module}.py" for module in modules - drawing} <= set(STAGES[stage]["deps"])
+    for module in modules:
+        possible = {f"src/resode/{module}.py", f"src/resode/{module.split('/')[0]}"}
+        assert possible & set(STAGES[stage]["deps"]), module
 
 
-def imported(module: str) -> set[str]:
-    """The modules of the package that `module` imports, and they, and so on; itself included."""
-    found, open_ends = {module}, [module]
-    while open_ends:
-        tree = ast.parse((paths.ROOT / f"src/resode/{open_ends.pop()}.py").read_text(encoding="utf-8"))
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                new = ({node.module} if node.module else {alias.name for alias in node.names}) - found
-                found |= new
-                open_ends += new
-    return found
+# From the lowest up. A package that a stage depends on as a folder imports only what lies below it, so that the stage has all
+# of it among its dependencies.
+FLOORS = (
+    "ode",
+    "base",
+    "data",
+    "nn",
+    "training",
+    "analysis",
+    "inference",
+    "figures",
+    "pipeline",
+    "studies",
+    "publication",
+    "cli",
+)  # fmt: skip
+SOURCE = paths.ROOT / "src" / "resode"
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem == "cli")
 
 
-@pytest.mark.parametrize("stage", cli.STAGES)
-def test_stages_that_use_the_layers_depend_on_all_that_layers_are_made_of(stage):
-    dependencies = set(STAGES[stage]["deps"])
-    for module in ("layers", "model"):
-        if f"src/resode/{module}.py" in dependencies:
-            # The schema checks parameters, and the stage depends on their values.
-            made_of = imported(module) - {"params", "paths", "errors", "files"}
-            assert {f"src/resode/{one}.py" for one in made_of} <= dependencies
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_down_only(path):
+    floor = path.relative_to(SOURCE).with_suffix("").parts[0]
+    above = FLOORS[FLOORS.index(floor) + 1 :]
+    found = imports(path.read_text(encoding="utf-8"))
+    assert not {name for name in found if name.split("/")[0] in above}
+    assert {name.split("/")[0] for name in found} <= set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    "package", sorted({path.parent for path in MODULES if path.parent != SOURCE}), ids=lambda path: path.name
+)
+def test_modules_of_a_package_do_not_import_in_a_circle(package):
+    graph = {
+        path.stem: [
+            name.split("/")[1]
+            for name in imports(path.read_text(encoding="utf-8"))
+            if name.split("/")[0] == package.name
+        ]
+        for path in package.glob("*.py")
+    }
+    # Raises CycleError where there is one.
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("package", ["ode", "inference/low_memory.py"])
+def test_equations_and_prediction_in_little_memory_need_no_keras(package):
+    path = SOURCE / package
+    names = [path] if path.is_file() else sorted(path.glob("*.py"))
+    modules = ["resode." + str(name.relative_to(SOURCE).with_suffix("")).replace("/", ".") for name in names]
+    program = (
+        f"import sys, {', '.join(modules)}; assert not {{'keras', 'tensorflow', 'jax', 'yaml'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths.python_path()}, check=True)
 
 
 def test_data_and_augmentation_do_not_depend_on_the_model():
@@ -86,9 +137,9 @@ def test_source_notebooks_are_valid_and_hold_no_outputs(stage):
 
 
 def test_a_notebook_gets_the_sections_that_its_stage_declares():
-    given = inputs.sections("augmentation", params.read())
+    given = inputs.sections("augmentation", config.read())
     assert set(given) == {"seed", "data", "augmentation"} and set(given["data"]) == {"name"}
-    assert not hasattr(params.load(given), "training")
+    assert not hasattr(config.load(given), "training")
 
 
 def test_normalised_notebooks_of_two_runs_are_equal():
@@ -114,7 +165,7 @@ def test_normalised_notebooks_of_two_runs_are_equal():
 
 @pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "+1e-4", "0.0001"])
 def test_powers_of_ten_are_numbers_with_and_without_a_dot(text):
-    assert params.parse(f"l2: {text}") == {"l2": 1e-4}
+    assert config.parse(f"l2: {text}") == {"l2": 1e-4}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +189,7 @@ def test_powers_of_ten_are_numbers_with_and_without_a_dot(text):
 )
 def test_wrong_parameters_are_named(change, words):
     with pytest.raises(InputError) as caught:
-        params.load(change)
+        config.load(change)
     message = str(caught.value)
     assert "\n" not in message and all(word in message for word in words), message
 
@@ -159,7 +210,7 @@ def test_params_yaml_is_read_in_any_locale():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("path", sorted((paths.ROOT / "src" / "resode").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_text_is_read_and_written_as_utf8(path):
     """Ruff's PLW1514 asks for it too, where it can tell that something is a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

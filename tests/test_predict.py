@@ -12,8 +12,11 @@ import pytest
 import test_training
 from PIL import Image, ImageOps
 
-from resode import cli, params, paths, predict, training
-from resode.errors import InputError
+from resode import cli
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.inference import predict
+from resode.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +124,18 @@ def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, 
         return capsys.readouterr().err
 
     older = copied(folder, tmp_path / "older")
-    text = (older / training.PROVENANCE).read_text(encoding="utf-8")
-    (older / training.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
+    text = (older / loop.PROVENANCE).read_text(encoding="utf-8")
+    (older / loop.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
     assert "older was trained by another version of this code" in error(older, "predict", photos[0])
-    (older / training.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
+    (older / loop.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
     assert "does not fit this network" in error(older, "predict", photos[0])
-    (older / training.PROVENANCE).write_text(text, encoding="utf-8")
-    (older / training.MEAN_IMAGE).unlink()
+    (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
+    (older / loop.MEAN_IMAGE).unlink()
     assert f"cannot read {older}/mean_image.npy, which belongs to" in error(older, "predict", photos[0])
     resnet = tmp_path / "resnet"
-    training.train(
+    loop.train(
         test_training.small_dataset(),
-        params.load({**test_training.SMALL, "model": {"architecture": "resnet20"}}),
+        config.load({**test_training.SMALL, "model": {"architecture": "resnet20"}}),
         resnet,
         tmp_path / "runs",
     )

@@ -5,7 +5,7 @@ import subprocess
 import nbformat
 import pytest
 
-from resode import paths, provenance
+from resode.base import paths, provenance
 
 
 @pytest.fixture

@@ -7,8 +7,14 @@ import pytest
 import test_training
 from PIL import Image
 
-from resode import cli, digits, evaluation, files, paths, predict, publish, records, safetensors, trained, training
-from resode.errors import InputError
+from resode import cli
+from resode.analysis import evaluation
+from resode.base import files, paths
+from resode.base.errors import InputError
+from resode.data import digits, records
+from resode.inference import predict, safetensors, trained
+from resode.publication import publish
+from resode.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +30,10 @@ def results(data, tmp_path_factory):
     """Results of a finished run, on a few of the images and tested on all that test."""
     folder = tmp_path_factory.mktemp("results")
     whole = records.load(data / "digits")
-    short = records.Dataset(**{**vars(whole), "train_images": whole.train_images[:81], "train_labels": whole.train_labels[:81]})
-    training.train(short, test_training.settings(), folder / "training", folder / "runs")
+    short = records.Dataset(
+        **{**vars(whole), "train_images": whole.train_images[:81], "train_labels": whole.train_labels[:81]}
+    )
+    loop.train(short, test_training.settings(), folder / "training", folder / "runs")
     network = trained.Network(folder / "training")
     history = evaluation.read_history(folder / "training" / "history.csv")
     probabilities = network.predict(whole.test_images)
@@ -92,7 +100,10 @@ def test_model_card_tells_what_the_files_tell(published, results):
     card = published.with_name("README.md").read_text(encoding="utf-8")
     provenance = json.loads((results / "training" / "provenance.json").read_text())
     metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
-    assert "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card and f"commit {provenance['commit'][:7]}" in card
+    assert (
+        "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card
+        and f"commit {provenance['commit'][:7]}" in card
+    )
     for label, accuracy in metrics["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
@@ -100,10 +111,15 @@ def test_model_card_tells_what_the_files_tell(published, results):
 
 def test_readme_text_tells_the_run(published, tmp_path):
     told = json.loads(safetensors.File(published).metadata["told"])
-    assert f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)" in publish.text()
+    assert (
+        f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)"
+        in publish.text()
+    )
     published.unlink()
     assert "No weights are in git yet" in publish.text()
-    with pytest.raises(InputError, match="no weights at .*; those of a finished run come there with: resode publish NAME"):
+    with pytest.raises(
+        InputError, match="no weights at .*; those of a finished run come there with: resode publish NAME"
+    ):
         publish.verify()
 
 

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from resode import paths, plots_results, readme, report
-from resode.errors import InputError
+from resode.analysis import published
+from resode.base import paths
+from resode.base.errors import InputError
+from resode.figures import results as plots_results
+from resode.figures import style
+from resode.publication import readme, report
 
-PUBLISHED = report.read_published()
+PUBLISHED = published.read_published()
 CLAIM = {
     "seed": 3,
     "model": {
@@ -106,7 +110,7 @@ def write_run(run: report.Run, results: Path) -> None:
 
 
 def test_published_figures_are_those_of_the_published_curve():
-    rows = report.read_published_curve()
+    rows = published.read_published_curve()
     figures = {figure["id"]: figure["value"] for figure in PUBLISHED["figures"]}
     accuracies = [row["test_accuracy"] for row in rows]
     assert len(rows) == 327
@@ -120,9 +124,9 @@ def test_published_figures_are_those_of_the_published_curve():
 
 def test_claim_is_what_params_yaml_starts_from():
     # The file itself may be edited; what decides is that the schema's keys are the claim's keys.
-    from resode import params
+    from resode.base import config
 
-    sections = params.load()
+    sections = config.load()
     for section, keys in PUBLISHED["claim"].items():
         assert set(keys) <= set(getattr(sections, section).model_dump())
 
@@ -228,7 +232,7 @@ def test_either_interpolation_and_any_seed_are_the_claims():
     ],
 )
 def test_schedule(drops, name):
-    assert report.schedule(drops, PUBLISHED) == name
+    assert published.schedule(drops, PUBLISHED) == name
 
 
 def test_altered_data_get_no_verdict_and_are_named():
@@ -307,8 +311,8 @@ def test_broken_and_foreign_results_are_refused(tmp_path):
 
 def test_training_curve_with_and_without_the_published_one():
     history = make_run().history
-    assert plots_results.png(plots_results.training_curve(history, report.read_published_curve()))
-    assert plots_results.png(plots_results.training_curve(history))
+    assert style.png(plots_results.training_curve(history, published.read_published_curve()))
+    assert style.png(plots_results.training_curve(history))
 
 
 def test_readme_without_any_results(tmp_path):
@@ -372,7 +376,7 @@ def test_other_runs_and_their_scatter(tmp_path):
     assert "| seed-1 | seed: 1 | 91.00 %" in table and "| nearest | augmentation.interpolation: nearest |" in table
     assert "initial weights" not in table
     assert "Over 2 seeds the test accuracy after the last epoch is 90.50 % ± 0.71 points" in table
-    assert plots_results.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
+    assert style.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
 
 
 def test_results_made_before_the_initial_weights_were_a_parameter_say_so(tmp_path):
@@ -396,7 +400,9 @@ def test_effort_tells_each_piece_and_the_time_of_all():
     )
     assert report.effort(whole) == "GPU, jax, float32, commit bbbbbbb; 1.50 h, resumed once"
     assert report.effort(whole | {"resumes": 0, "pieces": pieces[2:]}) == "GPU, jax, float32, commit bbbbbbb; 1.50 h"
-    assert report.effort(whole | {"resumes": 12, "modified": True}).endswith("bbbbbbb, modified; 1.50 h, resumed 12 times")
+    assert report.effort(whole | {"resumes": 12, "modified": True}).endswith(
+        "bbbbbbb, modified; 1.50 h, resumed 12 times"
+    )
     table = report.provenance_table(dataclasses.replace(make_run(), provenance=whole | {"pieces": pieces}))
     assert "| piece 3 · hardware | `GPU` |" in table
 

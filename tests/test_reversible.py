@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from test_blocks import PAIRS, array, built, gradients, images
 
-from resode import integrators, layers, params, reversible
-from resode.errors import InputError
+from resode.base import config
+from resode.base.errors import InputError
+from resode.nn import blocks, reversible
+from resode.ode import integrators
 
 REVERSIBLE = [pair for pair in PAIRS if integrators.INTEGRATORS[pair[1]].reversible]
 
@@ -61,9 +63,9 @@ def test_drift_is_printed_on_request(monkeypatch, capfd):
 def test_what_has_no_inverse_is_refused_with_a_reason(integrator):
     reason = f"backward reversible: a step of {integrator} has no inverse in closed form; use recompute, or integrator symplectic_euler"
     with pytest.raises(ValueError, match=reason):
-        layers.HamiltonianConv2D(integrator=integrator, backward="reversible")
+        blocks.HamiltonianConv2D(integrator=integrator, backward="reversible")
     with pytest.raises(InputError, match=f"params.yaml: model: {reason}"):
-        params.load({"model": {"integrator": integrator, "backward": "reversible"}})
+        config.load({"model": {"integrator": integrator, "backward": "reversible"}})
 
 
 @pytest.mark.parametrize("weights_in_time", ["shared", "free"])

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from resode import cli, experiments, paths, provenance, sweep, sweep_queue
-from resode.errors import InputError
+from resode import cli
+from resode.base import paths, provenance
+from resode.base.errors import InputError
+from resode.pipeline import experiments
+from resode.studies import sweep, sweep_dvc
 
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
 
@@ -38,8 +41,8 @@ def tree(tmp_path):
         if not name.startswith(("results/", "tests/")) and (paths.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((paths.ROOT / name).read_bytes())
-    for name in paths.ROOT.glob("src/resode/*.py"):
-        (folder / "src" / "resode" / name.name).write_bytes(name.read_bytes())
+    for name in paths.ROOT.glob("src/resode/**/*.py"):
+        (folder / name.relative_to(paths.ROOT)).write_bytes(name.read_bytes())
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "first")
@@ -120,5 +123,5 @@ def test_a_path_that_dvcs_queue_cannot_take_is_refused(name, tmp_path, monkeypat
     trials = sweep.planned("digits")
     monkeypatch.setattr(paths, "ROOT", tmp_path / name)
     with pytest.raises(InputError, match="DVC cannot do this in .*; move the repository"):
-        sweep_queue.Queue().run(trials, sweep.Watch(trials))
+        sweep_dvc.Queue().run(trials, sweep.Watch(trials))
     assert not list(tmp_path.iterdir())

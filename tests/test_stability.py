@@ -6,10 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from resode import model, params, plots_results, plots_stability, stability
-from resode.integrators import INTEGRATORS, refusal
-from resode.layers import BLOCKS
-from resode.odes import ODES
+from resode.analysis import stability
+from resode.base import config
+from resode.figures import stability as plots_stability
+from resode.figures import style
+from resode.nn import model
+from resode.nn.blocks import BLOCKS
+from resode.ode.equations import ODES
+from resode.ode.integrators import INTEGRATORS, refusal
 
 
 def dense(kernel: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -82,7 +86,7 @@ def network(block="hamiltonian", **changes):
     """A fresh network of two units, 4 channels on 8 × 8 and 8 channels on 4 × 4 pixels, and images for it."""
     keras.utils.set_random_seed(0)
     changed = {"block": block, "channels": [4, 8], "pool_after": [1], "unroll_length": 3, **changes}
-    built = model.build(params.load({"model": changed}).model, 3, (8, 8, 1))
+    built = model.build(config.load({"model": changed}).model, 3, (8, 8, 1))
     return built, np.random.default_rng(0).standard_normal((5, 8, 8, 1))
 
 
@@ -241,7 +245,7 @@ def test_words():
 
 
 def test_a_network_without_units_says_so():
-    built = model.build(params.load({"model": {"architecture": "resnet20"}}).model)
+    built = model.build(config.load({"model": {"architecture": "resnet20"}}).model)
     units = stability.unit_table(built, np.zeros((1, 32, 32, 3)))
     assert units == [] == stability.growth_rows(units) == stability.region_rows(units)
     assert "no unit that solves an ODE" in stability.summary(units, "euler")
@@ -249,7 +253,7 @@ def test_a_network_without_units_says_so():
 
 def test_written_table(tmp_path):
     units = stability.unit_table(*network("residual"))
-    stability.write(tmp_path, units, params.load({"model": {"block": "residual", "unroll_length": 3}}).model)
+    stability.write(tmp_path, units, config.load({"model": {"block": "residual", "unroll_length": 3}}).model)
     content = json.loads((tmp_path / "stability.json").read_text(encoding="utf-8"))
     assert (content["block"], content["h"], content["unroll_length"], len(content["units"])) == ("residual", 0.15, 3, 2)
     assert content["units"][1]["omega"] == units[1].omega and content["units"][1]["unit_amplification"] is None
@@ -259,4 +263,4 @@ def test_written_table(tmp_path):
 def test_figures_can_be_drawn(block):
     units = stability.unit_table(*network(block))
     for figure in (plots_stability.unit_growth(units), plots_stability.amplification_over_h(units, "euler", 0.15)):
-        assert plots_results.png(figure).startswith(b"\x89PNG")
+        assert style.png(figure).startswith(b"\x89PNG")

@@ -15,8 +15,14 @@ import yaml
 from test_comparison import noise  # noqa: F401 (a fixture)
 from test_pipeline import clone  # noqa: F401 (a fixture)
 
-from resode import checkpoint, cli, files, paths, plots_sweep, readme, sweep, sweep_cluster, sweep_queue
-from resode.errors import InputError
+from resode import cli
+from resode.analysis import sweeps
+from resode.base import files, paths
+from resode.base.errors import InputError
+from resode.figures import sweep as plots_sweep
+from resode.publication import readme
+from resode.studies import sweep, sweep_dvc, sweep_ray
+from resode.training import checkpoint
 
 TINY = {
     "settings": {
@@ -59,7 +65,7 @@ class Invented:
             if isinstance(found, str):
                 watch.over(trial, found, reason="no luck")
             else:
-                watch.over(trial, sweep.DONE, self.trained(trial, found))
+                watch.over(trial, sweeps.DONE, self.trained(trial, found))
             watch.tell(1)
 
     def trained(self, trial, accuracy):
@@ -77,7 +83,7 @@ def invented(tmp_path, results, engine="invented", **changes):
     made = Invented(results, engine)
     made.folder = tmp_path / "trained"
     sweep.run("tiny", made, write(tmp_path, **changes), tmp_path / "sweep")
-    return sweep.outcome("tiny", tmp_path / "sweep")
+    return sweeps.outcome("tiny", tmp_path / "sweep")
 
 
 @pytest.mark.parametrize("name", yaml.safe_load(sweep.FILE.read_text(encoding="utf-8")))
@@ -131,10 +137,10 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
     # A pair that diverges with one seed is not chosen, however good the other.
     assert (found.best.h, found.best.unroll_length) == (0.1, 2)
     assert found.best.spread == pytest.approx(0.0141421, rel=1e-5)
-    summary = sweep.summary(found)
+    summary = sweeps.summary(found)
     assert "Best: **h = 0.1, unroll length 2**, 76.00 % ± 1.41" in summary
     assert "no worse as far as 2 seeds can tell: h = 0.1, unroll length 1" in summary
-    assert [row["validation accuracy"] for row in sweep.rows(found)][2:] == [
+    assert [row["validation accuracy"] for row in sweeps.rows(found)][2:] == [
         "99.00 %, 1 of 2 diverged",
         "2 of 2 diverged",
     ]
@@ -144,9 +150,11 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
 
 
 def test_failed_trials_are_recorded_and_reported_at_the_end(tmp_path):
-    with pytest.raises(InputError, match="1 of 8 trials failed, the first with h = 0.1, unroll length 1, seed 0: no luck"):
+    with pytest.raises(
+        InputError, match="1 of 8 trials failed, the first with h = 0.1, unroll length 1, seed 0: no luck"
+    ):
         invented(tmp_path, {(0.1, 1, 0): "failed"})
-    found = sweep.outcome("tiny", tmp_path / "sweep")
+    found = sweeps.outcome("tiny", tmp_path / "sweep")
     assert len(found.pairs[0].accuracies) == 1 and found.pairs[0].spread is None
 
 
@@ -155,9 +163,9 @@ def test_a_sweep_of_which_nothing_is_done_has_a_page(tmp_path, status):
     grid = {"h": [50.0], "unroll_length": [1], "seeds": [0]}
     with pytest.raises(InputError) if status == "failed" else contextlib.nullcontext():
         invented(tmp_path, {(50.0, 1, 0): status}, **grid)
-    found = sweep.outcome("tiny", tmp_path / "sweep")
-    assert found.best is None and "none of which trained to its end" in sweep.summary(found)
-    assert status in sweep.tables(tmp_path / "sweep")
+    found = sweeps.outcome("tiny", tmp_path / "sweep")
+    assert found.best is None and "none of which trained to its end" in sweeps.summary(found)
+    assert status in sweeps.tables(tmp_path / "sweep")
     assert any(status in text.get_text() for text in plots_sweep.heat_map(found).axes[0].texts)
 
 
@@ -169,8 +177,8 @@ def test_a_second_sweep_of_a_name_is_refused_while_the_first_runs(tmp_path):
 
 
 def test_a_lost_try_is_followed_by_one_of_another_name():
-    assert sweep_queue._tries("a", {"b"}) == (None, "a")
-    assert sweep_queue._tries("a", {"a", "a-2"}) == ("a-2", "a-3")
+    assert sweep_dvc._tries("a", {"b"}) == (None, "a")
+    assert sweep_dvc._tries("a", {"a", "a-2"}) == ("a-2", "a-3")
 
 
 def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
@@ -181,12 +189,12 @@ def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
 def test_engines_that_gave_the_same_table_are_told_and_others_left_out(tmp_path):
     invented(tmp_path, {}, "one")
     both = invented(tmp_path, {}, "two")
-    assert set(both.about) == {"one", "two"} and "the same table byte for byte" in sweep.summary(both)
+    assert set(both.about) == {"one", "two"} and "the same table byte for byte" in sweeps.summary(both)
     other = invented(tmp_path, {(0.1, 1, 0): 0.9}, "two")
     assert set(other.about) == {"two"}
     (tmp_path / "sweep" / "tiny" / "two.json").unlink()
     with pytest.raises(InputError, match="of another sweep"):
-        sweep.outcome("tiny", tmp_path / "sweep")
+        sweeps.outcome("tiny", tmp_path / "sweep")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_engines_that_gave_the_same_table_are_told_and_others_left_out(tmp_path)
 )
 def test_the_heat_map_draws_every_kind_of_limit(tmp_path, settings, words):
     found = invented(tmp_path, {(50.0, 2, 0): "diverged"}, settings={**TINY["settings"], **settings})
-    assert words in sweep.limit_text(found)
+    assert words in sweeps.limit_text(found)
     figure = plots_sweep.heat_map(found)
     assert any("diverged" in text.get_text() for text in figure.axes[0].texts)
     dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
@@ -207,16 +215,16 @@ def test_the_heat_map_draws_every_kind_of_limit(tmp_path, settings, words):
 
 
 def test_the_committed_sweeps_are_those_of_sweep_yaml():
-    for name in sweep.names():
-        found = sweep.outcome(name)
+    for name in sweeps.names():
+        found = sweeps.outcome(name)
         planned = {(trial.h, trial.unroll_length) for trial in sweep.planned(name)}
         assert {(pair.h, pair.unroll_length) for pair in found.pairs} == planned
         assert found.setting["settings"] == sweep.read(name)["settings"]
 
 
 def test_without_results_the_readme_says_how_to_get_them(tmp_path):
-    assert "make sweep" in sweep.tables(tmp_path)
-    assert readme.TABLES["sweep"] is sweep.tables
+    assert "make sweep" in sweeps.tables(tmp_path)
+    assert readme.TABLES["sweep"] is sweeps.tables
 
 
 @pytest.mark.parametrize(
@@ -247,7 +255,7 @@ def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeyp
 @pytest.mark.once
 def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):  # noqa: F811
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.setattr(sweep_cluster, "_WATCH_SECONDS", 1)
+    monkeypatch.setattr(sweep_ray, "_WATCH_SECONDS", 1)
     grid = {"h": [0.1, 0.2, 1e30], "unroll_length": [2, 3, 4], "seeds": [0]}
     trials = sweep.planned("tiny", write(tmp_path, **grid))
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -261,16 +269,16 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
 
     watch = Watch(trials)
     try:
-        sweep_cluster.Cluster(cluster.address, runs=tmp_path / "runs").run(trials, watch)
+        sweep_ray.Cluster(cluster.address, runs=tmp_path / "runs").run(trials, watch)
     finally:
         cluster.shutdown()
     statuses = [watch.rows[trial]["status"] for trial in trials]
-    assert statuses.count(sweep.FAILED) == 0 and len(watch.rows) == 9
-    assert {trial.h for trial in trials if watch.rows[trial]["status"] == sweep.DIVERGED} == {1e30}
+    assert statuses.count(sweeps.FAILED) == 0 and len(watch.rows) == 9
+    assert {trial.h for trial in trials if watch.rows[trial]["status"] == sweeps.DIVERGED} == {1e30}
     for trial in trials:
         log = (tmp_path / "runs" / trial.name / "log").read_text(encoding="utf-8")
         # Two epochs of 3 updates; a trial that was lost with the machine may have begun twice, none ended twice.
-        assert log.count("epoch 2/2") == (watch.rows[trial]["status"] == sweep.DONE), log
+        assert log.count("epoch 2/2") == (watch.rows[trial]["status"] == sweeps.DONE), log
         assert len(list((tmp_path / "runs" / trial.name / "runs").iterdir())) == 1
 
 
@@ -280,7 +288,9 @@ def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
     # 50 would do no harm: the loss is bounded.
     grid = {"h": [0.1, 1e30], "unroll_length": [2], "seeds": [0]}
     settings = {**TINY["settings"], "training.reference_iterations": 600.0}
-    (clone / "sweep.yaml").write_text(yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8")
+    (clone / "sweep.yaml").write_text(
+        yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8"
+    )
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
     environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
     # As on a fresh machine: no git identity.

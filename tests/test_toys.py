@@ -6,10 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from resode import params, plots_results, plots_toys, toys
-from resode.errors import InputError
+from resode.analysis import toys
+from resode.base import config
+from resode.base.errors import InputError
+from resode.figures import style
+from resode.figures import toys as plots_toys
 
-GIVEN = params.load()
+GIVEN = config.load()
 ALL = [(name, *pair) for name in toys.PROBLEMS for pair in toys.STABLE.items()]
 # Compiling takes XLA several seconds a network on JAX; there one of each problem has to do.
 CHOSEN = ALL if keras.backend.backend() == "tensorflow" else [ALL[0], ALL[-1]]
@@ -55,7 +58,7 @@ def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
     assert json.loads((tmp_path / "toys.json").read_text(encoding="utf-8")) == [first.row]
     (row,) = toys.table([first])
     assert (row["block"], row["spirals, %"]) == ("hamiltonian", f"{100 * first.test_accuracy:.1f}")
-    assert plots_results.png(plots_toys.boundaries(toys.problem("spirals", 20, 0)[1], [first]))
+    assert style.png(plots_toys.boundaries(toys.problem("spirals", 20, 0)[1], [first]))
 
 
 @pytest.mark.parametrize(
@@ -63,4 +66,4 @@ def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
 )
 def test_widths_and_steps_that_do_not_work_are_refused(change, words):
     with pytest.raises(InputError, match=words):
-        params.load({"toys": change})
+        config.load({"toys": change})

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resode import checkpoint, params, schedule, training
-from resode.errors import InputError
-from resode.records import Dataset
+from resode.base import config
+from resode.base.errors import InputError
+from resode.data.records import Dataset
+from resode.training import checkpoint, loop, schedule
 
 SMALL = {
     "seed": 0,
@@ -30,7 +31,7 @@ SMALL = {
 
 
 # What equal runs have in equal bytes.
-KEPT = (training.WEIGHTS, training.HISTORY, training.MEAN_IMAGE)
+KEPT = (loop.WEIGHTS, loop.HISTORY, loop.MEAN_IMAGE)
 
 
 def small_dataset(samples=81):
@@ -43,12 +44,12 @@ def small_dataset(samples=81):
 
 
 def settings(**changes):
-    return params.load({name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value
+    return config.load({name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value
                         for name, value in SMALL.items()})  # fmt: skip
 
 
 def train(folder: Path, **changes):
-    training.train(small_dataset(), settings(**changes), folder / "results", folder / "runs")
+    loop.train(small_dataset(), settings(**changes), folder / "results", folder / "runs")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -63,25 +64,25 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_the_schedule_of_params_yaml_is_the_posts():
-    given = params.load().training
+    given = config.load().training
     assert (schedule.updates(given), schedule.drops(given)) == (512_000, [256_000, 384_000])
     assert schedule.updates(given) // (50_000 // given.batch_size) == 327
 
 
 def test_the_notebooks_schedule_drops_after_epochs_109_and_218():
-    given = params.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
+    given = config.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
     assert schedule.drops(given) == [109 * 1562, 218 * 1562]
 
 
 def test_learning_rate_drops_after_the_given_number_of_updates():
-    rate = schedule.learning_rate(params.load().training)
+    rate = schedule.learning_rate(config.load().training)
     # Keras asks with the number of finished updates.
     rates = [float(rate(done)) for done in (0, 255_999, 256_000, 383_999, 384_000, 511_999)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)
 
 
 def test_history_has_a_row_an_epoch(uninterrupted):
-    lines = files(uninterrupted)[training.HISTORY].decode().splitlines()
+    lines = files(uninterrupted)[loop.HISTORY].decode().splitlines()
     assert lines[0] == "epoch,updates,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy"
     assert [line.split(",")[:3] for line in lines[1:]] == [["1", "10", "0.05"], ["2", "20", "0.005"]]
     first, last = (float(line.split(",")[3]) for line in lines[1:])
@@ -91,20 +92,18 @@ def test_history_has_a_row_an_epoch(uninterrupted):
 def test_equal_runs_give_equal_bytes_and_another_seed_others(uninterrupted, tmp_path):
     train(tmp_path / "again")
     assert files(tmp_path / "again") == files(uninterrupted)
-    other = params.load({**SMALL, "seed": 1})
-    training.train(small_dataset(), other, tmp_path / "other" / "results", tmp_path / "other" / "runs")
-    assert files(tmp_path / "other")[training.WEIGHTS] != files(uninterrupted)[training.WEIGHTS]
+    other = config.load({**SMALL, "seed": 1})
+    loop.train(small_dataset(), other, tmp_path / "other" / "results", tmp_path / "other" / "runs")
+    assert files(tmp_path / "other")[loop.WEIGHTS] != files(uninterrupted)[loop.WEIGHTS]
 
 
 def test_weights_are_those_that_the_history_was_measured_with(uninterrupted):
-    network = training.compiled(settings().model, settings().training, seed=5, classes=2)
-    training.load_weights(network, uninterrupted / "results")
+    network = loop.compiled(settings().model, settings().training, seed=5, classes=2)
+    loop.load_weights(network, uninterrupted / "results")
     dataset = small_dataset()
-    images = training.augmentation.normalise(
-        dataset.test_images, training.augmentation.mean_image(dataset.train_images)
-    )
+    images = loop.augmentation.normalise(dataset.test_images, loop.augmentation.mean_image(dataset.train_images))
     found = network.evaluate(images, dataset.test_labels, verbose=0, return_dict=True)
-    last = files(uninterrupted)[training.HISTORY].decode().splitlines()[-1].split(",")
+    last = files(uninterrupted)[loop.HISTORY].decode().splitlines()[-1].split(",")
     assert found["loss"] == pytest.approx(float(last[5]), abs=1e-4)
 
 
@@ -117,7 +116,7 @@ def test_killed_trainings_resume_to_the_same_bytes(tmp_path):
 
 
 def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     train(tmp_path)
     *_, older, newest = sorted(tmp_path.glob("runs/*/*.checkpoint"))
     newest.write_bytes(newest.read_bytes()[:-100])
@@ -148,7 +147,7 @@ def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(unin
         self._save()
         raise InputError("stopped before the test")
 
-    monkeypatch.setattr(training._Run, "_end_epoch", gone)
+    monkeypatch.setattr(loop._Run, "_end_epoch", gone)
     with pytest.raises(InputError, match="stopped before the test"):
         train(tmp_path)
     monkeypatch.undo()
@@ -226,14 +225,14 @@ def test_schedule_that_does_not_fit_the_data(change, words, tmp_path):
 def test_folders_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
-        training.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "file" / "runs")
+        loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "file" / "runs")
     with pytest.raises(InputError, match="cannot write"):
-        training.train(small_dataset(), settings(), tmp_path / "file" / "results", tmp_path / "runs")
+        loop.train(small_dataset(), settings(), tmp_path / "file" / "results", tmp_path / "runs")
 
 
 def test_missing_and_foreign_weights(uninterrupted, tmp_path):
-    network = training.compiled(settings(model={"channels": [8, 16]}).model, settings().training, 0, 2)
+    network = loop.compiled(settings(model={"channels": [8, 16]}).model, settings().training, 0, 2)
     with pytest.raises(InputError, match="no trained weights"):
-        training.load_weights(network, tmp_path)
+        loop.load_weights(network, tmp_path)
     with pytest.raises(InputError, match="does not fit this network"):
-        training.load_weights(network, uninterrupted / "results")
+        loop.load_weights(network, uninterrupted / "results")

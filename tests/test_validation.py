@@ -8,8 +8,12 @@ import pytest
 from test_report import PUBLISHED, make_run
 from test_training import KEPT, settings, small_dataset
 
-from resode import augmentation, evaluation, params, plots_results, report, training, validation
-from resode.errors import InputError
+from resode.analysis import evaluation
+from resode.base import config
+from resode.base.errors import InputError
+from resode.figures import results as plots_results
+from resode.publication import report
+from resode.training import augmentation, loop, validation
 
 
 def test_each_class_gives_its_share_and_the_rest_keeps_its_order():
@@ -44,7 +48,7 @@ def test_a_fraction_that_leaves_nothing_is_refused(fraction, words):
 @pytest.mark.parametrize("fraction", [1.0, -0.1, "a tenth"])
 def test_the_schema_refuses_what_is_no_fraction(fraction):
     with pytest.raises(InputError, match="data.validation_fraction"):
-        params.load({"data": {"validation_fraction": fraction}})
+        config.load({"data": {"validation_fraction": fraction}})
 
 
 @pytest.fixture(scope="module")
@@ -52,38 +56,36 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("validation")
     dataset = small_dataset()
     # The test images are not looked at: these could not be.
-    blind = training.Dataset(**{**vars(dataset), "test_images": None, "test_labels": None})
-    training.train(blind, settings(data={"validation_fraction": 0.25}), folder / "results", folder / "runs")
+    blind = loop.Dataset(**{**vars(dataset), "test_images": None, "test_labels": None})
+    loop.train(blind, settings(data={"validation_fraction": 0.25}), folder / "results", folder / "runs")
     return folder / "results"
 
 
 def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
     rest, images, labels = validation.split(small_dataset(), 0.25, seed=0)
-    history = evaluation.read_history(trained / training.HISTORY)
+    history = evaluation.read_history(trained / loop.HISTORY)
     # 61 images: 7 updates of 8 an epoch, 20 // 7 epochs.
     assert [row["updates"] for row in history] == [7, 14]
     assert list(history[0])[-2:] == ["validation_loss", "validation_accuracy"]
-    assert json.loads((trained / training.METRICS).read_text(encoding="utf-8")) == history[-1]
-    np.testing.assert_array_equal(training.mean_image(trained), augmentation.mean_image(rest.train_images))
-    network = training.compiled(settings().model, settings().training, seed=5, classes=2)
-    training.load_weights(network, trained)
+    assert json.loads((trained / loop.METRICS).read_text(encoding="utf-8")) == history[-1]
+    np.testing.assert_array_equal(loop.mean_image(trained), augmentation.mean_image(rest.train_images))
+    network = loop.compiled(settings().model, settings().training, seed=5, classes=2)
+    loop.load_weights(network, trained)
     found = network.evaluate(
-        augmentation.normalise(images, training.mean_image(trained)), labels, verbose=0, return_dict=True
+        augmentation.normalise(images, loop.mean_image(trained)), labels, verbose=0, return_dict=True
     )
     assert found["accuracy"] == pytest.approx(history[-1]["validation_accuracy"], abs=1e-6)
-    assert (
-        json.loads((trained / training.PROVENANCE).read_text(encoding="utf-8"))["data"]["validation_fraction"] == 0.25
-    )
+    assert json.loads((trained / loop.PROVENANCE).read_text(encoding="utf-8"))["data"]["validation_fraction"] == 0.25
 
 
 def test_equal_seeds_give_equal_bytes(trained, tmp_path):
     chosen = settings(data={"validation_fraction": 0.25})
-    training.train(small_dataset(), chosen, tmp_path / "results", tmp_path / "runs")
+    loop.train(small_dataset(), chosen, tmp_path / "results", tmp_path / "runs")
     assert all((tmp_path / "results" / name).read_bytes() == (trained / name).read_bytes() for name in KEPT)
 
 
 def test_evaluation_reports_the_test_accuracy_once(trained):
-    history = evaluation.read_history(trained / training.HISTORY)
+    history = evaluation.read_history(trained / loop.HISTORY)
     probabilities = np.eye(2)[[0, 1, 1, 1]]
     found = evaluation.metrics(history, probabilities, np.array([0, 1, 0, 1]), ["plain", "dark"])
     assert found["test_accuracy"] == 0.75

@@ -7,13 +7,15 @@ import pytest
 from keras import ops
 from test_blocks import PAIRS, array, built, gradients, images
 
-from resode import integrators, layers, model, params, winograd
-from resode.errors import InputError
+from resode.base import config
+from resode.base.errors import InputError
+from resode.nn import blocks, model, winograd
+from resode.ode import integrators
 
 WAYS = [
     (block, integrator, backward)
     for (block, integrator), backward in itertools.product(PAIRS, ("store", "recompute", "reversible"))
-    if backward != "reversible" or integrators.irreversible(integrator, layers.BLOCKS[block].form) is None
+    if backward != "reversible" or integrators.irreversible(integrator, blocks.BLOCKS[block].form) is None
     if (block, backward) != ("linear_multistep", "reversible")
 ]
 
@@ -69,7 +71,7 @@ def test_units_of_products_are_units_of_convolutions(number, way):
 
 def test_auto_takes_products_where_they_are_faster(monkeypatch):
     def chosen(**changes):
-        network = model.build(params.load(changes).model)
+        network = model.build(config.load(changes).model)
         return [unit.uses_products for unit in model.units(network)]
 
     assert chosen() == [False, False, True, True, True, True]
@@ -94,11 +96,11 @@ def test_mixed_precision_stays_direct():
     [((4, 4), {"kernel_size": 5}), ((None, None), {}), ((4, 4), {"dtype": "mixed_bfloat16"})],
 )
 def test_what_products_cannot_do_is_refused(size, arguments):
-    layer = layers.HamiltonianConv2D(convolution="winograd", **arguments)
+    layer = blocks.HamiltonianConv2D(convolution="winograd", **arguments)
     with pytest.raises(ValueError, match="convolution winograd needs kernel_size 3, images of known size and float32"):
         layer.build((None, *size, 4))
 
 
 def test_the_schema_names_the_ways():
     with pytest.raises(InputError, match="training.convolution = 'fft'"):
-        params.load({"training": {"convolution": "fft"}})
+        config.load({"training": {"convolution": "fft"}})

@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from . import paths, settings
-from .errors import InputError, TimeOver
-from .stages import STAGES, UNFINISHED
+from resode.base import paths, settings
+from resode.base.errors import InputError, TimeOver
+from resode.pipeline.stages import STAGES, UNFINISHED
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,26 +126,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cifar10(chosen: argparse.Namespace) -> None:
-    from . import cifar10, inputs, params
+    from resode.base import config
+    from resode.data import cifar10
+    from resode.pipeline import inputs
 
-    content = params.read()
-    required = params.validate(content).data.require_published
+    content = config.read()
+    required = config.validate(content).data.require_published
     with inputs.unchanged("cifar10", content):
         published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), required)
     print("CIFAR-10: " + ("every member is the published one." if published else "content DIFFERS from the published."))
 
 
 def _digits(chosen: argparse.Namespace) -> None:
-    from . import digits, inputs, params
+    from resode.base import config
+    from resode.data import digits
+    from resode.pipeline import inputs
 
-    content = params.read()
-    params.validate(content)
+    content = config.read()
+    config.validate(content)
     with inputs.unchanged("digits", content):
         digits.write(paths.dataset("digits"))
 
 
 def _stage(chosen: argparse.Namespace) -> None:
-    from . import notebook, parents, stopping
+    from resode.base import stopping
+    from resode.pipeline import notebook, parents
 
     parents.stop_when_gone()
     with stopping.passed_on():
@@ -153,46 +158,47 @@ def _stage(chosen: argparse.Namespace) -> None:
 
 
 def _data(chosen: argparse.Namespace) -> None:
-    from . import archive, cifar10, params
+    from resode.base import config
+    from resode.data import archive, cifar10
 
     source = chosen.archive.expanduser()
     # What the pipeline would refuse is refused here, before it takes the place of a good archive.
-    cifar10.read_members(source, params.load().data.require_published)
+    cifar10.read_members(source, config.load().data.require_published)
     print(f"The archive is at {archive.provide(source)}; next: make repro")
 
 
 def _demo(chosen: argparse.Namespace) -> None:
-    from . import demo
+    from resode.pipeline import demo
 
     demo.run(chosen.set)
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    from . import runs
+    from resode.studies import runs
 
     runs.run(chosen.name, chosen.minutes)
 
 
 def _hand_over(chosen: argparse.Namespace) -> None:
-    from . import runs
+    from resode.studies import runs
 
     print(f"Written: {runs.hand_over(chosen.name).relative_to(paths.ROOT)}; commit it")
 
 
 def _predict(chosen: argparse.Namespace) -> None:
-    from . import predict
+    from resode.inference import predict
 
     predict.run(chosen.images, chosen.weights, chosen.low_memory, chosen.unroll_length)
 
 
 def _export(chosen: argparse.Namespace) -> None:
-    from . import trained
+    from resode.inference import trained
 
     trained.export(chosen.weights or paths.results("training"), chosen.file)
 
 
 def _publish(chosen: argparse.Namespace) -> None:
-    from . import publish
+    from resode.publication import publish
 
     publish.write(chosen.name)
     print(f"Written: {paths.NETWORK.parent.relative_to(paths.ROOT)}; next: python -m resode readme")
@@ -200,40 +206,41 @@ def _publish(chosen: argparse.Namespace) -> None:
 
 def _verify(chosen: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from . import publish
+    from resode.publication import publish
 
     publish.verify()
 
 
 def _bench(chosen: argparse.Namespace) -> None:
-    from . import bench
+    from resode.studies import bench
 
     print(f"Written: {bench.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _compare(chosen: argparse.Namespace) -> None:
-    from . import comparison
+    from resode.studies import comparison
 
     print(f"Written: {comparison.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _memory(chosen: argparse.Namespace) -> None:
-    from . import memory
+    from resode.studies import memory
 
     print(f"Written: {memory.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _sweep(chosen: argparse.Namespace) -> None:
-    from . import notebook, sweep
+    from resode.pipeline import notebook
+    from resode.studies import sweep
 
     if chosen.queue and chosen.address:
         raise InputError("--queue is DVC's, on this machine; --address is Ray's: give one of them")
     if chosen.queue:
-        from .sweep_queue import Queue
+        from resode.studies.sweep_dvc import Queue
 
         engine = Queue()
     else:
-        from .sweep_cluster import Cluster
+        from resode.studies.sweep_ray import Cluster
 
         engine = Cluster(chosen.address, chosen.cpus, chosen.gpus)
     path = sweep.run(chosen.name, engine)
@@ -242,12 +249,12 @@ def _sweep(chosen: argparse.Namespace) -> None:
 
 
 def _readme(chosen: argparse.Namespace) -> None:
-    from . import readme
+    from resode.publication import readme
 
     readme.update()
 
 
 def _check(chosen: argparse.Namespace) -> None:
-    from . import params
+    from resode.base import config
 
-    params.load()
+    config.load()

@@ -1,0 +1,209 @@
+"""How well the trained network does on the test set: accuracy, its interval, its mistakes."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from IPython.display import Markdown
+from scipy.stats import binomtest
+
+from resode.base import files
+from resode.base.errors import InputError
+from resode.base.text import percent
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "updates",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+# The device that evaluates rounds differently from the one that trained, which tips an image whose two best
+# classes are nearly tied. A couple of images in a thousand, never fewer than one, are put down to that.
+ROUNDING = 0.002
+LAST_EPOCHS = 10
+
+
+def tested_on(history: Sequence[Mapping[str, float]]) -> str:
+    """What the network was tested on after each epoch: "validation" images, where some were held out, else "test" images."""
+    return "validation" if "validation_accuracy" in history[0] else "test"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Rows of `history.csv`, one per epoch; epoch and updates as int, the rest as float.
+
+    The columns are `HISTORY_COLUMNS`; where validation images were held out, `validation_…` stands for `test_…`.
+
+    Raises:
+        InputError: the file is missing, has no rows, lacks a column or holds something that is no number.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run the training stage first") from None
+    if not rows:
+        raise InputError(f"{path} has no epochs; run the training stage again")
+    columns = [column.replace("test", tested_on(rows)) for column in HISTORY_COLUMNS]
+    missing = [column for column in columns if column not in rows[0]]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]}; run the training stage again")
+    try:
+        return [_numbers(row, columns) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} holds something that is no number ({error}); run the training stage again") from None
+
+
+def _numbers(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:
+    integers = ("epoch", "updates")
+    return {key: int(row[key]) if key in integers else float(row[key]) for key in columns}
+
+
+def predict(model, images_normalised: np.ndarray, batch_size: int = 250) -> np.ndarray:
+    """Class probabilities of `images_normalised`, in inference mode.
+
+    Args:
+        model: a Keras model ending in a softmax.
+        images_normalised: float (N, H, W, C), (image − mean image) / 128.
+
+    Returns:
+        float64 (N, classes), rows summing to one.
+
+    Raises:
+        InputError: a probability is not finite, as with the weights of a run that diverged.
+    """
+    probabilities = np.asarray(model.predict(images_normalised, batch_size=batch_size, verbose=0), dtype=np.float64)
+    if not np.isfinite(probabilities).all():
+        raise InputError("the network's predictions are not finite; train it again, with a smaller h or learning rate")
+    return probabilities
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion, as (low, high).
+
+    It covers the accuracy the network would have on infinitely many images like the test images, and says
+    nothing of how much another seed would change (Wilson 1927, J. Am. Stat. Assoc. 22, 209–212).
+    """
+    interval = binomtest(int(correct), int(total)).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts (classes, classes): row = actual class, column = predicted class."""
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(matrix, (np.asarray(labels, dtype=int), np.asarray(predicted, dtype=int)), 1)
+    return matrix
+
+
+def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    """Indices of the `n` wrongly classified images the network was surest of, surest first.
+
+    Fewer than `n` come back when there are fewer mistakes; ties keep the order of the test set.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != np.asarray(labels))
+    confidence = probabilities[wrong, predicted[wrong]]
+    return wrong[np.argsort(-confidence, kind="stable")[:n]]
+
+
+def metrics(
+    history: Sequence[Mapping[str, float]],
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+) -> dict:
+    """Every number of the evaluation, as fractions between 0 and 1.
+
+    The final accuracy is that of the weights after the last epoch: the one the original reported. The best
+    epoch is chosen on the test set, so it flatters; it is here because the original's is known, too. Where validation
+    images were held out, best epoch and last ten are of their accuracy: the test images are looked at here alone.
+
+    Args:
+        history: rows of `history.csv`.
+        probabilities: (N, classes), of the last epoch's weights.
+        labels: (N,) actual classes.
+
+    Raises:
+        InputError: the test accuracy of these weights is not the one in the history's last row, where that has one.
+    """
+    predicted = probabilities.argmax(axis=1)
+    labels = np.asarray(labels)
+    correct, total = int((predicted == labels).sum()), len(labels)
+    split = tested_on(history)
+    if split == "test":
+        _same_run(correct / total, history[-1], total)
+    low, high = wilson_interval(correct, total)
+    accuracies = [row[f"{split}_accuracy"] for row in history]
+    best = int(np.argmax(accuracies))
+    matrix = confusion_matrix(labels, predicted, len(class_names))
+    return {
+        "test_accuracy": correct / total,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_correct": correct,
+        "test_total": total,
+        **({"validation_accuracy": accuracies[-1]} if split == "validation" else {}),
+        f"best_{split}_accuracy": accuracies[best],
+        "best_epoch": history[best]["epoch"],
+        f"last_ten_{split}_accuracy": float(np.mean(accuracies[-LAST_EPOCHS:])),
+        "train_accuracy": history[-1]["train_accuracy"],
+        "epochs": history[-1]["epoch"],
+        "class_accuracy": _per_class(matrix, class_names),
+    }
+
+
+def summary(numbers: Mapping, title: str) -> Markdown:
+    """The main numbers for a notebook; `title` names the data set."""
+    low, high = numbers["test_accuracy_low"], numbers["test_accuracy_high"]
+    split = "validation" if "validation_accuracy" in numbers else "test"
+    best = f"{percent(numbers[f'best_{split}_accuracy'])} (epoch {numbers['best_epoch']} of {numbers['epochs']})"
+    where = "" if split == "test" else f", {split} accuracy"
+    return Markdown(
+        f"**{percent(numbers['test_accuracy'])}** of the test images of {title} are classified correctly: "
+        f"{numbers['test_correct']:,} of {numbers['test_total']:,}, "
+        f"95 % interval {percent(low)} to {percent(high)}.\n\n"
+        f"- best epoch{where}: {best}\n"
+        f"- mean of the last ten epochs{where}: {percent(numbers[f'last_ten_{split}_accuracy'])}\n"
+        f"- accuracy on the augmented training images, last epoch: {percent(numbers['train_accuracy'])}"
+    )
+
+
+def _per_class(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, float | None]:
+    return {
+        name: float(row[index] / row.sum()) if row.sum() else None
+        for index, (name, row) in enumerate(zip(class_names, matrix, strict=True))
+    }
+
+
+def _same_run(accuracy: float, last: Mapping[str, float], total: int) -> None:
+    if abs(accuracy - last["test_accuracy"]) > max(1.5 / total, ROUNDING):
+        raise InputError(
+            f"the weights reach a test accuracy of {accuracy:.4f} but history.csv ends with "
+            f"{last['test_accuracy']:.4f}: they do not belong together; run the training stage again"
+        )
+
+
+def confusion_csv(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> str:
+    """`actual,predicted`, one row per test image: what the `confusion` template of `dvc plots` counts."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["actual", "predicted"])
+    writer.writerows([class_names[a], class_names[p]] for a, p in zip(labels, predicted, strict=True))
+    return text.getvalue()
+
+
+def write(
+    folder: Path,
+    numbers: Mapping,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+) -> None:
+    """Write `metrics.json` and `confusion.csv` to `folder`."""
+    files.write_json(Path(folder) / "metrics.json", dict(numbers))
+    predicted = probabilities.argmax(axis=1)
+    files.write_text(Path(folder) / "confusion.csv", confusion_csv(labels, predicted, class_names))

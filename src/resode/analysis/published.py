@@ -1,0 +1,118 @@
+"""What the post claims, reference/, and how far a training's setting is the claim's."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import yaml
+
+from resode.base import paths
+
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+
+
+def read_published(reference: Path = paths.REFERENCE) -> dict:
+    """The published figures, their tolerances and the setting they hold for."""
+    return yaml.safe_load((reference / "published.yaml").read_text(encoding="utf-8"))
+
+
+def read_published_curve(reference: Path = paths.REFERENCE) -> list[dict[str, float]]:
+    """The published training curve, one row per epoch."""
+    with (reference / "published_training_curve.csv").open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
+    """Where the run's parameters are not the claim's: {section: ["h is 0.3 instead of 0.15", …]}.
+
+    Args:
+        params: sections of params.yaml; `data` only needs the name of the data set.
+    """
+    found = {
+        section: [
+            f"{key} is {shown(params.get(section, {}).get(key))} instead of {shown(claimed)}"
+            for key, claimed in keys.items()
+            if not _equal(params.get(section, {}).get(key), claimed)
+        ]
+        for section, keys in published["claim"].items()
+    }
+    drops = params.get("training", {}).get("reference_drops")
+    if schedule(drops, published) is None:
+        known = " or ".join(shown(known) for known in published["schedules"].values())
+        found["training"].append(f"reference_drops is {shown(drops)} instead of {known}")
+    # An epoch is shorter then, and what stands in the history is no test accuracy.
+    if fraction := params.get("data", {}).get("validation_fraction"):
+        found["training"].append(f"data.validation_fraction is {shown(fraction)} instead of 0")
+    return {section: entries for section, entries in found.items() if entries}
+
+
+def share(provenance: Mapping, published: Mapping) -> float | None:
+    """The share of the claim's schedule that a run had whose setting is the claim's in all else, drops in proportion; None for
+    a run of another setting or on other data.
+    """
+    training = provenance["params"]["training"]
+    whole = published["claim"]["training"]["reference_iterations"]
+    part = training["reference_iterations"] / whole
+    stretched = training | {
+        "reference_iterations": whole,
+        "reference_drops": [drop / part for drop in training["reference_drops"]],
+    }
+    content = provenance["params"] | {"data": provenance["data"], "training": stretched}
+    return part if provenance["data"]["published"] and not differences(content, published) else None
+
+
+def setting(provenance: Mapping, published: Mapping) -> str:
+    """What a training is in view of the claim, in a sentence."""
+    if (part := share(provenance, published)) == 1:
+        return "Data, network, regime and schedule are the post's."
+    if part:
+        return f"Data, network and regime are the post's, with {worded(part)} of its schedule."
+    if not provenance["data"]["published"]:
+        return "The data are not the published ones."
+    changed = differences(provenance["params"] | {"data": provenance["data"]}, published)
+    entries = [f"{section}.{entry}" for section, found in changed.items() for entry in found]
+    return f"Another setting than the post's: {'; '.join(entries)}."
+
+
+def worded(part: float) -> str:
+    """A share in words: "1/8", "the whole"."""
+    return "the whole" if part == 1 else str(Fraction(part).limit_denominator(1000))
+
+
+def schedule(drops: Sequence[float] | None, published: Mapping) -> str | None:
+    """Which of the claim's learning rate schedules `drops` is, or None; within one epoch."""
+    for name, known in published["schedules"].items():
+        if drops is None or len(drops) != len(known):
+            continue
+        if all(abs(a - b) <= published["schedule_tolerance"] for a, b in zip(drops, known, strict=True)):
+            return name
+    return None
+
+
+def _equal(value: object, claimed: object) -> bool:
+    numbers = (int, float)
+    if isinstance(value, numbers) and isinstance(claimed, numbers) and not isinstance(claimed, bool):
+        return math.isclose(value, claimed, rel_tol=1e-9)
+    return value == claimed
+
+
+def shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(shown(one) for one in value) + "]"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def judge(value: float, published: float, tolerance: float) -> str:
+    """ "reproduced" if `value` lies within `tolerance` of `published`, else "not reproduced"."""
+    return REPRODUCED if abs(value - published) <= tolerance + 1e-12 else NOT_REPRODUCED
+
+
+def older(model: Mapping) -> str:
+    """A remark on results that were made before `kernel_initializer` was a parameter; empty on later ones.
+
+    Args:
+        model: the section `model` of the parameters they were made with.
+    """
+    return "" if "kernel_initializer" in model else ", with the initial weights and the loss of Keras 3"

@@ -1,0 +1,183 @@
+r"""Two-dimensional classification problems, as a test of usefulness: can a unit's ODE untangle points that no line separates?
+
+A classifier is one unit of `layers.BLOCKS` on points, that is on images of one pixel:
+
+    point (1, 1, 2) → zero channels to `channels` → unit with kernels 1×1 and σ = tanh, weights of each step its own → softmax
+
+Source: E. Haber and L. Ruthotto (2017), "Stable Architectures for Deep Neural Networks", arXiv:1705.03341, section 6.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from resode.base import files
+from resode.base.config import ToysParams
+from resode.nn.blocks import BLOCKS, ChannelZeroPadding
+from resode.training.losses import cross_entropy
+
+CLASSES = 2
+NOISE = 0.02
+# The pictures: half the edge of the square that is drawn, and points along it.
+EDGE, SIDE = 1.35, 181
+# Each stable block with an integrator that is stable on the imaginary axis; then the post's pair and two without such theory.
+STABLE = {
+    "hamiltonian": "symplectic_euler",
+    "two_layer_hamiltonian": "symplectic_euler",
+    "antisymmetric": "midpoint",
+    "second_order": "leapfrog",
+}
+OTHERS = {"hamiltonian": "euler", "residual": "euler", "linear_multistep": "euler"}
+PAIRS = (*STABLE.items(), *OTHERS.items())
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of the plane, float32 (N, 2), and the class of each, int32 (N,)."""
+
+    x: np.ndarray
+    label: np.ndarray
+
+
+def spirals(count: int, random: np.random.Generator) -> Points:
+    """Two spirals wound into each other, ⌊count / 2⌋ points or one more of each class.
+
+    r (cos 4πr, sin 4πr) and (r + 0.2)(cos 4πr, sin 4πr), r uniform on [0, 1], with normally distributed noise.
+    """
+    label = _halves(count)
+    r = random.uniform(size=count)
+    radius, angle = r + 0.2 * label, 4 * np.pi * r
+    return _noisy(radius * np.cos(angle), radius * np.sin(angle), label, random)
+
+
+def ellipses(count: int, random: np.random.Generator) -> Points:
+    """An ellipse and a ring of the same shape around it, ⌊count / 2⌋ points or one more of each class.
+
+    (ρ cos θ, 0.6 ρ sin θ), θ uniform, the area uniformly covered, with ρ on [0, 0.5] and on [0.7, 1], and noise.
+    """
+    label = _halves(count)
+    inner, outer = np.where(label, 0.7, 0.0), np.where(label, 1.0, 0.5)
+    radius = np.sqrt(random.uniform(inner**2, outer**2))
+    angle = random.uniform(0, 2 * np.pi, size=count)
+    return _noisy(radius * np.cos(angle), 0.6 * radius * np.sin(angle), label, random)
+
+
+PROBLEMS: dict[str, Callable[[int, np.random.Generator], Points]] = {"spirals": spirals, "ellipses": ellipses}
+
+
+def problem(name: str, count: int, seed: int) -> tuple[Points, Points]:
+    """`count` training and `count` test points of PROBLEMS[name]; they follow from `seed`."""
+    train, test = (PROBLEMS[name](count, np.random.default_rng([seed, part])) for part in range(2))
+    return train, test
+
+
+def _halves(count: int) -> np.ndarray:
+    return np.arange(count, dtype="int32") % CLASSES
+
+
+def _noisy(x: np.ndarray, y: np.ndarray, label: np.ndarray, random: np.random.Generator) -> Points:
+    points = np.stack([x, y], axis=1)
+    return Points((points + NOISE * random.standard_normal(points.shape)).astype("float32"), label)
+
+
+def build(block: str, integrator: str, params: ToysParams) -> keras.Model:
+    """The classifier from points (batch, 2) to probabilities (batch, 2), uncompiled."""
+    point = keras.Input((2,), name="point")
+    x = layers.Reshape((1, 1, 2), name="pixel")(point)
+    x = ChannelZeroPadding(params.channels // 2, name="channels")(x)
+    x = BLOCKS[block](
+        h=params.h,
+        unroll_length=params.unroll_length,
+        kernel_size=1,
+        activation="tanh",
+        integrator=integrator,
+        weights_in_time="free",
+        name="unit",
+    )(x)
+    x = layers.Flatten(name="flatten")(x)
+    return keras.Model(
+        point, layers.Dense(CLASSES, activation="softmax", name="softmax")(x), name=f"{block}_{integrator}"
+    )
+
+
+def train(block: str, integrator: str, points: Points, params: ToysParams, seed: int) -> keras.Model:
+    """A classifier after `updates` updates by Adam, each from all `points`; equal arguments give equal weights on one machine."""
+    keras.utils.set_random_seed(seed)
+    network = build(block, integrator, params)
+    network.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(params.learning_rate, params.updates)),
+        cross_entropy,
+        jit_compile=True,
+    )
+    # For so small a network `fit` would spend twenty times as long on an epoch's bookkeeping as on its only update.
+    for _ in range(params.updates):
+        network.train_on_batch(points.x, points.label)
+    return network
+
+
+def probability(network: keras.Model, x: np.ndarray) -> np.ndarray:
+    """Probability of class 1 at the points x, (…, 2) to (…)."""
+    found = network(ops.convert_to_tensor(x.reshape(-1, 2)))
+    return ops.convert_to_numpy(found)[:, 1].reshape(x.shape[:-1])
+
+
+def wrong(network: keras.Model, points: Points) -> np.ndarray:
+    """Indices of the `points` that `network` puts into the other class."""
+    return np.flatnonzero((probability(network, points.x) > 0.5) != points.label)
+
+
+def plane() -> np.ndarray:
+    """A square grid of points around both problems, float32 (SIDE, SIDE, 2), rows from below."""
+    side = np.linspace(-EDGE, EDGE, SIDE, dtype="float32")
+    return np.stack(np.meshgrid(side, side), axis=-1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained classifier: how well it does; and for the pictures the indices of the test points that it gets wrong, and its
+    probability of class 1 on `plane()`, (SIDE, SIDE)."""
+
+    problem: str
+    block: str
+    integrator: str
+    parameters: int
+    train_accuracy: float
+    test_accuracy: float
+    wrong: np.ndarray = field(repr=False)
+    probability: np.ndarray = field(repr=False)
+
+    @property
+    def row(self) -> dict:
+        """All but the pictures' part."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.repr}
+
+
+def outcome(name: str, block: str, integrator: str, params: ToysParams, seed: int) -> Outcome:
+    """Train one classifier on PROBLEMS[name] and look at it."""
+    points, unseen = problem(name, params.points, seed)
+    network = train(block, integrator, points, params, seed)
+    accuracies = (round(1 - len(wrong(network, some)) / len(some.x), 6) for some in (points, unseen))
+    picture = wrong(network, unseen), probability(network, plane())
+    found = Outcome(name, block, integrator, network.count_params(), *accuracies, *picture)
+    # What one network compiled is of no use to the next.
+    keras.utils.clear_session()
+    return found
+
+
+def table(outcomes: Sequence[Outcome]) -> list[dict]:
+    """A row a pair of block and integrator, with its test accuracy on each problem in per cent."""
+    rows: dict[tuple[str, str], dict] = {}
+    for one in outcomes:
+        start = {"block": one.block, "integrator": one.integrator, "parameters": one.parameters}
+        row = rows.setdefault((one.block, one.integrator), start)
+        row[f"{one.problem}, %"] = f"{100 * one.test_accuracy:.1f}"
+    return list(rows.values())
+
+
+def write(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write `toys.json`, a row a classifier, to `folder`."""
+    files.write_json(Path(folder) / "toys.json", [one.row for one in outcomes])

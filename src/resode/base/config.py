@@ -1,0 +1,358 @@
+"""The schema of params.yaml: what may be set, and what is refused before anything runs."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from resode.base import paths
+from resode.base.errors import InputError
+from resode.ode import integrators
+from resode.ode.equations import ODES
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    # Strict: "4" is no number and true is no 1. A YAML 1.1 reader hands 1e-3 over as a string, which is so noticed.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(_Section):
+    """Which data set is used, and how much of its training set is held out."""
+
+    name: Literal["cifar10", "digits"]
+    require_published: bool
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
+
+
+class ModelParams(_Section):
+    """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels; or a ResNet."""
+
+    architecture: Literal["units", "resnet20", "resnet32", "resnet56"]
+    block: Literal[tuple(ODES)]
+    integrator: Literal[tuple(integrators.INTEGRATORS)]
+    backward: Literal["store", "recompute", "reversible"]
+    weights_in_time: Literal["shared", "free"]
+    smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    channels: Annotated[list[Count], Field(min_length=1)]
+    pool_after: list[int]
+    h: Positive
+    unroll_length: Count
+    kernel_size: Count
+    activation: Literal["relu", "tanh", "sigmoid", "softplus", "elu", "gelu", "silu"] | None
+    kernel_initializer: Literal["keras2_he_normal", "he_normal"]
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @field_validator("channels")
+    @classmethod
+    def _growing(cls, channels: list[int]) -> list[int]:
+        for before, after in zip(channels, channels[1:], strict=False):
+            if after % before:
+                raise ValueError(f"{after} is not a multiple of {before}; zero channels are appended in multiples")
+        return channels
+
+    @model_validator(mode="after")
+    def _channels_split(self) -> "ModelParams":
+        odd = [count for count in self.channels if count % 2]
+        if odd and ODES[self.block].form == integrators.PARTITIONED:
+            raise ValueError(f"channels: {odd[0]} is odd; block {self.block} splits them into two halves (y, z)")
+        return self
+
+    @model_validator(mode="after")
+    def _integrator_solves_the_block(self) -> "ModelParams":
+        if self.architecture != "units":
+            return self
+        form = ODES[self.block].form
+        if refused := integrators.refusal(self.integrator, form):
+            raise ValueError(f"block {self.block}, {refused}")
+        if self.block == "linear_multistep" and self.backward == "reversible":
+            raise ValueError("block linear_multistep has no step back; use backward recompute")
+        if self.backward == "reversible" and (refused := integrators.irreversible(self.integrator, form)):
+            raise ValueError(refused)
+        if self.block == "linear_multistep" and self.integrator != "euler":
+            raise ValueError("block linear_multistep has steps of its own and takes integrator euler alone")
+        if self.block == "linear_multistep" and self.unroll_length < 2:
+            raise ValueError("block linear_multistep needs an unroll_length of at least 2, a step with one before it")
+        return self
+
+    @model_validator(mode="after")
+    def _pools_exist(self) -> "ModelParams":
+        # Pooling after the last unit is the head's; the others name the unit they follow.
+        allowed = range(1, len(self.channels))
+        if self.pool_after != sorted(set(self.pool_after) & set(allowed)):
+            raise ValueError(
+                f"pool_after {self.pool_after} must be increasing unit numbers from 1 to {len(self.channels) - 1}"
+            )
+        if len(self.pool_after) > 5:
+            raise ValueError(f"pool_after {self.pool_after}: a 32 x 32 image can be halved at most 5 times")
+        return self
+
+
+class AugmentationParams(_Section):
+    """Random flips, and shifts or crops, of the training images."""
+
+    horizontal_flip: bool
+    shift: Annotated[float, Field(ge=0, lt=1)]
+    interpolation: Literal["bilinear", "nearest"]
+    # Shifted farther, nothing of an image of 32 pixels were left.
+    crop: Annotated[int, Field(ge=0, le=31)]
+
+    @model_validator(mode="after")
+    def _shifts_or_crops(self) -> "AugmentationParams":
+        if self.shift and self.crop:
+            raise ValueError(f"shift {self.shift:g} and crop {self.crop}: choose one and set the other to 0")
+        return self
+
+
+class TrainingParams(_Section):
+    """The schedule as the post states it, at the reference batch size, and the optimiser.
+
+    Equal numbers of images are seen at any batch size; see `schedule`.
+    """
+
+    reference_batch_size: Count
+    reference_iterations: Positive
+    reference_drops: list[Positive]
+    batch_size: Count
+    learning_rate: Positive
+    drop_factor: Annotated[float, Field(gt=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["float32", "mixed_bfloat16"]
+    convolution: Literal["auto", "direct", "winograd"]
+    block_length: Count | None
+    devices: Count
+
+    @model_validator(mode="after")
+    def _devices_share_a_batch(self) -> "TrainingParams":
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide into equal parts for {self.devices} devices"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_updates(self) -> "TrainingParams":
+        if self.reference_drops != sorted(set(self.reference_drops)):
+            raise ValueError(f"reference_drops {self.reference_drops} must increase")
+        if self.reference_drops and self.reference_drops[-1] >= self.reference_iterations:
+            raise ValueError(
+                f"reference_drops {self.reference_drops} must lie before reference_iterations"
+                f" {self.reference_iterations:g}"
+            )
+        for name, value in [("reference_iterations", self.reference_iterations)] + [
+            ("reference_drops", drop) for drop in self.reference_drops
+        ]:
+            if not (value * self.reference_batch_size / self.batch_size).is_integer():
+                raise ValueError(
+                    f"{name}: {value:g} x {self.reference_batch_size} / {self.batch_size} is not a whole number"
+                    " of updates"
+                )
+        return self
+
+
+class EvaluationParams(_Section):
+    """What the evaluation shows."""
+
+    mistakes: Annotated[int, Field(ge=1, le=100)]
+
+
+class IntegratorsParams(_Section):
+    """Phase portraits of explicit Euler; orbits and energy of every integrator."""
+
+    steps: Count
+    h: Positive
+    energy_steps: Count
+    energy_h: Positive
+
+
+class StabilityParams(_Section):
+    """The accuracy of the units' spectral norms."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+
+
+class ToysParams(_Section):
+    """Two-dimensional problems, and one unit that classifies their points."""
+
+    points: Annotated[int, Field(ge=2)]
+    channels: Annotated[int, Field(ge=2, multiple_of=2)]
+    # The two-step methods need a second step.
+    unroll_length: Annotated[int, Field(ge=2)]
+    h: Positive
+    updates: Count
+    learning_rate: Positive
+
+
+class Params(_Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: DataParams
+    model: ModelParams
+    integrators: IntegratorsParams
+    augmentation: AugmentationParams
+    training: TrainingParams
+    evaluation: EvaluationParams
+    stability: StabilityParams
+    toys: ToysParams
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 in which 1e-3 is a number, as in YAML 1.2, which DVC writes."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse(text: str) -> Any:
+    """The content of the YAML document `text`."""
+    return yaml.load(text, _Loader)
+
+
+def read(path: Path | None = None) -> dict[str, Any]:
+    """The content of params.yaml as it stands, unchecked.
+
+    Raises:
+        InputError: the file is missing or not a YAML mapping.
+    """
+    path = path or paths.PARAMS
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; restore it with: git checkout params.yaml") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold sections such as `model:`; it holds {type(content).__name__}")
+    return content
+
+
+def load(given: dict[str, Any] | None = None) -> Params | SimpleNamespace:
+    """The checked parameters.
+
+    Args:
+        given: some of the sections, as the runner hands them to a notebook. Keys that a given section leaves out are
+            taken from params.yaml. Empty or None: everything from params.yaml.
+
+    Returns:
+        All of params.yaml, or an object with just the given sections, so that a notebook cannot depend on a section
+        that its pipeline stage does not declare.
+
+    Raises:
+        InputError: an unknown key, a wrong type or a value out of range; the message names key, value and what is
+            allowed.
+    """
+    content = read()
+    for name, value in (given or {}).items():
+        both = isinstance(value, dict) and isinstance(content.get(name), dict)
+        content[name] = {**content[name], **value} if both else value
+    checked = validate(content)
+    return SimpleNamespace(**{name: getattr(checked, name) for name in given}) if given else checked
+
+
+def settings(given: list[str]) -> dict[str, Any]:
+    """ "key=value" texts as they are given on a command line, values in YAML, as {key: value}.
+
+    Raises:
+        InputError: one has no equals sign.
+    """
+    found = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise InputError(f"--set {one}: give KEY=VALUE, for example training.reference_iterations=20.0")
+        found[key] = parse(value)
+    return found
+
+
+def changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The content of params.yaml with `settings` ("section.key" or "key": value) in place, checked.
+
+    Raises:
+        InputError: as `load`.
+    """
+    content = read()
+    for key, value in settings.items():
+        section, _, name = str(key).partition(".")
+        if name and not isinstance(content.get(section, {}), dict):
+            raise InputError(f"params.yaml: unknown key {key}")
+        if name:
+            content.setdefault(section, {})[name] = value
+        else:
+            content[section] = value
+    validate(content)
+    return content
+
+
+def validate(content: dict[str, Any]) -> Params:
+    """Check `content` against the schema; see `load` for what is raised."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise InputError("; ".join(_message(one) for one in error.errors())) from error
+
+
+def _message(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    # The members of a union ("… or null") are no keys of the file.
+    key = key.removesuffix(".literal['relu','tanh','sigmoid','softplus','elu','gelu','silu']")
+    if error["type"] == "extra_forbidden":
+        return f"params.yaml: unknown key {key}"
+    if error["type"] == "missing":
+        return f"params.yaml: {key} is missing"
+    text = error["msg"].removeprefix("Value error, ")
+    shown = "" if error["type"] == "value_error" else f" = {error['input']!r}"
+    return f"params.yaml: {key}{shown}: {text[:1].lower()}{text[1:]}"
+
+
+# --- other files that say what is to be trained: comparison.yaml, demo.yaml, sweep.yaml
+
+
+def read_plan(path: Path) -> Any:
+    """The content of the YAML file `path`.
+
+    Raises:
+        InputError: it is missing or is not YAML.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def check_plan(content: Any, parts: Mapping[str, type], where: str) -> None:
+    """Check that `content` is a mapping of exactly `parts`, {name: dict or list}, none of them empty.
+
+    Raises:
+        InputError: it is not; the message begins with `where`.
+    """
+    if not isinstance(content, dict) or set(content) != set(parts):
+        given = set(content) if isinstance(content, dict) else set()
+        wrong = [f"{part} is missing" for part in parts if part not in given]
+        wrong += [f"{part} is unknown" for part in sorted(map(str, given - set(parts)))]
+        raise InputError(f"{where} must hold {', '.join(parts)} and nothing else: {', '.join(wrong)}")
+    for part, kind in parts.items():
+        if not isinstance(content[part], kind) or not content[part]:
+            raise InputError(f"{where}: {part} must be a {'mapping' if kind is dict else 'list'} that is not empty")
+
+
+def changed_by_plan(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`changed`; the message of its InputError begins with `where` instead of params.yaml."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            raise InputError(f"{where}: write the settings of {key} as {key}.NAME: VALUE")
+    try:
+        return changed(dict(settings))
+    except InputError as error:
+        raise InputError(f"{where}: {str(error).removeprefix('params.yaml: ')}") from error

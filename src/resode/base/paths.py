@@ -1,0 +1,59 @@
+"""Every path of the repository, in one place."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from resode.base.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[3]
+# The variables are for runs besides the pipeline's: `runs` hands them to the stages that it starts.
+PARAMS = Path(os.environ.get("RESODE_PARAMS", ROOT / "params.yaml"))
+DVC_YAML = ROOT / "dvc.yaml"
+NOTEBOOKS = ROOT / "notebooks"
+REFERENCE = ROOT / "reference"
+RESULTS = Path(os.environ.get("RESODE_RESULTS", ROOT / "results"))
+# The weights that git carries.
+NETWORK = RESULTS / "network" / "network.safetensors"
+RUNS_YAML = ROOT / "runs.yaml"
+DATA = ROOT / "data"
+ARCHIVE = DATA / "cifar-10-binary.tar.gz"
+# Not an output of any stage: DVC deletes outputs before it runs a stage, and checkpoints must survive that.
+RUNS = ROOT / ".runs"
+
+
+def python_path() -> str:
+    """A PYTHONPATH that makes child processes import this copy of the package, whichever is installed."""
+    return os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def dataset(name: str) -> Path:
+    """Folder of the data set `name` in the CIFAR binary record format."""
+    return DATA / name
+
+
+def results(stage: str) -> Path:
+    """Folder of everything `stage` writes; in the stage's own notebook that of its unfinished results."""
+    return partial(stage) if stage == os.environ.get("RESODE_STAGE") else RESULTS / stage
+
+
+def partial(stage: str) -> Path:
+    """Folder of what `stage` has written while it runs, beside that of its last results."""
+    return RESULTS / f".{stage}.partial"
+
+
+def short_temporary() -> str:
+    """The folder for temporary files, or /tmp if its path is too long for sockets in it: Linux takes 107 bytes for all."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) < 40 else "/tmp"
+
+
+def check_for_dvc(refused: str = "[{}]") -> None:
+    """Check that DVC can work in this folder: it takes some characters of a path for something else.
+
+    Raises:
+        InputError: the path has a character that the regular expression `refused` matches.
+    """
+    if found := re.search(refused, str(ROOT)):
+        raise InputError(f"DVC cannot do this in {ROOT}, because of the {found[0]!r} in its path; move the repository")

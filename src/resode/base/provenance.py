@@ -1,0 +1,122 @@
+"""Where a result comes from: hardware, software, commit, data."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from resode.base import paths, settings
+
+# Environment variable: what `commit` found where a scratch clone was made, for what runs in the clone.
+TOLD = "RESODE_CHECKOUT"
+
+
+def software() -> dict[str, str]:
+    """Backend and versions of what computes."""
+    import keras
+
+    backend = keras.backend.backend()
+    names = ["keras", "numpy", *({"jax": ["jax", "jaxlib"]}.get(backend, [backend]))]
+    found = {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
+    if backend == "tensorflow":
+        # Its kernels round otherwise than TensorFlow's own.
+        found["onednn"] = os.environ.get(settings.ONEDNN, "default")
+    return found
+
+
+def hardware() -> str:
+    """The device that computes, in words."""
+    import keras
+
+    accelerators = []
+    if keras.backend.backend() == "jax":
+        import jax
+
+        accelerators = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    else:
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            accelerators.append(tf.config.experimental.get_device_details(device).get("device_name", "GPU"))
+    return ", ".join(accelerators) or f"CPU: {_processor()}, {cores()} cores"
+
+
+def arithmetic(precision: str) -> str:
+    """The precision of `training.precision` in words: on GPUs that have TensorFloat-32, float32 products are taken in it."""
+    return f"{precision}, products in TF32" if precision == "float32" and _tf32() else precision
+
+
+def _tf32() -> bool:
+    """Whether float32 convolutions run in TF32 (10 bits of mantissa): the backends' default from compute capability 8.0."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        devices = [device for device in jax.devices() if device.platform == "gpu"]
+        return (
+            bool(devices) and float(devices[0].compute_capability) >= 8 and not jax.config.jax_default_matmul_precision
+        )
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    capable = bool(details) and details[0].get("compute_capability", (0, 0)) >= (8, 0)
+    return capable and tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def commit() -> dict[str, str | bool | None]:
+    """The commit that runs, and whether its code was changed (parameters are recorded beside it).
+
+    Outside a git checkout the commit is what the environment variable RESODE_COMMIT says, or None; `commit_unknown` is the reason
+    then. Outputs that are saved in a notebook are no change.
+    """
+    if TOLD in os.environ:
+        return json.loads(os.environ[TOLD])
+    try:
+        revision = _git("rev-parse", "HEAD").strip()
+        changed = _git("diff", "--name-only", "-z", "HEAD", "--", "src", "notebooks", "dvc.yaml").split("\0")
+        return {"commit": revision, "modified": any(_changed(name) for name in changed if name)}
+    except (OSError, subprocess.CalledProcessError) as error:
+        if told := os.environ.get("RESODE_COMMIT"):
+            return {"commit": told, "modified": None}
+        said = error.stderr.strip().split("\n")[0] if isinstance(error, subprocess.CalledProcessError) else str(error)
+        return {"commit": None, "modified": None, "commit_unknown": f"git: {said.removeprefix('fatal: ')}"}
+
+
+def _changed(name: str) -> bool:
+    """Whether the file `name`, which differs from that of the commit, does so in more than a notebook's outputs."""
+    path = paths.ROOT / name
+    if path.suffix != ".ipynb" or not path.exists():
+        return True
+    try:
+        cells = (json.loads(text)["cells"] for text in (_git("show", f"HEAD:{name}"), path.read_text(encoding="utf-8")))
+        before, after = ([(cell["cell_type"], "".join(cell["source"])) for cell in some] for some in cells)
+    except (KeyError, ValueError):
+        return True
+    return before != after
+
+
+def _git(*arguments: str) -> str:
+    # A repository around this folder is another one; so is that of a hook in which this runs.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    environment["GIT_CEILING_DIRECTORIES"] = str(paths.ROOT.parent)
+    command = ["git", "--no-optional-locks", *arguments]
+    options = {"capture_output": True, "check": True, "encoding": "utf-8", "errors": "replace"}
+    return subprocess.run(command, cwd=paths.ROOT, env=environment, **options).stdout
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """The CPU cores that this process may use. Sums are divided among them: their number decides how they are rounded."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

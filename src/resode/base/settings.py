@@ -1,0 +1,51 @@
+"""Settings of the libraries: the project's own, so that what a user has set for himself decides no result."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from resode.base import paths
+from resode.base.errors import InputError
+
+BACKENDS = ("tensorflow", "jax")
+# Folders in which the libraries look for settings and find none, by environment variable. They are made on demand.
+FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
+# Variables that would add to them.
+LEFT_OUT = (
+    "JUPYTER_CONFIG_PATH",
+    "JUPYTER_PATH",
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "MATPLOTLIBRC",
+    "MPLBACKEND",
+    "PYTHONSTARTUP",
+)
+# oneDNN's kernels on every x86 processor. By itself TensorFlow takes them on newer ones alone, is slower on others, and rounds
+# otherwise there.
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+def own() -> None:
+    """Give this process and what it starts the project's own settings: without those of the user, the libraries' defaults."""
+    os.environ.setdefault(ONEDNN, "1")
+    for name in LEFT_OUT:
+        os.environ.pop(name, None)
+    for name in FOLDERS:
+        os.environ[name] = str(paths.RUNS / "settings" / name.lower())
+    nbconvert = importlib.util.find_spec("nbconvert")
+    if nbconvert and nbconvert.origin:
+        # Its templates, where pip has put them beside it (--target) and not into the environment.
+        os.environ["JUPYTER_PATH"] = str(Path(nbconvert.origin).parents[1] / "share" / "jupyter")
+
+
+def check_backend() -> None:
+    """Check the environment variable KERAS_BACKEND, before Keras reads it.
+
+    Raises:
+        InputError: it names no backend of this project, or one that is not installed.
+    """
+    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    if backend not in BACKENDS:
+        raise InputError(f"KERAS_BACKEND={backend}: set it to {' or '.join(BACKENDS)}, or not at all")
+    if "KERAS_BACKEND" in os.environ and importlib.util.find_spec(backend) is None:
+        raise InputError(f"KERAS_BACKEND={backend} is not installed; run: make setup")

@@ -1,0 +1,159 @@
+"""CIFAR-10: from the published archive to verified records.
+
+A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009;
+https://www.cs.toronto.edu/~kriz/cifar.html, binary version. Members are read into memory and checked; nothing
+is extracted to a path that a member names, and nothing is unpickled.
+"""
+
+import gzip
+import hashlib
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from resode.base.errors import InputError
+from resode.data import records
+
+NAME = "cifar10"
+TITLE = "CIFAR-10"
+# Every result names its data by title; this is how it says that they are not the published ones.
+ALTERED_TITLE = "CIFAR-10, altered (its files are not the published ones)"
+HOME = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+RECORDS_A_FILE = 10_000
+PUBLISHED = {
+    "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+}
+ANOTHER_COPY = (
+    "bring another copy with `make data ARCHIVE=path`, "
+    "or download it again with `git checkout data.dvc` and `dvc repro`"
+)
+
+
+def unpack(archive: Path, folder: Path, require_published: bool) -> bool:
+    """Write the six members of `archive` to `folder` in the record format; see `records.write`.
+
+    Args:
+        archive: cifar-10-binary.tar.gz, or a folder that holds its six ``.bin`` files.
+        folder: the data set's folder; what is written there depends on the members only.
+        require_published: whether members that are not the published ones are an error.
+
+    Returns:
+        Whether all six members are the published ones, by SHA-256.
+
+    Raises:
+        InputError: the archive is missing or damaged, a member is missing, unsafe, of the wrong size, has a
+            label above 9 or, with `require_published`, is not the published one; nothing is written.
+    """
+    members = read_members(archive, require_published)
+    published = all(_digest(content) == PUBLISHED[name] for name, content in members.items())
+    note = "" if published else "; its content differs from the published files"
+    records.write(
+        folder,
+        members,
+        name=NAME,
+        title=TITLE if published else ALTERED_TITLE,
+        class_names=CLASS_NAMES,
+        source=f"A. Krizhevsky, CIFAR-10, binary version, {HOME}{note}",
+        published=published,
+    )
+    return published
+
+
+def read_members(archive: Path, require_published: bool) -> dict[str, bytes]:
+    """The six checked members of `archive`, by name; see `unpack` for arguments and errors."""
+    archive = Path(archive)
+    if not archive.exists():
+        raise InputError(
+            f"no CIFAR-10 archive at {archive}: with a network, `dvc repro` (or `make repro`) downloads it; "
+            "without one, bring it with `make data ARCHIVE=path`"
+        )
+    source = _members_of_folder(archive) if archive.is_dir() else _members_of_archive(archive)
+    members = {}
+    for name, content in source:
+        if name in members:
+            raise InputError(f"{archive} holds {name} more than once; {ANOTHER_COPY}")
+        _check_member(name, content, archive, require_published)
+        members[name] = content
+    missing = [name for name in PUBLISHED if name not in members]
+    if missing:
+        raise InputError(f"{archive} does not hold {', '.join(missing)}; {ANOTHER_COPY}")
+    return {name: members[name] for name in PUBLISHED}
+
+
+def _members_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for name in PUBLISHED:
+        path = folder / name
+        if path.is_file():
+            _check_size(name, path.stat().st_size, folder)
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise InputError(f"cannot read {path}: {error.strerror}; {ANOTHER_COPY}") from error
+            yield name, content
+
+
+def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
+    reading = "its first bytes"
+    try:
+        with gzip.open(archive) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
+                for member in tar:
+                    reading = repr(member.name)
+                    name = _safe_name(member, archive)
+                    if name in PUBLISHED and not member.isdir():
+                        _check_size(name, member.size, archive)
+                        yield name, tar.extractfile(member).read()
+            # tarfile stops at the end mark; the checksum of the whole comes after it.
+            reading = "its end"
+            while stream.read(1 << 20):
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot read {archive} at {reading}: {reason}; {ANOTHER_COPY}") from error
+
+
+def _safe_name(member: tarfile.TarInfo, archive: Path) -> str:
+    """The last part of the member's name, once the member is known to be harmless.
+
+    Only names in `PUBLISHED` are ever read, and none is ever a path to write to; an archive with such members
+    is refused all the same, because it is not what it claims to be.
+    """
+    parts = re.split(r"[/\\]", member.name)
+    if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.name):
+        raise InputError(f"{archive} holds a member with the unsafe name {member.name!r}; {ANOTHER_COPY}")
+    if not (member.isreg() or member.isdir()):
+        raise InputError(f"{archive} holds {member.name!r}, which is neither a file nor a folder; {ANOTHER_COPY}")
+    return parts[-1]
+
+
+def _check_size(name: str, size: int, archive: Path) -> None:
+    expected = RECORDS_A_FILE * records.RECORD_BYTES
+    if size != expected:
+        raise InputError(
+            f"{name} in {archive} has {size:,} bytes, expected {RECORDS_A_FILE:,} records of "
+            f"{records.RECORD_BYTES:,} bytes, {expected:,}; {ANOTHER_COPY}"
+        )
+
+
+def _check_member(name: str, content: bytes, archive: Path, require_published: bool) -> None:
+    _check_size(name, len(content), archive)
+    records.check_labels(content, len(CLASS_NAMES), f"{name} in {archive}", ANOTHER_COPY)
+    digest = _digest(content)
+    if require_published and digest != PUBLISHED[name]:
+        raise InputError(
+            f"{name} in {archive} differs from the published file: SHA-256 {digest}, "
+            f"published {PUBLISHED[name]}; {ANOTHER_COPY}, "
+            "or set data.require_published: false to work with it as it is"
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

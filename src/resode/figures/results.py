@@ -1,0 +1,198 @@
+"""Figures of the evaluation and report notebooks, and the style of all results' figures."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from resode.analysis.evaluation import tested_on
+from resode.figures.style import BLUE, GREY, INK, ORANGE, styled, subplots
+
+History = Sequence[Mapping[str, float]]
+
+
+# --- training
+
+
+@styled
+def training_curve(history: History, published: History | None = None) -> Figure:
+    """Accuracy and loss over the epochs; the published run in grey behind, where it is comparable.
+
+    Args:
+        history: rows of results/training/history.csv.
+        published: rows of reference/published_training_curve.csv, or None.
+    """
+    figure, (left, right) = subplots(1, 2, size=(10, 4.4))
+    for axes, quantity in ((left, "accuracy"), (right, "loss")):
+        if published:
+            _curves(axes, published, quantity, (GREY, GREY), "published")
+        _curves(axes, history, quantity, (ORANGE, BLUE), "this run")
+        axes.set_xlabel("epoch")
+        axes.margins(x=0.01)
+        if published and len(history) < len(published) / 2:
+            # The epochs of a shorter run would be lost at the left edge.
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    left.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    left.set_title("Accuracy")
+    right.set_title("Loss (cross-entropy + L2 penalty)")
+    right.set_ylim(bottom=0)
+    _mark_drops(left, history, published)
+    _mark_drops(right, history, published)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def runs(histories: Mapping[str, History], published: History | None = None) -> Figure:
+    """Test accuracy of several runs over the share of their schedule that is done; the published one in grey.
+
+    Args:
+        histories: rows of each run's history.csv by name.
+    """
+    figure, axes = subplots(size=(8, 4.4))
+    if published:
+        _share_done(axes, published, "published", GREY)
+    for name, rows in histories.items():
+        _share_done(axes, rows, name, None)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set_xlabel("share of the run's schedule")
+    axes.set_title("Test accuracy")
+    axes.margins(x=0.01)
+    axes.legend()
+    return figure
+
+
+@styled
+def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Mapping[str, float]) -> Figure:
+    """Test accuracy after the last epoch over the share of the published schedule.
+
+    Args:
+        runs: name, share, and `metrics` of the evaluation, of each.
+        published: last row of reference/published_training_curve.csv.
+    """
+    figure, axes = subplots(size=(7, 4.2))
+    axes.axhline(published["test_accuracy"], color=GREY, linewidth=1.0, linestyle="--")
+    axes.plot(1, published["test_accuracy"], "D", color=GREY, markersize=8, label="published")
+    for name, share, metrics in runs:
+        middle = metrics["test_accuracy"]
+        reach = [[middle - metrics["test_accuracy_low"]], [metrics["test_accuracy_high"] - middle]]
+        axes.errorbar(share, middle, reach, fmt="o", color=ORANGE, markersize=6, capsize=3)
+        axes.annotate(f"{name}, {100 * middle:.2f} %", (share, middle), (8, -4), textcoords="offset points", va="top")
+    axes.plot([], [], "o", color=ORANGE, label="here, with Wilson's 95 % interval")
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(right=1.6)
+    axes.xaxis.set_major_formatter(lambda value, _: str(Fraction(value).limit_denominator(1024)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.1f} %")
+    axes.set_xlabel("share of the post's schedule")
+    axes.set_title("Test accuracy after the last epoch")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _share_done(axes, rows: History, name: str, colour: str | None) -> None:
+    done = [row["epoch"] / len(rows) for row in rows]
+    split = tested_on(rows)
+    label = f"{name} ({len(rows)} epochs)" + ("" if split == "test" else f", {split} accuracy")
+    axes.plot(done, [row[f"{split}_accuracy"] for row in rows], linewidth=1.4, color=colour, label=label)
+
+
+def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose: str) -> None:
+    epochs = [row["epoch"] for row in rows]
+    few = {"marker": "o", "markersize": 3.5} if len(rows) < 30 else {}
+    for split, colour, line in ((tested_on(rows), colours[0], "-"), ("train", colours[1], (0, (4, 1.5)))):
+        values = [row[f"{split}_{quantity}"] for row in rows]
+        axes.plot(epochs, values, color=colour, linestyle=line, linewidth=1.4, label=f"{split}, {whose}", **few)
+
+
+def _mark_drops(axes, history: History, published: History | None) -> None:
+    """A vertical line where the learning rate of an epoch is lower than the one before."""
+    for rows, colour, style in ((published, GREY, ":"), (history, INK, "--")):
+        drops = [b["epoch"] for a, b in zip(rows or [], (rows or [])[1:], strict=False) if _lower(b, a)]
+        for number, epoch in enumerate(drops):
+            whose = "published" if rows is published else "this run"
+            label = f"learning rate drops, {whose}" if number == 0 else None
+            axes.axvline(epoch - 0.5, color=colour, linestyle=style, linewidth=1.0, label=label, zorder=1)
+
+
+def _lower(row: Mapping[str, float], before: Mapping[str, float]) -> bool:
+    return row["learning_rate"] < 0.999 * before["learning_rate"]
+
+
+# --- evaluation
+
+
+@styled
+def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Confusion matrix; colour is the share of the actual class, the number the count of images."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, axes = subplots(size=(7.2, 6.2))
+    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class")
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            colour = "white" if share[row, column] > 0.55 else INK
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8.5)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the actual class")
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    return figure
+
+
+@styled
+def class_accuracy(accuracies: Mapping[str, float | None], overall: float) -> Figure:
+    """Test accuracy of each class, the best on top, with a line at the overall accuracy."""
+    known = {name: value for name, value in accuracies.items() if value is not None}
+    names = sorted(known, key=known.get)
+    values = [100 * known[name] for name in names]
+    figure, axes = subplots(size=(7.2, 0.6 + 0.36 * len(names)))
+    axes.hlines(names, 0, values, color="#C9DDEA", linewidth=5)
+    axes.plot(values, names, "o", color=BLUE, markersize=7)
+    near = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}}
+    for name, value in zip(names, values, strict=True):
+        axes.annotate(f"{value:.1f} %", (value, name), (9, 0), textcoords="offset points", va="center", **near)
+    axes.axvline(100 * overall, color=ORANGE, linewidth=1.2, linestyle="--")
+    axes.set_title(f"Test accuracy by class; dashed: all classes, {100 * overall:.2f} %", loc="left")
+    axes.set_xlim(0, 112)
+    axes.set_xticks(range(0, 101, 20))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.grid(False, axis="y")
+    return figure
+
+
+@styled
+def mistakes(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    chosen: np.ndarray,
+    class_names: Sequence[str],
+) -> Figure:
+    """The `chosen` images with actual class, predicted class and the probability given to the latter.
+
+    Args:
+        images: uint8 (N, H, W, 3), all test images.
+        labels: (N,); probabilities: (N, classes); chosen: indices into them.
+    """
+    columns = min(5, max(1, len(chosen)))
+    rows = max(1, -(-len(chosen) // columns))
+    figure, grid = subplots(rows, columns, size=(1.75 * max(columns, 3), 2.15 * rows), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    if not len(chosen):
+        grid[0, 0].text(0.5, 0.5, "no mistakes", ha="center", va="center")
+    for axes, index in zip(grid.flat, chosen, strict=False):
+        predicted = probabilities[index].argmax()
+        axes.imshow(images[index], interpolation="nearest")
+        title = f"{class_names[predicted]}, {100 * probabilities[index, predicted]:.1f} %"
+        axes.set_title(title, color=ORANGE, fontsize=9, pad=14)
+        axes.text(0.5, 1.03, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=8.5)
+    return figure

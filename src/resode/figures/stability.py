@@ -1,0 +1,57 @@
+"""Figures of a network's units, for the stability and integrators notebooks: each takes data and returns a Figure."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from resode.analysis.stability import Unit
+from resode.figures.style import BLUE, GREEN, INK, ORANGE, styled, subplots
+from resode.ode import linear_stability
+
+
+@styled
+def unit_growth(units: Sequence[Unit]) -> Figure:
+    """Growth of a small perturbation over each unit: predicted for the linearised unit, where it is, and measured."""
+    figure, axes = subplots(size=(8.0, 4.0))
+    numbers = np.arange(len(units))
+    drawn = [
+        ("predicted, the mode stretched most", [u.unit_amplification for u in units], "_", ORANGE, 26, ORANGE),
+        ("measured from the first unit on, median", [u.measured_from_first for u in units], "s", GREEN, 9, GREEN),
+        ("measured, largest over the images", [u.measured_largest for u in units], "^", BLUE, 11, "none"),
+        ("measured, median", [u.measured for u in units], "o", BLUE, 5, BLUE),
+    ]
+    for label, values, marker, colour, size, face in drawn:
+        # Without a verdict there is no prediction.
+        if None not in values:
+            look = {"markersize": size, "markerfacecolor": face, "markeredgewidth": 2.5 if marker == "_" else 1.3}
+            axes.plot(numbers, values, marker, color=colour, label=label, **look)
+    axes.axhline(1, color=INK, linewidth=1)
+    axes.set_xticks(numbers, [str(unit.unit) for unit in units])
+    axes.set(xlabel="unit", ylabel="growth", ylim=(0, None))
+    axes.margins(x=0.1, y=0.12)
+    axes.grid(False, axis="x")
+    # The bar that marks a prediction is as wide as the unit's column; in the legend it need not be.
+    for handle in figure.legend(loc="outside lower center", ncols=2).legend_handles:
+        handle.set_markersize(min(handle.get_markersize(), 12))
+    return figure
+
+
+@styled
+def amplification_over_h(units: Sequence[Unit], integrator: str, h: float, largest_h: float = 1.0) -> Figure:
+    """Amplification of one step of `integrator` at each unit's ω, over h; a line a unit."""
+    figure, axes = subplots(size=(7.6, 4.0))
+    steps = np.linspace(0, max(largest_h, 1.2 * h), 200)
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(units)))
+    for unit, colour in zip(units, colours, strict=True):
+        values = [linear_stability.amplification(integrator, step * unit.omega) for step in steps]
+        axes.plot(steps, values, color=colour, label=f"unit {unit.unit}")
+    axes.axvline(h, color=INK, linestyle="--", linewidth=1, label=f"h = {h:g}")
+    axes.set(xlabel="step size h", ylabel=f"amplification of a step, {integrator}")
+    # A flat line at 1 is a result; without this its rounding would fill the axes.
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.95), max(high, 1.05))
+    axes.margins(x=0)
+    figure.legend(loc="outside right center")
+    return figure

@@ -1,0 +1,80 @@
+"""The look of every figure, and its way into files and notebooks."""
+
+import base64
+import functools
+import html
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import PIL.Image
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from resode.base import files
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; grey is always the published run.
+BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9A9A9A", "#333333"
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+# Pixels per inch of the PNG, and of the page it is shown on.
+RESOLUTION, SHOWN = 150, 100
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Let `draw` draw in the style of the results' figures."""
+
+    @functools.wraps(draw)
+    def wrapper(*arguments, **options) -> Figure:
+        with plt.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return wrapper
+
+
+def subplots(*shape: int, size: tuple[float, float], **options):
+    """Figure and axes, as `pyplot.subplots`; `size` in inches."""
+    figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", **options)
+    # pyplot would otherwise show the figure a second time at the end of the notebook's cell.
+    plt.close(figure)
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """`figure` as PNG; equal figures give equal bytes."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=RESOLUTION, metadata={"Software": None})
+    if any(axes.images for axes in figure.axes):
+        return content.getvalue()
+    # Drawings have few colours: 64, the rare ones among them, make a third of the bytes, and pages hold those again.
+    drawing, content = PIL.Image.open(content).convert("RGB"), io.BytesIO()
+    drawing.quantize(64, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
+        content, "png", optimize=True
+    )
+    return content.getvalue()
+
+
+def show(figure: Figure, path: Path, alt: str) -> HTML:
+    """Write `figure` to `path` as PNG and return it for the notebook.
+
+    Args:
+        alt: what the figure shows, for those who cannot see it.
+    """
+    content = png(figure)
+    files.write_bytes(path, content)
+    # As HTML and not as an image output: nbconvert drops an image output's description.
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    width = round(SHOWN * figure.get_figwidth())
+    return HTML(f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">')

@@ -1,0 +1,70 @@
+"""Figures of the toys notebook."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resode.analysis.toys import EDGE, Outcome, Points
+from resode.figures.style import BLUE, INK, ORANGE, styled, subplots
+
+COLUMNS = 4
+# So many of the test points are drawn, more hide each other; all points in the wrong region are.
+DRAWN = 300
+COLOURS = np.array([BLUE, ORANGE])
+PALE = ("#D6E8F4", "#FBE3D3")
+
+
+@styled
+def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
+    """Each classifier's two regions with the first DRAWN test points; circled: the test points in the wrong one."""
+    rows = -(-(len(outcomes) + 1) // COLUMNS)
+    figure, grid = subplots(rows, COLUMNS, size=(2.25 * COLUMNS, 2.65 * rows), sharex=True, sharey=True)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    for axes, outcome in zip(grid.flat, outcomes, strict=False):
+        _regions(axes, outcome)
+        _points(axes, points, outcome)
+        axes.set_title(
+            f"{outcome.block.replace('_', ' ')}\n{outcome.integrator.replace('_', ' ')}: {100 * outcome.test_accuracy:.1f} %",
+            fontsize=9.5,
+        )
+        axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        axes.grid(False)
+    # The panels that are left over hold the legend.
+    for axes in grid.flat[len(outcomes) :]:
+        axes.axis("off")
+    dots = {"linestyle": "", "marker": "o", "markersize": 5}
+    grid.flat[-1].legend(
+        handles=[
+            Line2D([], [], color=BLUE, label="test point, class 0", **dots),
+            Line2D([], [], color=ORANGE, label="test point, class 1", **dots),
+            Line2D(
+                [],
+                [],
+                linestyle="",
+                marker="o",
+                markersize=8,
+                markerfacecolor="none",
+                color=INK,
+                label="in the wrong region",
+            ),
+            Line2D([], [], color=INK, linewidth=1, label="decision boundary"),
+        ],
+        loc="center",
+    )
+    return figure
+
+
+def _regions(axes, outcome: Outcome) -> None:
+    side = np.linspace(-EDGE, EDGE, len(outcome.probability))
+    axes.contourf(side, side, outcome.probability, levels=(-1, 0.5, 2), colors=PALE)
+    axes.contour(side, side, outcome.probability, levels=(0.5,), colors=INK, linewidths=0.8, antialiased=False)
+
+
+def _points(axes, points: Points, outcome: Outcome) -> None:
+    # Hard edges: soft ones would treble the size of the picture.
+    axes.scatter(*points.x[:DRAWN].T, s=4, c=COLOURS[points.label[:DRAWN]], linewidths=0, antialiased=False)
+    axes.plot(
+        *points.x[outcome.wrong].T, "o", markersize=6, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.8
+    )

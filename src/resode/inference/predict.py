@@ -1,0 +1,130 @@
+"""The command `resode predict`: class probabilities of image files.
+
+Whatever it imports before it knows with which network must do with NumPy and Pillow alone.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from resode.base import paths
+from resode.base.errors import InputError
+
+# Width and height of the images that networks are trained with.
+SIZE = (32, 32)
+TOP = 3
+_ORIENTATION = 0x0112
+# By the orientation of a photo.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as the network takes it, uint8 (32, 32, 3), RGB.
+
+    It is turned upright where its camera noted how, and resized by Pillow's bicubic filter, which averages over the pixels
+    that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white. Of images of
+    floats 0 is black and 1 white, of whole numbers with more than 8 bits 65,535 is white.
+
+    Raises:
+        InputError: no such file, no image that Pillow can read, or one whose numbers do not say what is white.
+    """
+    try:
+        with Image.open(path) as image:
+            # A photo as a JPEG file need not be decoded in full to be made small.
+            image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
+            turn = _turn(image)
+            image = _in_8_bits(image, path)
+            image = (image if turn is None else image.transpose(turn)).convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+            return np.asarray(image.resize(SIZE, Image.Resampling.BICUBIC))
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f"{path} is not an image that Pillow can read") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:
+        # Of a damaged file each of Pillow's decoders says so in its own way.
+        raise InputError(f"cannot read {path} as an image: {' '.join(str(error).split())}") from error
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns `image` upright; None if it is, or does not say.
+
+    `ImageOps.exif_transpose` also writes what its camera noted again, and fails where that is odd.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:
+        return None
+
+
+def _in_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """`image`, or if Pillow would cut off its numbers at 255, a grey image with 8 bits.
+
+    Raises:
+        InputError: the numbers do not say what is white.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    # Whole numbers of 32 bits that would fit into 8 are as likely meant so as dark.
+    unclear = image.mode == "I" and image.format == "TIFF" and high <= 255
+    if unclear or not 0 <= low <= high <= (1 if image.mode == "F" else 65535):
+        raise InputError(
+            f"{path} holds numbers from {low:g} to {high:g} and does not say which is white; save it with 8 bits"
+        )
+    if image.mode == "F":
+        return Image.fromarray(np.rint(255 * values).astype(np.uint8))
+    return image.convert("I").point(lambda value: value / 257).convert("L")
+
+
+def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:
+    """What is printed for one image: its likeliest classes."""
+    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    return f"{path}: " + ", ".join(f"{class_names[i]} {100 * probabilities[i]:.1f} %" for i in best)
+
+
+def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_length: int | None) -> None:
+    """Print a line an image.
+
+    Args:
+        images: image files.
+        weights: a folder that a training left, which needs Keras, or a file of `resode export`, which does not, see `inference`.
+            By default results/training, or what git carries as long as there is none.
+        low_memory: it must be a file.
+        unroll_length: steps a unit, if other than trained with.
+
+    Raises:
+        InputError: see `read_image`, `trained.Network` and `inference.Network`.
+    """
+    pixels = np.stack([read_image(path) for path in images])
+    if weights is None:
+        weights = paths.results("training")
+        if paths.NETWORK.is_file() and (low_memory or not any(weights.glob("*.weights.h5"))):
+            weights = paths.NETWORK
+        elif low_memory:
+            raise InputError("--low-memory needs --weights FILE, a file made with: resode export FILE")
+    if low_memory or weights.is_file():
+        from resode.inference.low_memory import Network
+
+        network = Network(weights, unroll_length)
+    else:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from resode.inference import trained
+
+        network = trained.Network(weights, unroll_length)
+    for path, probabilities in zip(images, network.predict(pixels), strict=True):
+        print(line(path, probabilities, network.class_names))

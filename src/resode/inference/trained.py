@@ -1,0 +1,118 @@
+"""What a training left in its folder, as a Keras network that predicts, and its export for `inference`."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from resode.analysis import evaluation
+from resode.base import files
+from resode.base.config import ModelParams
+from resode.base.errors import InputError
+from resode.inference import low_memory, safetensors
+from resode.nn import model
+from resode.training import augmentation, loop
+
+
+class Network:
+    """The network that a training left.
+
+    Built from the parameters it was trained with, which may not be those that params.yaml has now.
+
+    Args:
+        source: the folder that `training.train` wrote, or a file that `export` or `publish.write` did.
+        unroll_length: steps a unit, if other than trained with; only where they share their weights.
+
+    Attributes:
+        params: section `model` of the parameters, {name: value}.
+        class_names: one name a class.
+        mean: the mean image (H, W, C).
+        keras: the Keras model.
+        told: what `publish.write` tells of the network, {name: value}; empty for any other.
+
+    Raises:
+        InputError: there are no trained weights, or files beside them are missing or of another version.
+    """
+
+    def __init__(self, source: Path, unroll_length: int | None = None):
+        self.told: dict = {}
+        if source.is_file():
+            self._read_file(source, unroll_length)
+        else:
+            self._read_folder(source, unroll_length)
+
+    def _read_file(self, path: Path, unroll_length: int | None) -> None:
+        file = safetensors.File(path)
+        self.mean = file.tensors("mean_image")["value"]
+        try:
+            self.class_names = json.loads(file.metadata["class_names"])
+            params = ModelParams.model_validate(json.loads(file.metadata["model"]))
+            self.told = json.loads(file.metadata.get("told", "{}"))
+            self._build(params, unroll_length)
+            for layer in self.keras.layers:
+                values = file.tensors(layer.name) if layer.weights else {}
+                for weight in layer.weights:
+                    weight.assign(values[weight.name])
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} was written by another version of this code; write it again") from error
+
+    def _build(self, params: ModelParams, unroll_length: int | None) -> None:
+        self.params = low_memory.with_unroll_length(params.model_dump(), unroll_length)
+        self.keras = model.build(ModelParams(**self.params), len(self.class_names), self.mean.shape)
+
+    def _read_folder(self, folder: Path, unroll_length: int | None) -> None:
+        weights = loop.weights_file(folder)
+        try:
+            provenance = json.loads((folder / loop.PROVENANCE).read_text(encoding="utf-8"))
+            self.class_names: list[str] = provenance["class_names"]
+            self.mean: np.ndarray = np.load(folder / loop.MEAN_IMAGE)
+            params = ModelParams.model_validate(provenance["params"]["model"])
+        except OSError as error:
+            raise InputError(f"cannot read {error.filename}, which belongs to {weights}: {error.strerror}") from error
+        except (KeyError, ValueError) as error:
+            # pydantic's ValidationError is a ValueError.
+            raise InputError(
+                f"{folder} was trained by another version of this code; run: dvc repro training"
+            ) from error
+        self._build(params, unroll_length)
+        loop.load_weights(self.keras, folder)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities of `images`, uint8 (N, H, W, C): float64 (N, classes). See `evaluation.predict`."""
+        return evaluation.predict(self.keras, np.asarray(augmentation.normalise(images, self.mean)))
+
+
+def export(folder: Path, path: Path) -> None:
+    """Write the network that a training left in `folder` to the file `path`, as `inference.Network` reads it.
+
+    Raises:
+        InputError: see `Network`; or the network is a ResNet, or the file cannot be written.
+    """
+    network = Network(folder)
+    if network.params["architecture"] != "units":
+        raise InputError(f"{folder} holds a {network.params['architecture']}; low-memory inference is for units")
+    files.write_bytes(path, encoded(network.keras, network.params, network.class_names, network.mean))
+
+
+def encoded(
+    network: keras.Model, params: dict, class_names: list[str], mean: np.ndarray, told: dict | None = None
+) -> bytes:
+    """The bytes of the file that `inference.Network` reads.
+
+    Args:
+        network: of `model.build`.
+        params: section `model` of the parameters that it was built with, {name: value}.
+        class_names: one name a class.
+        mean: the mean image (H, W, C).
+        told: what else is to be told of it, {name: value}.
+    """
+    tensors = {
+        f"{layer.name}.{weight.name}": keras.ops.convert_to_numpy(weight)
+        for layer in network.layers
+        for weight in layer.weights
+    }
+    metadata = {"model": json.dumps(params), "class_names": json.dumps(class_names, ensure_ascii=False)}
+    if told:
+        metadata["told"] = json.dumps(told, ensure_ascii=False)
+    return safetensors.encode({"mean_image.value": mean, **tensors}, metadata)

@@ -1,0 +1,113 @@
+"""The post's network: a convolutional stem, units that grow in channels, a linear classifier. The units are any block."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from resode.base.config import ModelParams
+from resode.nn import resnet
+from resode.nn.blocks import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
+
+STEM_KERNEL_SIZE = 7
+# Keras can be configured to put channels first; the Hamiltonian layers split the last axis.
+CHANNELS_LAST = {"data_format": "channels_last"}
+
+
+def build(
+    params: ModelParams,
+    classes: int = 10,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    convolution: str = "auto",
+) -> keras.Model:
+    """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
+
+        stem    7×7 convolution to channels[0], batch normalization, ReLU
+        units   one layer of BLOCKS[block] for each entry of channels, each of `unroll_length` steps of size h
+        between 2×2 average pooling after the units in `pool_after`, zero channels where the next unit has more
+        head    average over what is left of the image, softmax
+
+    Source: S. Rome (2018), srome.github.io, and the notebook beside it; with architecture resnetN, see `resnet.build`.
+
+    Args:
+        params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
+        classes: number of classes.
+        input_shape: (height, width, colours) of an image.
+        convolution: the way to compute the units' convolutions, see `layers.ODEConv2D`.
+
+    Returns:
+        A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
+
+    Example:
+        >>> build(resode.params.load().model).count_params()
+        3157914
+    """
+    if params.architecture != "units":
+        return resnet.build(int(params.architecture.removeprefix("resnet")), params.l2, classes, input_shape)
+    image = keras.Input(input_shape, name="image")
+    x = _stem(image, params)
+    more = {"gamma": params.gamma} if params.block == "antisymmetric" else {}
+    for unit, channels in enumerate(params.channels, start=1):
+        x = _grow(x, channels, unit)
+        x = BLOCKS[params.block](
+            h=params.h,
+            unroll_length=params.unroll_length,
+            kernel_size=params.kernel_size,
+            activation=params.activation,
+            integrator=params.integrator,
+            backward=params.backward,
+            weights_in_time=params.weights_in_time,
+            smoothness=params.smoothness,
+            kernel_initializer=INITIALIZERS[params.kernel_initializer],
+            kernel_regularizer=_l2(params),
+            convolution=convolution,
+            name=f"unit{unit}",
+            **more,
+        )(x)
+        if unit in params.pool_after:
+            x = layers.AveragePooling2D(2, **CHANNELS_LAST, name=f"unit{unit}_pool")(x)
+    return keras.Model(image, _head(x, params, classes), name="resode")
+
+
+def units(network: keras.Model) -> list[ODEConv2D]:
+    """The layers of `network` that solve an ODE, from the input to the output."""
+    return [layer for layer in network.layers if isinstance(layer, ODEConv2D)]
+
+
+def units_of_products(network: keras.Model) -> list[str]:
+    """The names of the units whose convolutions are matrix products, see `winograd`."""
+    return [unit.name for unit in units(network) if unit.uses_products]
+
+
+def _stem(x: Any, params: ModelParams) -> Any:
+    margin = STEM_KERNEL_SIZE // 2
+    x = layers.ZeroPadding2D(margin, **CHANNELS_LAST, name="stem_padding")(x)
+    x = layers.Conv2D(
+        params.channels[0],
+        STEM_KERNEL_SIZE,
+        padding="valid",
+        kernel_initializer=INITIALIZERS[params.kernel_initializer],
+        kernel_regularizer=_l2(params),
+        **CHANNELS_LAST,
+        name="stem_convolution",
+    )(x)
+    x = layers.BatchNormalization(name="stem_normalization")(x)
+    return layers.Activation("relu", name="stem_activation")(x)
+
+
+def _grow(x: Any, channels: int, unit: int) -> Any:
+    factor = channels // x.shape[-1]
+    return ChannelZeroPadding(factor, name=f"unit{unit}_channels")(x) if factor > 1 else x
+
+
+def _head(x: Any, params: ModelParams, classes: int) -> Any:
+    x = layers.AveragePooling2D(tuple(x.shape[1:3]), **CHANNELS_LAST, name="head_pool")(x)
+    x = layers.Flatten(**CHANNELS_LAST, name="head_flatten")(x)
+    # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
+    return layers.Dense(
+        classes, activation="softmax", kernel_regularizer=_l2(params), dtype="float32", name="head_softmax"
+    )(x)
+
+
+def _l2(params: ModelParams) -> keras.regularizers.Regularizer:
+    return keras.regularizers.L2(params.l2)

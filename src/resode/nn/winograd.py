@@ -1,0 +1,129 @@
+r"""Convolutions with 3 × 3 kernels as matrix products, by Winograd's minimal filtering algorithm F(4 × 4, 3 × 3).
+
+A tile of 4 × 4 outputs depends on 6 × 6 inputs. With the matrices Bᵀ (6 × 6), G (6 × 3) and Aᵀ (4 × 6) of the interpolation
+points 0, ±1, ±2, ∞, and ⊙ the product of numbers in the same place, one input and one output channel are
+
+    Y = Aᵀ [(G K Gᵀ) ⊙ (Bᵀ X B)] A,
+
+36 multiplications instead of 144. With many channels and tiles, ⊙ becomes 36 matrix products, one for each place (i, j):
+
+    V = 𝐁 x,    M_ij = V_ij U_ij,    K x = 𝐀 M,          U = G K Gᵀ
+
+where 𝐁 cuts an image into its tiles and transforms each, and 𝐀 transforms the products and puts the tiles together. The zeros
+around the image are part of 𝐁. As 𝐀, U and 𝐁 are linear, the adjoint needs no second kernel:
+
+    Kᵀ y = 𝐁ᵀ M,    M_ij = V_ij U_ijᵀ,    V = 𝐀ᵀ y.
+
+Source: A. Lavin and S. Gray (2015), "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308; matrices of section
+4.1.3.
+"""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from resode.nn.loops import on_cpu
+
+_TILE, _POINTS = 4, 6
+# Input channels from which products are faster.
+LEAST_CHANNELS = 64
+_B_TRANSPOSED = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+_A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+
+
+def transformed(kernel: Any) -> Any:
+    """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
+    channels = kernel.shape[2:]
+    both = np.kron(_G, _G).astype("float32")
+    return ops.reshape(ops.matmul(both, ops.reshape(kernel, (9, -1))), (_POINTS**2, *channels))
+
+
+def is_faster(height: int, width: int, channels: int) -> bool:
+    """Whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
+
+    On a CPU, with channels enough to outweigh the transforms, and where the tiles at the edges are mostly image; on a GPU cuDNN
+    has this algorithm itself. Measured on two CPUs, with both backends; see results/bench.
+    """
+    tiles = _Axis(height).tiles * _Axis(width).tiles
+    return on_cpu() and channels >= LEAST_CHANNELS and 2 * _POINTS**2 * tiles <= 9 * height * width
+
+
+class Winograd:
+    """The convolutions of images of one size, with stride 1 and "same" padding.
+
+    Images are (height, width, batch, channels): so each transform is a product with a matrix on the left.
+
+    Args:
+        height, width: of the images; no multiples of 4 are needed.
+    """
+
+    def __init__(self, height: int, width: int):
+        self._rows, self._columns = _Axis(height), _Axis(width)
+
+    def convolve(self, x: Any, u: Any) -> Any:
+        """The convolution K x; (height, width, batch, in) to (height, width, batch, out).
+
+        Args:
+            u: `transformed` kernel (36, in, out).
+        """
+        products = ops.matmul(self._tiles(x, self._rows.b, self._columns.b), u)
+        return self._image(products, self._rows.a, self._columns.a)
+
+    def convolve_transposed(self, y: Any, u: Any) -> Any:
+        """Its adjoint Kᵀ y; (height, width, batch, out) to (height, width, batch, in).
+
+        Args:
+            u: `transformed` kernel (36, in, out).
+        """
+        products = ops.matmul(self._tiles(y, self._rows.a.T, self._columns.a.T), ops.swapaxes(u, 1, 2))
+        return self._image(products, self._rows.b.T, self._columns.b.T)
+
+    def _tiles(self, x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
+        """The transformed tiles of images x, (36, tiles · batch, channels)."""
+        height, width, _, channels = x.shape
+        x = ops.reshape(ops.matmul(rows, ops.reshape(x, (height, -1))), (len(rows), width, -1))
+        x = ops.reshape(ops.matmul(columns, x), (_POINTS, self._rows.tiles, _POINTS, self._columns.tiles, -1))
+        return ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (_POINTS**2, -1, channels))
+
+    def _image(self, products: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
+        """The images (height, width, batch, channels) of `products`, (36, tiles · batch, channels)."""
+        x = ops.reshape(products, (_POINTS, _POINTS, self._rows.tiles, self._columns.tiles, -1))
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (rows.shape[1], -1))
+        x = ops.matmul(columns, ops.reshape(ops.matmul(rows, x), (len(rows), columns.shape[1], -1)))
+        return ops.reshape(x, (len(rows), len(columns), -1, products.shape[-1]))
+
+
+class _Axis:
+    """Bᵀ and Aᵀ for all tiles along an axis of `length` pixels.
+
+    Attributes:
+        tiles: how many.
+        b: (6 · tiles, length), row i · tiles + t is row i of Bᵀ at tile t.
+        a: (length, 6 · tiles), in the same order.
+    """
+
+    def __init__(self, length: int):
+        self.tiles = -(-length // _TILE)
+        inputs, outputs = np.zeros((2, _POINTS, self.tiles, length), "float32")
+        for tile in range(self.tiles):
+            for i in range(_POINTS):
+                # A tile's inputs begin one pixel before its outputs.
+                pixel = _TILE * tile - 1 + i
+                if 0 <= pixel < length:
+                    inputs[:, tile, pixel] = _B_TRANSPOSED[:, i]
+                pixel = _TILE * tile + i
+                if i < _TILE and pixel < length:
+                    outputs[:, tile, pixel] = _A_TRANSPOSED[i]
+        self.b = inputs.reshape(-1, length)
+        self.a = outputs.reshape(-1, length).T

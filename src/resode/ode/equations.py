@@ -1,0 +1,83 @@
+r"""The ordinary differential equations that the blocks solve, by the names that params.yaml knows them by.
+
+Each is a function of its weights that returns the right-hand side, as `integrators` takes it. It is told in `on` how to do
+a convolution K x (`convolve`), its adjoint Kᵀ x (`convolve_transposed`) and σ (`activation`), so that Keras layers and
+plain NumPy share the formulas. Kernels are (k, k, in, out), biases (channels,).
+
+Sources:
+    S. Rome (2018), "Using Ordinary Differential Equations To Design State of the Art Residual-Style Layers",
+    srome.github.io.
+    E. Haber and L. Ruthotto (2017), "Stable Architectures for Deep Neural Networks", arXiv:1705.03341.
+    B. Chang et al. (2017), "Reversible Architectures for Arbitrarily Deep Residual Neural Networks", arXiv:1709.03698.
+    K. He et al. (2015), "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from resode.ode.integrators import FIRST_ORDER, PARTITIONED, SECOND_ORDER, RightHandSide
+
+
+def hamiltonian(on: Any, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
+    """The post's: y' = σ(K z + b₁), z' = σ(−Kᵀ y + b₂)."""
+    return (
+        lambda z: on.activation(on.convolve(z, kernel) + b1),
+        lambda y: on.activation(-on.convolve_transposed(y, kernel) + b2),
+    )
+
+
+def two_layer_hamiltonian(on: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
+    """Chang et al.'s: y' = K₁ᵀ σ(K₁ z + b₁), z' = −K₂ᵀ σ(K₂ y + b₂)."""
+    return (
+        lambda z: on.convolve_transposed(on.activation(on.convolve(z, kernel1) + b1), kernel1),
+        lambda y: -on.convolve_transposed(on.activation(on.convolve(y, kernel2) + b2), kernel2),
+    )
+
+
+def antisymmetric(on: Any, kernel: Any, b: Any) -> RightHandSide:
+    """Haber and Ruthotto's: x' = σ((K − Kᵀ − γ I) x + b), with γ = `on.gamma`."""
+    return (
+        lambda x: on.activation(on.convolve(x, kernel) - on.convolve_transposed(x, kernel) - on.gamma * x + b),
+    )  # fmt: skip
+
+
+def second_order(on: Any, kernel: Any, b: Any) -> RightHandSide:
+    """Haber and Ruthotto's and Chang et al.'s: x'' = −Kᵀ σ(K x + b), as v' = −Kᵀ σ(K x + b), x' = v."""
+    return (
+        lambda x: -on.convolve_transposed(on.activation(on.convolve(x, kernel) + b), kernel),
+        lambda v: v,
+    )
+
+
+def residual(on: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
+    """He et al.'s, F two convolutions: x' = F(x) = K₂ σ(K₁ x + b₁) + b₂."""
+    return (
+        lambda x: on.convolve(on.activation(on.convolve(x, kernel1) + b1), kernel2) + b2,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ODE:
+    """One entry of ODES.
+
+    Attributes:
+        right_hand_side: (on, *weights) to the functions of the right-hand side.
+        form: one of the forms of `integrators`.
+        convolutions: how many convolutions, transposed ones included, each of the functions takes.
+    """
+
+    right_hand_side: Callable[..., RightHandSide]
+    form: str
+    convolutions: tuple[int, ...]
+
+
+ODES = {
+    "hamiltonian": ODE(hamiltonian, PARTITIONED, (1, 1)),
+    "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, (2, 2)),
+    "antisymmetric": ODE(antisymmetric, FIRST_ORDER, (2,)),
+    "second_order": ODE(second_order, SECOND_ORDER, (2, 0)),
+    "residual": ODE(residual, FIRST_ORDER, (2,)),
+    # Its ODE is the residual block's; what differs is the step, integrators.linear_multistep.
+    "linear_multistep": ODE(residual, FIRST_ORDER, (2,)),
+}

@@ -1,0 +1,35 @@
+"""The whole pipeline on digits in a scratch clone of the repository: `make demo`."""
+
+import json
+import os
+import shutil
+
+import yaml
+
+from resode.base import config, paths
+from resode.base.errors import InputError
+from resode.pipeline import experiments
+
+SETTINGS = paths.ROOT / "demo.yaml"
+BUILD = paths.ROOT / "build" / "demo"
+
+
+def run(more: list[str]) -> None:
+    """Run every stage with the settings of demo.yaml and put the results in build/demo.
+
+    Args:
+        more: further "key=value" settings, values in YAML.
+
+    Raises:
+        InputError: a wrong setting (before anything runs), or a stage that failed.
+    """
+    content = config.changed(config.read_plan(SETTINGS) | config.settings(more))
+    with experiments.scratch(paths.RUNS / "demo") as clone:
+        (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        if experiments.dvc(clone, "repro", "report").returncode:
+            raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
+        BUILD.parent.mkdir(exist_ok=True)
+        shutil.rmtree(BUILD, ignore_errors=True)
+        os.replace(clone / "results", BUILD)
+    accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
+    print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nReport: {BUILD / 'report' / 'report.html'}")

@@ -1,0 +1,129 @@
+"""Scratch clones of the repository in which DVC runs stages, so that the user's files, index and HEAD are left alone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from resode.base import paths, provenance
+from resode.base.errors import InputError
+from resode.training import checkpoint
+
+# In the place of the user's own: what that ignores, signs or hooks is not asked for. Git refuses folders of another owner, which a
+# file server may make of all folders; this one was made here.
+_GIT_SETTINGS = f"""[core]
+excludesFile = {os.devnull}
+[user]
+name = resode
+email = resode@localhost
+[safe]
+directory = *
+"""
+
+
+@contextmanager
+def scratch(home: Path) -> Iterator[Path]:
+    """A clone, see `make`, in a folder of its own in `home`, deleted in the end; what a killed process left is deleted before.
+
+    Raises:
+        InputError: another process has one there, or it cannot be made.
+    """
+    with checkpoint.locked(home):
+        for left in home.glob("clone-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="clone-", dir=home, ignore_cleanup_errors=True) as folder:
+            make(Path(folder))
+            yield Path(folder)
+
+
+def lasting(folder: Path) -> None:
+    """Make a clone, see `make`, in `folder`, unless there is one.
+
+    Raises:
+        InputError: another process makes one, or it cannot be made.
+    """
+    with checkpoint.locked(folder.parent):
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            make(partial)
+            os.replace(partial, folder)
+
+
+def make(folder: Path) -> None:
+    """Copy the files of the repository as they lie there to `folder`, and commit them in a git repository of its own.
+
+    All of them but what a .gitignore of the repository excludes. The repository's own git is not asked; it need not exist.
+
+    Raises:
+        InputError: git is missing, or `folder` cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _git(folder, "init", "--quiet", "--template=")
+        (folder / ".git" / "settings").write_text(_GIT_SETTINGS, encoding="utf-8")
+        # Nothing is tracked yet, so that these are all.
+        there = ["-C", str(paths.ROOT), "--work-tree", str(paths.ROOT)]
+        listed = _git(folder, *there, "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore")
+        for name in map(os.fsdecode, filter(None, listed.split(b"\0"))):
+            # A repository inside this one is listed as a folder.
+            if not name.endswith("/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(paths.ROOT / name, folder / name, follow_symlinks=False)
+        _git(folder, "add", "--all", "--force")
+        _git(folder, "commit", "--quiet", "--message", "as it stands")
+    except OSError as error:
+        raise InputError(f"cannot make a clone in {folder}: {error.filename}: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.decode(errors="replace").split())
+        raise InputError(f"cannot make a clone in {folder}: {said}") from error
+
+
+def dvc(clone: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """Run `dvc` with `arguments` in `clone`; `options` are those of `subprocess.run`."""
+    environment = {
+        **_environment(clone),
+        # dvc.yaml calls the interpreter "python".
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
+        provenance.TOLD: json.dumps(provenance.commit()),
+    }
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=clone, env=environment, **options)
+
+
+def flags(settings: dict) -> list[str]:
+    """The options of `dvc exp run` for `settings`, {"section.key": value}."""
+    return [part for key, value in settings.items() for part in ("-S", f"{key}={json.dumps(value)}")]
+
+
+def commits(clone: Path) -> dict[str, str]:
+    """The commit of each experiment by its name."""
+    listed = _git(clone, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode().split("\n")
+    return {line.rpartition("/")[2]: line.split()[0] for line in listed if line}
+
+
+def extract(clone: Path, commit: str, path: str, target: Path) -> None:
+    """Put the folder `path` of `commit` at `target`, which does not exist."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as unpacked:
+        packed = os.path.join(unpacked, "packed.zip")
+        _git(clone, "archive", "--output", packed, commit, path)
+        shutil.unpack_archive(packed, unpacked)
+        os.replace(os.path.join(unpacked, path), target)
+
+
+def _git(clone: Path, *arguments: str) -> bytes:
+    command = ["git", "--git-dir", str(clone / ".git"), "--work-tree", str(clone), *arguments]
+    return subprocess.run(command, cwd=clone, env=_environment(clone), capture_output=True, check=True).stdout
+
+
+def _environment(clone: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {
+        **kept,
+        "GIT_CONFIG_GLOBAL": str(clone / ".git" / "settings"),
+        "GIT_CONFIG_SYSTEM": os.devnull,
+    }

@@ -1,0 +1,78 @@
+"""What a stage is made from: read once, at its start, and the same at its end, or its results are of nothing that anyone can name."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from resode.base import config, paths
+from resode.base.errors import InputError
+
+
+@contextmanager
+def unchanged(stage: str, content: dict[str, Any]) -> Iterator[None]:
+    """Fail at the end of the block if something that dvc.yaml lets `stage` depend on is no longer what it was at its start.
+
+    DVC writes to dvc.lock what it finds when the stage has ended, and would take new parameters for those of the results.
+
+    Args:
+        content: of params.yaml, as the stage has read it.
+
+    Raises:
+        InputError: parameters, sources, the notebook or data changed; the message names them.
+    """
+    before = _of(stage, content)
+    yield
+    after = _of(stage, config.read())
+    changed = [name for name in before if before[name] != after[name]]
+    if changed:
+        raise InputError(f"{', '.join(changed)} changed while {stage} ran; its last results are kept, run it again")
+
+
+def sections(stage: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The sections of `content`, params.yaml's, on which dvc.yaml lets `stage` depend; none, if it is no stage."""
+    chosen: dict = {}
+    for key in _declared(stage, "params"):
+        section, _, name = key.partition(".")
+        if name:
+            chosen.setdefault(section, {})[name] = content[section][name]
+        else:
+            chosen[section] = content[section]
+    return chosen
+
+
+def _declared(stage: str, kind: str) -> list[str]:
+    stages = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]
+    return stages.get(stage, {}).get(kind, [])
+
+
+def _of(stage: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of `stage`, and a digest of each file and folder that it depends on, by name."""
+    found: dict[str, Any] = {f"{name} of params.yaml": value for name, value in sections(stage, content).items()}
+    for name in _declared(stage, "deps"):
+        # The only value that dvc.yaml takes from params.yaml.
+        name = name.replace("${data.name}", content["data"]["name"])
+        top, _, rest = name.partition("/")
+        found[name] = _digest(paths.RESULTS / rest if top == "results" else paths.ROOT / name)
+    return found
+
+
+def _digest(path: Path) -> str | None:
+    if path.is_dir():
+        # What begins with a dot is on its way: results of a run that is not finished. Python writes __pycache__ as it runs.
+        inside = [
+            one
+            for one in sorted(path.rglob("*"))
+            if not one.is_dir() and not re.search(r"/(\.|__pycache__/)", f"/{one.relative_to(path)}")
+        ]
+        return hashlib.sha256(repr([(str(one.relative_to(path)), _digest(one)) for one in inside]).encode()).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        # Whether it has to be there is for the stage to say.
+        return None

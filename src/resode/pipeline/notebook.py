@@ -1,0 +1,181 @@
+"""Running a stage's notebook and rendering it, so that two equal runs write equal bytes."""
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.exceptions import DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
+from papermill.exceptions import PapermillExecutionError
+
+from resode.base import config, paths
+from resode.base.errors import Diverged, InputError, TimeOver
+from resode.base.files import write_text
+from resode.pipeline import inputs
+from resode.training import checkpoint
+
+# Scripts that the page template loads from the network (MathJax, require.js): a page must open offline.
+_REMOTE_SCRIPT = re.compile(r"<script[^>]*\ssrc=[^>]*>\s*</script>")
+
+
+def run(stage: str) -> None:
+    """Execute notebooks/`stage`.ipynb with the stage's sections of params.yaml, output streamed to the terminal.
+
+    Writes results/`stage`/`stage`.ipynb and .html (a page of its own that opens offline; the report without code). What the
+    stage writes lies beside its last results until it has succeeded.
+
+    Raises:
+        InputError: wrong parameters, wrong input that the notebook found, or inputs that changed meanwhile; the last results
+            stay as they are then.
+    """
+    content = config.read()
+    config.validate(content)
+    folder, partial = paths.RESULTS / stage, paths.partial(stage)
+    # Runs of runs.yaml have results of their own.
+    lock = hashlib.sha256(bytes(partial)).hexdigest()[:16]
+    with checkpoint.locked(paths.RUNS / "stages" / lock):
+        try:
+            # What a killed run left.
+            shutil.rmtree(partial, ignore_errors=True)
+            with inputs.unchanged(stage, content), _written(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                partial.mkdir()
+                last = _identities(folder)
+                executed = _execute(stage, content)
+                normalise(executed)
+                write_text(partial / f"{stage}.ipynb", nbformat.writes(executed) + "\n")
+                write_text(partial / f"{stage}.html", _html(executed, code=stage != "report"))
+            with _written(folder):
+                _replace(last, partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _identities(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Inode and time of each file in `folder`: another file, or one written again, differs in one of them."""
+    found = {path: path.stat() for path in folder.iterdir() if path.is_file()}
+    return {path: (status.st_ino, status.st_mtime_ns) for path, status in found.items()}
+
+
+def _replace(last: dict[Path, tuple[int, int]], partial: Path, folder: Path) -> None:
+    """Move the files in `partial` to `folder` and delete those of the `last` run that none of them took the place of."""
+    for path in partial.iterdir():
+        os.replace(path, folder / path.name)
+    for path, identity in _identities(folder).items():
+        if last.get(path) == identity:
+            path.unlink()
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}; free space or make the folder writable") from error
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Remove what differs from run to run: times, ids, stderr, and what cells tagged "progress" print."""
+    notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec",) if name in notebook.metadata}
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type != "code":
+            continue
+        # What is printed carries speeds and remaining times; libraries write times and process ids to stderr.
+        unwanted = {"stdout", "stderr"} if "progress" in tags else {"stderr"}
+        cell.outputs = [output for output in cell.outputs if output.get("name") not in unwanted]
+        for output in cell.outputs:
+            output.metadata = {} if "metadata" in output else output.get("metadata", {})
+
+
+def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
+    given = inputs.sections(stage, content)
+    source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
+    os.environ["PYTHONPATH"] = paths.python_path()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("papermill", "traitlets", "asyncio"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(dir=paths.short_temporary()) as scratch:
+        # The notebook fills in from it what its sections leave out.
+        read = Path(scratch) / "params.yaml"
+        write_text(read, yaml.safe_dump(content, sort_keys=False))
+        told = {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        kernel = _kernel(Path(scratch), told)
+        try:
+            return papermill.execute_notebook(
+                source,
+                None,
+                parameters={"params": given} if given else {},
+                cwd=str(paths.ROOT),
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                kernel_name="python3",
+                kernel_manager_class=kernel,
+                on_cell_execute=lambda **_: setattr(kernel, "busy", True),
+                on_cell_executed=lambda **_: setattr(kernel, "busy", False),
+            )
+        except PapermillExecutionError as error:
+            # InputError carries one line for the user; anything else is a defect and keeps its traceback.
+            for known in (InputError, Diverged, TimeOver):
+                if error.ename == known.__name__:
+                    raise known(error.evalue) from None
+            raise
+        except DeadKernelError:
+            raise InputError(
+                "the notebook's kernel died, killed or out of memory; run it again, a training goes on from its last checkpoint"
+            ) from None
+
+
+def _kernel(scratch: Path, environment: dict[str, str]) -> type[AsyncKernelManager]:
+    """The manager of a kernel that is this interpreter, whatever Jupyter has registered, with its sockets in the folder `scratch`.
+
+    Args:
+        environment: variables for the kernel besides this process's.
+    """
+
+    class Kernel(AsyncKernelManager):
+        busy = False
+
+        def __init__(self, **options):
+            super().__init__(transport="ipc", connection_file=str(scratch / "kernel.json"), **options)
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=argv, display_name="Python 3", language="python", env=environment)
+
+        async def _async_interrupt_kernel(self) -> None:
+            # Jupyter interrupts a kernel before it shuts it down; one that waits for the next cell may call that an error.
+            if self.busy:
+                await super()._async_interrupt_kernel()
+
+    return Kernel
+
+
+def _html(notebook: nbformat.NotebookNode, code: bool) -> str:
+    exporter = HTMLExporter(
+        exclude_input=not code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+    exporter.register_preprocessor(
+        TagRemovePreprocessor(remove_cell_tags={"injected-parameters"} if not code else set()), enabled=True
+    )
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": notebook.cells[0].source[2:].split("\n")[0]}})
+    return _REMOTE_SCRIPT.sub("", page)

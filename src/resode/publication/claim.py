@@ -1,0 +1,199 @@
+"""How near the runs come to the claim: accuracy over the share of the post's schedule, and the head of the README.
+
+Like the report, all of it is worded from files that runs wrote.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resode.analysis import evaluation
+from resode.analysis.published import read_published, read_published_curve, share, worded
+from resode.base import config, files, paths
+from resode.base.text import percent, table
+from resode.publication import report
+from resode.studies import runs
+from resode.training import checkpoint, schedule
+
+# Figures that README.md shows.
+FIGURES = paths.RESULTS / "readme"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A finished run of the claim's setting with `share` of its schedule; see `report.share`."""
+
+    name: str
+    share: float
+    history: list[dict[str, float]]
+    provenance: dict
+    metrics: dict
+
+
+def points(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> list[Point]:
+    """The pipeline's run and those of results/runs that are of the claim's setting, the longest first."""
+    published = read_published(reference)
+    found = [("the pipeline's", one) for one in [report.read_trained(results)] if one]
+    found += report.read_runs(results).items()
+    made = [
+        Point(name, share, run["history"], run["provenance"], run["metrics"])
+        for name, run in found
+        if (share := share(run["provenance"], published))
+    ]
+    return sorted(made, key=lambda point: -point.share)
+
+
+def share_table(found: Sequence[Point], reference: Path = paths.REFERENCE) -> str:
+    """Accuracy over the share of the schedule with the published one, as a Markdown table; "" without a run."""
+    if not found:
+        return ""
+    last = read_published_curve(reference)[-1]
+    rows = [
+        (
+            worded(point.share),
+            point.name,
+            f"{point.history[-1]['epoch']:,}",
+            f"{percent(point.metrics['test_accuracy'])} ({_interval(point)})",
+            percent(point.metrics["train_accuracy"]),
+        )
+        for point in reversed(found)
+    ]
+    rows.append(
+        (
+            "the whole",
+            "published",
+            f"{last['epoch']:.0f}",
+            percent(last["test_accuracy"]),
+            percent(last["train_accuracy"]),
+        )
+    )
+    header = ("Share of the post's schedule", "Run", "Epochs", "Test, last epoch (95 % interval)", "Train")
+    return f"{table(header, rows, 'llrrr')}\n\n{MEANING}"
+
+
+MEANING = (
+    "A shorter run has the post's network, data, rates and batches and drops its learning rate earlier. It can show whether all of these learn as"
+    " published, and an accuracy that this network reaches. It cannot show whether the whole schedule ends at 90.37 %: one that ends lower does not"
+    " contradict the claim, one that ends as high does not decide it, and the verdict is the whole schedule's alone. The intervals (Wilson's)"
+    " are those of the choice of 10,000 test images, not of the seed."
+)
+
+
+def section(results: Path = paths.RESULTS) -> str:
+    """README: table and figure of accuracy over the share of the schedule."""
+    found = points(results)
+    if not found:
+        return "No such run is finished yet: `resode run eighth`, `quarter`, `half`."
+    return f"{share_table(found)}\n\n![test accuracy over the share of the schedule](results/readme/share.png)"
+
+
+def head(results: Path = paths.RESULTS) -> str:
+    """README, under the claim: the run that says most about it and its curve, and runs in progress; "" where there is neither."""
+    found = points(results)
+    paragraphs = [_reproduced(found[0])] if found else []
+    waiting = in_progress(results)
+    paragraphs += [_progress(one) for one in waiting]
+    if (shown := _shown(found, waiting)) is not None:
+        paragraphs.append(
+            f"{_beginning(shown)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+        )
+    return "\n\n".join(paragraphs)
+
+
+def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
+    """Write the figures of `head` and `section` to `folder`, or delete those of which there is nothing to show."""
+    # Slow to import, and not needed by those who only read.
+    from resode.figures import results as plots_results
+    from resode.figures import style
+
+    found = points(results)
+    shown = _shown(found, in_progress(results))
+    figures = {
+        "curve.png": shown and plots_results.training_curve(shown, read_published_curve()),
+        "share.png": found
+        and plots_results.shares([(p.name, p.share, p.metrics) for p in found], read_published_curve()[-1]),
+    }
+    for name, figure in figures.items():
+        if figure:
+            files.write_bytes(folder / name, style.png(figure))
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def in_progress(results: Path = paths.RESULTS) -> list[dict]:
+    """The checkpoints of the claim's setting, with its schedule or a share, that were handed over: for each its run's "name" (None:
+    the pipeline's), "file", "history", "update", and "updates" and "epochs" of the whole schedule.
+    """
+    made, published = [], read_published()
+    for name in (None, *runs.read()):
+        folder = results / "runs" / name if name else results
+        path = folder / checkpoint.HANDED_OVER
+        if not (found := checkpoint.read_handed_over(path)):
+            continue
+        _, state = found
+        given = config.read(folder / "params.yaml" if name else paths.PARAMS)
+        data = given["data"] | {"published": given["data"]["require_published"]}
+        if not share({"params": given, "data": data}, published):
+            continue
+        whole = config.TrainingParams.model_validate(given["training"])
+        history = state["history"]
+        per_epoch = history[-1]["updates"] // history[-1]["epoch"] if history else None
+        made.append(
+            {
+                "name": name,
+                "file": path,
+                "history": history,
+                "update": state["update"],
+                "updates": schedule.updates(whole),
+                "epochs": schedule.updates(whole) // per_epoch if per_epoch else None,
+            }
+        )
+    return made
+
+
+def _shown(found: Sequence[Point], waiting: Sequence[Mapping]) -> list[dict[str, float]] | None:
+    """The history that the head's figure shows: of the run that says most, else of one in progress."""
+    histories = [point.history for point in found] + [one["history"] for one in waiting]
+    return next((history for history in histories if history), None)
+
+
+def _reproduced(point: Point) -> str:
+    metrics = point.metrics
+    last = read_published_curve()[-1]
+    whole = point.share == 1
+    of = "all of the post's schedule" if whole else f"{worded(point.share)} of the post's schedule"
+    verdict = "" if whole else " A shorter run than the post's, so no verdict on the claim."
+    return (
+        f"**Reproduced with {of}: {percent(metrics['test_accuracy'])}** (run {point.name}, {point.history[-1]['updates']:,} updates,"
+        f" {metrics['test_correct']:,} of {metrics['test_total']:,} test images, 95 % interval {_interval(point)}),"
+        f" beside {percent(last['test_accuracy'])} published with all of it.{verdict} {report.effort(point.provenance)}."
+    )
+
+
+def _progress(one: Mapping) -> str:
+    run = f"run `{one['name']}`" if one["name"] else "the pipeline's run"
+    command = f"resode run {one['name'] or ''}".rstrip()
+    file = one["file"].relative_to(paths.ROOT) if one["file"].is_relative_to(paths.ROOT) else one["file"]
+    goes_on = f"Anyone may go on with it, in any clone: `{command}` starts from its [checkpoint]({file})."
+    if not one["history"]:
+        return f"**In progress:** {run}, {one['update']:,} of {one['updates']:,} updates. {goes_on}"
+    last = one["history"][-1]
+    split = evaluation.tested_on(one["history"])
+    return (
+        f"**In progress:** {run}, {last['epoch']} of {one['epochs']} epochs. After the last of them train accuracy"
+        f" {percent(last['train_accuracy'])}, {split} accuracy {percent(last[f'{split}_accuracy'])}. {goes_on}"
+    )
+
+
+def _beginning(history: Sequence[Mapping[str, float]]) -> str:
+    """The first epoch beside the published one."""
+    mine, theirs = history[0], read_published_curve()[0]
+    split = evaluation.tested_on(history)
+    return (
+        f"After the first epoch: train accuracy {percent(mine['train_accuracy'])} (published {percent(theirs['train_accuracy'])}),"
+        f" {split} accuracy {percent(mine[f'{split}_accuracy'])} (published {percent(theirs['test_accuracy'])})."
+    )
+
+
+def _interval(point: Point) -> str:
+    return f"{100 * point.metrics['test_accuracy_low']:.2f} to {percent(point.metrics['test_accuracy_high'])}"

@@ -1,0 +1,143 @@
+"""The weights that git carries: a trained network in one file, a model card beside it, and a check of its accuracy."""
+
+import json
+from pathlib import Path
+
+from resode.analysis import published
+from resode.base import files, paths
+from resode.base.errors import InputError
+from resode.base.text import percent, table
+from resode.publication import report
+from resode.studies import runs
+
+# Test images of 10,000 that another device or backend may classify otherwise: it rounds differently.
+TIPPED = 5
+
+
+def write(name: str | None = None) -> None:
+    """Write the weights of the finished run `name`, by default the pipeline's, to `paths.NETWORK`, a model card beside them.
+
+    The file is that of `trained.export` and says besides which run it is of, on which data and with which test accuracy.
+
+    Raises:
+        InputError: the run is not finished, its weights are not on this machine, or see `trained.encoded`.
+    """
+    from resode.inference import trained
+
+    results = runs.folder(name) if name else paths.RESULTS
+    run = report.read_trained(results)
+    if run is None:
+        raise InputError(f"{results} holds no finished run; run: resode run {name or ''}".rstrip())
+    network = trained.Network(results / "training")
+    told = {
+        "run": name or "the pipeline's",
+        "data": run["provenance"]["data"],
+        "test_correct": run["metrics"]["test_correct"],
+        "test_total": run["metrics"]["test_total"],
+    }
+    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told)
+    files.write_bytes(paths.NETWORK, content)
+    files.write_text(_card_path(), card(told["run"], run, network.keras.count_params()))
+
+
+def _card_path() -> Path:
+    return paths.NETWORK.with_name("README.md")
+
+
+def card(name: str, run: dict, parameters: int) -> str:
+    """The model card in Markdown, from what training and evaluation wrote; see `report.read_trained`."""
+    provenance, metrics, history = run["provenance"], run["metrics"], run["history"]
+    model, training, data = provenance["params"]["model"], provenance["params"]["training"], provenance["data"]
+    classes = [(label, percent(value)) for label, value in metrics["class_accuracy"].items()]
+    settings = {**model, **training, "seed": provenance["params"]["seed"], **provenance["params"]["augmentation"]}
+    return f"""# Model card: {paths.NETWORK.name}
+
+{parameters:,} parameters, float32, in the [safetensors](https://github.com/huggingface/safetensors) format, with the mean image that
+is subtracted and the names of the classes. The network is that of S. Rome (2018), "Using Ordinary Differential Equations To Design State of
+the Art Residual-Style Layers": {model["architecture"]} of {model["unroll_length"]} steps of size {model["h"]:g} of {model["integrator"]},
+block {model["block"]}. {published.setting(provenance, published.read_published())}
+
+    resode predict cat.png    # the likeliest classes of an image file
+    resode verify             # the accuracy below, from the test images
+
+## Training
+
+Run {name}: {len(history)} epochs, {history[-1]["updates"]:,} updates of {training["batch_size"]} images. {report.effort(provenance)}.
+
+Data: {data["title"]}, {data["source"]}{"" if data["published"] else " (not the published files)"}. Trained on its training images alone. The
+test images were looked at after each epoch, as in the post, and decided nothing: the weights are those after the last epoch.
+
+{table(("Parameter", "Value"), [(key, f"`{value}`") for key, value in settings.items()], "ll")}
+
+## Accuracy
+
+**{percent(metrics["test_accuracy"])}** of the {metrics["test_total"]:,} test images, {metrics["test_correct"]:,} of them; 95 % interval (Wilson's)
+{percent(metrics["test_accuracy_low"])} to {percent(metrics["test_accuracy_high"])}. On the augmented training images {percent(metrics["train_accuracy"])}.
+
+{table(("Class", "Test accuracy"), classes, "lr")}
+
+## Intended use
+
+To check and to study this reproduction: its accuracy, its stability, its layers; and as an example of prediction in little memory.
+
+## Limits
+
+- It knows the classes above and nothing else: whatever an image shows, it answers with one of them.
+- It sees 32 × 32 pixels. Larger images are made as small, whatever their proportions.
+- Its probabilities are not calibrated, and it was not tested on other images than the test images of {data["title"]}.
+- Classes differ in accuracy by what the table says. It is not fit for decisions about people or their safety.
+"""
+
+
+def verify() -> None:
+    """Print the accuracy of the network in `paths.NETWORK` on its test images.
+
+    Raises:
+        InputError: it differs from the one that was published with the weights by more than `TIPPED` of 10,000 images; there
+            are no weights, no test images or others; see `trained.Network`.
+    """
+    from resode.analysis import evaluation
+    from resode.data import cifar10, records
+    from resode.inference import trained
+
+    if not paths.NETWORK.is_file():
+        raise InputError(f"no weights at {paths.NETWORK}; those of a finished run come there with: resode publish NAME")
+    network = trained.Network(paths.NETWORK)
+    told = network.told
+    folder = paths.dataset(told["data"]["name"])
+    if told["data"]["name"] == cifar10.NAME and not folder.is_dir():
+        cifar10.unpack(paths.ARCHIVE, folder, require_published=True)
+    dataset = records.load(folder)
+    if dataset.provenance["sha256"] != told["data"]["sha256"]:
+        raise InputError(f"{folder} holds other images than those with which {paths.NETWORK} was trained and tested")
+    predicted = network.predict(dataset.test_images).argmax(axis=1)
+    correct, total = int((predicted == dataset.test_labels).sum()), len(predicted)
+    low, high = evaluation.wilson_interval(correct, total)
+    print(
+        f"{percent(correct / total)} of the test images of {dataset.provenance['title']}: {correct:,} of {total:,},"
+        f" 95 % interval {percent(low)} to {percent(high)}; published with these weights (run {told['run']}):"
+        f" {told['test_correct']:,} of {told['test_total']:,}."
+    )
+    if abs(correct - told["test_correct"]) > TIPPED * total / 10_000:
+        raise InputError(
+            f"that differs by more than {TIPPED} of 10,000 images, which is more than rounding; please report it"
+        )
+
+
+def text() -> str:
+    """README: what can be done with the weights in git, or how to get some."""
+    if not paths.NETWORK.is_file():
+        return (
+            "No weights are in git yet: train (`resode run NAME`), or name others with `--weights`."
+            " `resode publish NAME` puts those of a finished run there."
+        )
+    from resode.inference.safetensors import File
+
+    told = json.loads(File(paths.NETWORK).metadata["told"])
+    file, about = (path.relative_to(paths.ROOT) for path in (paths.NETWORK, _card_path()))
+    return (
+        f"The weights in git, [{file}]({file}) (run {told['run']}, {told['test_correct']:,} of {told['test_total']:,} test images,"
+        f" [model card]({about})), need no training:\n\n"
+        "    resode predict cat.png    # as long as results/training has none of its own\n"
+        "    resode verify             # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax"
+    )

@@ -1,0 +1,479 @@
+"""Published against reproduced: compares results/ with reference/ and words the outcome.
+
+Everything here is derived from files the other stages wrote; nothing is computed anew.
+"""
+
+import html
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from resode.analysis import evaluation
+from resode.analysis.published import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    differences,
+    judge,
+    older,
+    read_published,
+    schedule,
+    share,
+    shown,
+    worded,
+)
+from resode.base import files, paths
+from resode.base.errors import InputError
+from resode.base.text import percent, table
+from resode.studies import runs
+
+# What a run is, from the least to the most it can say about the claim.
+DEMO, OTHER_DATA, OTHER_SETTING, REPRODUCTION = "demo", "altered data", "different setting", "reproduction"
+NOT_RUN = "not run yet"
+# Keys of provenance.json that do not explain themselves.
+WORDED = {
+    "modified": "sources differ from the commit",
+    "commit_unknown": "commit not known, because",
+    "wall_seconds": "wall time in seconds",
+    "resumes": "times resumed",
+}
+STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys")
+
+
+# --- reading
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages wrote about one run."""
+
+    model: dict
+    history: list[dict[str, float]]
+    provenance: dict
+    metrics: dict
+    stability: dict
+
+
+def read_run(results: Path = paths.RESULTS) -> Run:
+    """Read the results the report is built from.
+
+    Raises:
+        InputError: a file is missing or unreadable, or evaluation and training are of different runs.
+    """
+    history = evaluation.read_history(results / "training" / "history.csv")
+    metrics = _json(results / "evaluation" / "metrics.json")
+    if metrics["epochs"] != history[-1]["epoch"]:
+        raise InputError(
+            f"{results}/evaluation is of a run of {metrics['epochs']} epochs and {results}/training of one "
+            f"of {history[-1]['epoch']}; run the evaluation stage again"
+        )
+    return Run(
+        model=_json(results / "model" / "model.json"),
+        history=history,
+        provenance=_json(results / "training" / "provenance.json"),
+        metrics=metrics,
+        stability=_json(results / "stability" / "stability.json"),
+    )
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run the {path.parent.name} stage first") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); run the {path.parent.name} stage again") from None
+
+
+# --- comparing
+
+
+def build(run: Run, published: Mapping) -> dict:
+    """The report as data: what kind of run it is, why, and one line for each published figure.
+
+    A line's verdict is "reproduced" or "not reproduced" where the run can decide it; the kind of run ("demo",
+    "altered data", "different setting") where it cannot; None for figures shown for orientation only.
+    """
+    changed = differences(run.provenance["params"] | {"data": run.provenance["data"]}, published)
+    kind = _kind(run.provenance["data"], changed)
+    values = _values(run)
+    return {
+        "kind": kind,
+        "data": run.provenance["data"]["title"],
+        "data_published": bool(run.provenance["data"]["published"]),
+        "differences": changed,
+        "schedule": schedule(run.provenance["params"]["training"]["reference_drops"], published),
+        "share": share(run.provenance, published),
+        "test_correct": run.metrics["test_correct"],
+        "test_total": run.metrics["test_total"],
+        "lines": [_line(figure, values[figure["id"]], kind, changed, run) for figure in published["figures"]],
+    }
+
+
+def _kind(data: Mapping, changed: Mapping) -> str:
+    if "data" in changed:
+        return DEMO
+    if not data["published"]:
+        return OTHER_DATA
+    return OTHER_SETTING if changed else REPRODUCTION
+
+
+def _values(run: Run) -> dict[str, float | None]:
+    above = [row["epoch"] for row in run.history if row.get("test_accuracy", 0) >= 0.9]
+    return {
+        **_counts(run.model),
+        **{key: run.metrics.get(key) for key in ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy")},
+        "train_accuracy": run.metrics["train_accuracy"],
+        "first_epoch_90": above[0] if above else None,
+        "hours": run.provenance["wall_seconds"] / 3600,
+    }
+
+
+def _counts(model: Mapping) -> dict[str, int]:
+    counts = model["parameters"]
+    return {"parameters": counts["total"], "trainable_parameters": counts["trainable"]}
+
+
+def _line(figure: Mapping, value: float | None, kind: str, changed: Mapping, run: Run) -> dict:
+    line = {key: figure[key] for key in ("id", "name", "unit", "source")}
+    line |= {"published": figure["value"], "reproduced": value, "tolerance": figure["tolerance"]}
+    if figure["id"] == "test_accuracy":
+        line["interval"] = [run.metrics["test_accuracy_low"], run.metrics["test_accuracy_high"]]
+    if figure["id"] == "best_test_accuracy" and value is not None:
+        line["epoch"] = run.metrics["best_epoch"]
+    if figure["id"] == "first_epoch_90":
+        line["looked_for"] = evaluation.tested_on(run.history) == "test"
+    line["verdict"] = _verdict(figure, value, kind, changed)
+    return line
+
+
+def _verdict(figure: Mapping, value: float | None, kind: str, changed: Mapping) -> str | None:
+    if figure["tolerance"] is None:
+        return None
+    # The parameter count follows from the network alone, whatever it was trained on and how.
+    decided_by_model = figure.get("needs") == "model" and kind != DEMO and "model" not in changed
+    if kind != REPRODUCTION and not decided_by_model:
+        return kind
+    return judge(value, figure["value"], figure["tolerance"])
+
+
+def write(folder: Path, report: Mapping) -> None:
+    """Write `report.json` to `folder`."""
+    files.write_json(Path(folder) / "report.json", dict(report))
+
+
+# --- wording
+
+
+def headline(report: Mapping) -> str:
+    """The result at the top of the page, as HTML."""
+    line = _by_id(report)["test_accuracy"]
+    low, high = line["interval"]
+    return (
+        '<div style="margin:1.2em 0">'
+        f'<div style="font-size:2.6em;font-weight:700;line-height:1.1">{percent(line["reproduced"])}</div>'
+        f"<div>test accuracy after the last epoch on <i>{html.escape(report['data'])}</i>: "
+        f"{report['test_correct']:,} of {report['test_total']:,} images, "
+        f"95&nbsp;% interval {percent(low)} to {percent(high)}.<br>"
+        f"{_against(report, line)}</div></div>"
+    )
+
+
+def _against(report: Mapping, line: Mapping) -> str:
+    published = f"Published for CIFAR-10: {percent(line['published'])}."
+    if report["kind"] != REPRODUCTION:
+        return published
+    distance = 100 * (line["reproduced"] - line["published"])
+    verdicts = [one["verdict"] for one in report["lines"]]
+    reproduced = verdicts.count(REPRODUCED)
+    total = reproduced + verdicts.count(NOT_REPRODUCED)
+    return (
+        f"{published} Difference {_signed(distance)} points: <b>{line['verdict']}</b>. "
+        f"{reproduced} of {total} figures with a tolerance are reproduced."
+    )
+
+
+def banner(report: Mapping) -> str:
+    """What kind of run this is and what may be read from it, as HTML; empty for a reproduction."""
+    text = {DEMO: _demo_text, OTHER_DATA: _altered_text, OTHER_SETTING: _setting_text}.get(report["kind"])
+    if text is None:
+        return ""
+    title, body = text(report)
+    return (
+        '<div style="border-left:6px solid #D55E00;background:#FFF4EC;color:#222;'
+        'padding:0.8em 1.1em;margin:1em 0">'
+        f'<div style="font-weight:700;font-size:1.15em">{title}</div>{body}</div>'
+    )
+
+
+def _demo_text(report: Mapping) -> tuple[str, str]:
+    data = f"<i>{html.escape(report['data'])}</i>"
+    return "This is a demo, not a reproduction.", (
+        f"The whole pipeline ran, from images to this page, but on {data} instead of CIFAR-10, with a "
+        "smaller network and a shorter schedule, so that it takes minutes on any computer. It shows that "
+        "everything works and what a finished report looks like. The task is far easier than CIFAR-10: the "
+        "accuracy says nothing about the published claim, and no line below gets a verdict. The published "
+        "figures stand beside it for orientation only. <code>make repro</code> runs the real thing."
+    )
+
+
+def _altered_text(report: Mapping) -> tuple[str, str]:
+    body = (
+        "<code>data.require_published</code> is off and at least one file of the data set is not the "
+        "published one (its SHA-256 differs). Nothing on this page says anything about CIFAR-10 as "
+        "published, and no accuracy gets a verdict."
+    )
+    return "The data are not the published CIFAR-10.", body + _difference_list(report)
+
+
+def _setting_text(report: Mapping) -> tuple[str, str]:
+    body = "The run's parameters are not those of the published run, so its accuracies get no verdict."
+    if report["share"]:
+        body += f" It is the post's setting with {worded(report['share'])} of its schedule."
+    return "A different setting than the published one.", body + _difference_list(report)
+
+
+def _difference_list(report: Mapping) -> str:
+    entries = [f"{section}.{entry}" for section, found in report["differences"].items() for entry in found]
+    if not entries:
+        return ""
+    return "<ul>" + "".join(f"<li>{html.escape(entry)}</li>" for entry in entries) + "</ul>"
+
+
+def comparison_table(report: Mapping) -> str:
+    """Published against reproduced, line by line, as a Markdown table."""
+    rows = [
+        (
+            line["name"],
+            _value(line, "published"),
+            _reproduced(line),
+            _tolerance(line),
+            _marked(line["verdict"]),
+        )
+        for line in report["lines"]
+    ]
+    mine = "Reproduced" if report["kind"] == REPRODUCTION else "This run"
+    return table(("", "Published", mine, "Tolerance", "Verdict"), rows, "lrrrl")
+
+
+def sources_list(report: Mapping) -> str:
+    """Where each published figure comes from, as a Markdown list."""
+    return "\n".join(f"- {line['name']}: {line['source']}" for line in report["lines"])
+
+
+def _by_id(report: Mapping) -> dict[str, dict]:
+    return {line["id"]: line for line in report["lines"]}
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2f}".replace("-", "−")
+
+
+def _value(line: Mapping, key: str) -> str:
+    value = line[key]
+    if value is None:
+        return "never" if line.get("looked_for") else "—"
+    if line["unit"] == "fraction":
+        return percent(value)
+    if line["unit"] == "hours":
+        return f"{value:.1f} h" if value >= 1 else f"{60 * value:.1f} min"
+    return f"{value:,}"
+
+
+def _reproduced(line: Mapping) -> str:
+    return _value(line, "reproduced") + (f" (epoch {line['epoch']})" if "epoch" in line else "")
+
+
+def _tolerance(line: Mapping) -> str:
+    if line["tolerance"] is None:
+        return "—"
+    return f"± {100 * line['tolerance']:.1f} points" if line["tolerance"] else "exact"
+
+
+def _marked(verdict: str | None) -> str:
+    marks = {REPRODUCED: "✓ reproduced", NOT_REPRODUCED: "✗ **not reproduced**", None: "—"}
+    return marks.get(verdict, f"no verdict: {verdict}")
+
+
+def provenance_table(run: Run) -> str:
+    """Hardware, software and data of the training run, as a Markdown table."""
+    entries = {WORDED.get(key, key): value for key, value in run.provenance.items() if key not in ("params", "pieces")}
+    pieces = run.provenance.get("pieces", [])
+    if len(pieces) > 1:
+        entries |= {f"piece {number}": piece for number, piece in enumerate(pieces, 1)}
+    rows = [(name, f"`{value}`") for name, value in _leaves(entries)]
+    return table(("", ""), rows, "ll")
+
+
+def params_table(run: Run) -> str:
+    """The run's parameters, as a Markdown table."""
+    rows = [(name, f"`{value}`") for name, value in _leaves(run.provenance["params"])]
+    return table(("Parameter", "Value"), rows, "ll")
+
+
+def _leaves(content: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in content.items():
+        name = f"{prefix} · {key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from _leaves(value, name)
+        elif value is not None:
+            yield name, shown(value).replace("|", "\\|").replace("\n", " ")
+
+
+def curve_text(report: Mapping, run: Run) -> str:
+    """What the training curve shows, as Markdown: the schedule, and whose curves are drawn."""
+    drawn = "The published curve is that of another data set and is not drawn."
+    if report["kind"] != DEMO:
+        drawn = "In grey the published run, whose learning rate dropped after epochs 109 and 218."
+    return f"{schedule_text(report, run)} {drawn}"
+
+
+def schedule_text(report: Mapping, run: Run) -> str:
+    """One sentence on the schedule that was trained with."""
+    last = run.history[-1]
+    drops = [f"epoch {b['epoch']}" for a, b in pairwise(run.history) if b["learning_rate"] < 0.999 * a["learning_rate"]]
+    where = f"; the learning rate drops from {' and '.join(drops)} on" if drops else ""
+    which = f", as in the {report['schedule']}" if report["schedule"] else ""
+    return f"{last['epoch']:,} epochs, {last['updates']:,} updates{where}{which}."
+
+
+def stability_table(run: Run) -> str:
+    """h ω of each trained unit and the growth of perturbations, predicted and measured, as a Markdown table."""
+    found = run.stability
+    if not found["units"]:
+        return "This network has no unit that solves an ODE."
+    name = found["integrator"]
+    rows = [
+        (
+            str(unit["unit"]),
+            f"{unit['h_omega']:.3f}",
+            "—" if not unit["inside"] else "inside" if unit["inside"][name] else "outside",
+            "—" if unit["unit_amplification"] is None else f"{unit['unit_amplification']:.3f}",
+            f"{unit['measured']:.3f}",
+        )
+        for unit in found["units"]
+    ]
+    steps = f"growth over {found['unroll_length']} steps"
+    return table(("Unit", "h ω", f"Region of {name}", f"{steps}, predicted", "measured"), rows, "lrlrr")
+
+
+def links(results: Path = paths.RESULTS) -> str:
+    """Links from results/report/ to the other stages' pages that exist, as a Markdown list."""
+    pages = [stage for stage in STAGES if (results / stage).is_dir()]
+    return "\n".join(f"- [{stage}](../{stage}/{stage}.html)" for stage in pages)
+
+
+# --- other runs
+
+
+def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
+    """The runs in results/runs by name, in the order of runs.yaml: {"changes", "history", "provenance", "metrics"}."""
+    return {
+        name: {"changes": changes, **run}
+        for name, changes in runs.read().items()
+        if (run := read_trained(results / "runs" / name))
+    }
+
+
+def read_trained(folder: Path) -> dict | None:
+    """What training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
+    if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
+        return None
+    return {
+        "history": evaluation.read_history(folder / "training" / "history.csv"),
+        "provenance": _json(folder / "training" / "provenance.json"),
+        "metrics": _json(folder / "evaluation" / "metrics.json"),
+    }
+
+
+def runs_table(results: Path = paths.RESULTS) -> str:
+    """What the runs of results/runs gave, as a Markdown table; seeds of one setting with mean ± standard deviation."""
+    rows = []
+    for name, run in read_runs(results).items():
+        metrics, provenance = run["metrics"], run["provenance"]
+        low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
+        rows.append(
+            (
+                name,
+                "; ".join(f"{key}: {shown(value)}" for key, value in run["changes"].items()),
+                f"{percent(metrics['test_accuracy'])} ({100 * low:.2f} to {100 * high:.2f})",
+                *(
+                    percent(metrics[key]) if key in metrics else "—"
+                    for key in ("best_test_accuracy", "last_ten_test_accuracy")
+                ),
+                percent(metrics["train_accuracy"]),
+                f"{provenance['data']['title']}; {effort(provenance)}{older(provenance['params']['model'])}",
+            )
+        )
+    if not rows:
+        return "No other run yet: `resode run NAME`."
+    header = ("Run", "Changes", "Test, last epoch", "best epoch", "last ten", "Train", "Data, hardware, time")
+    return table(header, rows, "llrrrrl") + _scatter(results)
+
+
+def effort(provenance: Mapping) -> str:
+    """Hardware, software and commit of each piece of a training, the time of all, and how often it was resumed."""
+    # A training from before pieces were told is one.
+    pieces = [_how(piece) for piece in provenance.get("pieces", [provenance])]
+    ends = [piece["to"] for piece in provenance.get("pieces", [])]
+    told = []
+    for number, how in enumerate(pieces):
+        if number + 1 < len(pieces) and pieces[number + 1] == how:
+            continue
+        told.append(how + (f" (up to update {ends[number]:,})" if len(set(pieces)) > 1 else ""))
+    times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
+    return f"{', then '.join(told)}; {provenance['wall_seconds'] / 3600:.2f} h{times}"
+
+
+def _how(piece: Mapping) -> str:
+    commit = (piece["commit"] or "unknown")[:7] + (", modified" if piece.get("modified") else "")
+    return f"{piece['hardware']}, {piece['backend']}, {piece['precision']}, commit {commit}"
+
+
+def _scatter(results: Path) -> str:
+    """A sentence on the scatter over seeds, where the pipeline's run and others that differ in the seed alone are there."""
+    seeds = [run for name, run in read_runs(results).items() if set(run["changes"]) == {"seed"}]
+    main = results / "evaluation" / "metrics.json"
+    if not (seeds and main.exists()):
+        return ""
+    found = [_json(main)["test_accuracy"], *(run["metrics"]["test_accuracy"] for run in seeds)]
+    return (
+        f"\n\nOver {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found))}"
+        f" ± {100 * statistics.stdev(found):.2f} points (mean ± standard deviation)."
+    )
+
+
+# --- README
+
+
+def readme_table(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> str:
+    """The README's result table in Markdown: of the reproduction, or of what is known without one.
+
+    A demo or a run in another setting is no reproduction; then only the parameter count, which needs no
+    training, stands beside the published figures.
+    """
+    published = read_published(reference)
+    report = results / "report" / "report.json"
+    if report.exists():
+        found = _json(report)
+        if found["kind"] == REPRODUCTION:
+            return comparison_table(found)
+    return _untrained_table(published, results / "model" / "model.json")
+
+
+def _untrained_table(published: Mapping, model: Path) -> str:
+    built = _json(model) if model.exists() else None
+    counts = _counts(built) if built else {}
+    rows = []
+    for figure in published["figures"]:
+        line = {**figure, "published": figure["value"], "reproduced": counts.get(figure["id"])}
+        known = line["reproduced"] is not None
+        verdict = None
+        if known:
+            same = built["matches_published"]
+            verdict = judge(line["reproduced"], figure["value"], figure["tolerance"]) if same else OTHER_SETTING
+        mine = _value(line, "reproduced") if known else NOT_RUN
+        rows.append((line["name"], _value(line, "published"), mine, _tolerance(line), _marked(verdict)))
+    return table(("", "Published", "Reproduced", "Tolerance", "Verdict"), rows, "lrrrl")

@@ -1,0 +1,303 @@
+"""How long an update takes, against what the machine could do and what a user would write without this package.
+
+`resode bench` measures every backend that is installed, each in a process of its own, and writes
+results/bench/<hardware>.json. The images are random bytes in CIFAR-10's shape: an update takes the same time on any.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from resode.base import config, files, paths
+from resode.base.errors import InputError
+from resode.base.settings import BACKENDS
+
+FOLDER = paths.RESULTS / "bench"
+IMAGES, CLASSES, SIDE = 50_000, 10, 32
+# Timed in turn, so that a machine that slows down slows all of them; a contender stops after REPEATS repeats, or when it
+# has had its SECONDS.
+REPEATS, SECONDS = 7, 30.0
+OURS, DIRECT = "resode", "resode, direct convolutions"
+BARE, FIT = "train_on_batch on ready-made tensors", "fit with Keras' preprocessing layers"
+
+
+def run(settings: list[str], folder: Path = FOLDER) -> Path:
+    """Measure all installed backends with params.yaml and `settings` ("key=value") and write what was found.
+
+    Raises:
+        InputError: wrong settings, no backend, or one that failed.
+    """
+    changes = config.settings(settings)
+    content = config.changed(changes)
+    found = []
+    for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
+        print(f"{backend}:", flush=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            given, result = Path(scratch) / "params.yaml", Path(scratch) / "result.json"
+            given.write_text(yaml.safe_dump(content), encoding="utf-8")
+            environment = {"KERAS_BACKEND": backend, "RESODE_PARAMS": str(given), "PYTHONPATH": paths.python_path()}
+            done = subprocess.run(
+                [sys.executable, "-m", "resode.studies.bench", result], env={**os.environ, **environment}
+            )
+            if done.returncode:
+                raise InputError(f"measuring {backend} failed; the message above says why")
+            found.append(json.loads(result.read_text(encoding="utf-8")))
+    if not found:
+        raise InputError(f"none of {', '.join(BACKENDS)} is installed; run: make setup")
+    common = found[0].pop("common")
+    for one in found[1:]:
+        if one.pop("common")["hardware"] != common["hardware"]:
+            raise InputError("the backends see different hardware; install both for the GPU, or bench one at a time")
+    # A measurement of something else does not take the place of the post's.
+    path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
+    files.write_json(path, {**common, "changed": changes, "backends": found})
+    return path
+
+
+def file_name(hardware: str) -> str:
+    """`hardware`, the words of `provenance.hardware`, as the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", hardware.lower()).strip("-")
+
+
+def measure(chosen: config.Params) -> dict:
+    """Measure this process's backend: its matrix multiplication, and each precision and block length.
+
+    No update is measured in a precision whose matrix multiplication is slower than float32's.
+
+    Returns:
+        Milliseconds an update as median, lowest and highest of the repeats; images and floating-point operations a second;
+        `direct_floor_ms`, the operations of direct convolutions at the speed of the matrix multiplication of the same
+        precision. Operations a second are of direct convolutions too; `winograd` needs fewer, and can be faster than that floor.
+    """
+    import keras
+    import numpy as np
+
+    from resode.base import provenance
+    from resode.data.records import Dataset
+    from resode.nn import model, summary
+    from resode.training import augmentation
+
+    commit = provenance.commit()
+    training = chosen.training
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype="uint8")
+    labels = random.integers(0, CLASSES, IMAGES).astype("int32")
+    dataset = Dataset("random", images, labels, images[:1], labels[:1], [str(i) for i in range(CLASSES)], {})
+    mean = augmentation.mean_image(images)
+    # Forward, and twice that backward: with respect to the states and with respect to the weights.
+    flop = 3 * sum(summary.flops(model.build(chosen.model, CLASSES)).values()) * training.batch_size
+    accelerator = not provenance.hardware().startswith("CPU")
+    lengths = [1, 10]
+    if keras.backend.backend() == "jax":
+        # See engine.block_length: on XLA:CPU a loop of convolutions this wide takes a minute an update.
+        lengths = [1, 10, 100, IMAGES // training.batch_size] if accelerator else [1]
+    peaks, rows = {}, []
+    for precision in ("float32", "mixed_bfloat16"):
+        peaks[precision] = _matmul("float32" if precision == "float32" else "bfloat16", 8192 if accelerator else 4096)
+        print(f"  matrix multiplication, {precision}: {peaks[precision] / 1e12:.2f} TFLOP/s", flush=True)
+        if peaks[precision] < peaks["float32"]:
+            # A processor without instructions for it takes half a minute an update.
+            print(f"  {precision}: slower than float32 here, so no update is measured", flush=True)
+            continue
+        contenders = {}
+        for length in lengths:
+            contenders[OURS, length] = _ours(chosen, precision, dataset, mean, length)
+        if precision == "float32" and not accelerator:
+            # Elsewhere the above are direct already.
+            contenders[DIRECT, lengths[-1]] = _ours(_direct(chosen), precision, dataset, mean, lengths[-1])
+        contenders[BARE, 1] = _bare(chosen, precision, images, labels, mean)
+        contenders[FIT, 1] = _fit(chosen, precision, images, labels, mean, 100 if accelerator else 10)
+        for (what, length), times in _in_turn(contenders).items():
+            median = statistics.median(times)
+            rows.append(
+                {
+                    "what": what,
+                    "precision": precision,
+                    "block_length": length,
+                    "ms_per_update": round(median, 3),
+                    "ms_lowest": round(min(times), 3),
+                    "ms_highest": round(max(times), 3),
+                    "repeats": len(times),
+                    "images_per_second": round(1000 * training.batch_size / median, 1),
+                    "flop_per_second": flop / median * 1000,
+                    "direct_floor_ms": round(1000 * flop / peaks[precision], 3),
+                    "fraction_of_matmul": round(1000 * flop / median / peaks[precision], 4),
+                }
+            )
+            print(f"  {precision}, {what}, block {length}: {median:.2f} ms an update", flush=True)
+    return {
+        "common": {
+            "hardware": provenance.hardware(),
+            **commit,
+            "data": f"{IMAGES:,} random images of CIFAR-10's shape",
+            "batch_size": training.batch_size,
+            "flop_per_update": flop,
+            "matmul_size": 8192 if accelerator else 4096,
+        },
+        **provenance.software(),
+        "arithmetic": {precision: provenance.arithmetic(precision) for precision in peaks},
+        "matmul_flop_per_second": peaks,
+        "rows": rows,
+    }
+
+
+def _in_turn(contenders: dict) -> dict:
+    """Milliseconds an update of each repeat; a contender is a function that does some updates and says how many."""
+    times = {name: [] for name in contenders}
+    spent = dict.fromkeys(contenders, 0.0)
+    for work in contenders.values():
+        # Compiling, and the first call after it.
+        start = time.perf_counter()
+        work()
+        if time.perf_counter() - start < SECONDS:
+            work()
+    for _ in range(REPEATS):
+        for name, work in contenders.items():
+            if spent[name] > SECONDS:
+                continue
+            start = time.perf_counter()
+            updates = work()
+            seconds = time.perf_counter() - start
+            spent[name] += seconds
+            times[name].append(1000 * seconds / updates)
+    return times
+
+
+def _direct(chosen: config.Params) -> config.Params:
+    return chosen.model_copy(update={"training": chosen.training.model_copy(update={"convolution": "direct"})})
+
+
+def _compiled(chosen: config.Params, precision: str):
+    from resode.training import loop
+
+    changed = chosen.training.model_copy(update={"precision": precision})
+    return loop.compiled(chosen.model, changed, chosen.seed, CLASSES)
+
+
+def _ours(chosen: config.Params, precision: str, dataset, mean, length: int) -> Callable[[], int]:
+    """What `training` does between two epochs' ends: order, random numbers, a block of updates, the loss."""
+    from resode.training import augmentation, engine
+
+    updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation)
+    done = 0
+
+    def work() -> int:
+        nonlocal done
+        numbers = augmentation.block(
+            chosen.augmentation, chosen.seed, done, length, chosen.training.batch_size, IMAGES, SIDE
+        )
+        updates.run(*numbers)
+        updates.metrics()
+        # A whole epoch is one block; a shorter one at its end would be compiled in the middle of the measurement.
+        done = (done + length) % (IMAGES // chosen.training.batch_size // length * length)
+        return len(numbers[0])
+
+    return work
+
+
+def _bare(chosen: config.Params, precision: str, images, labels, mean) -> Callable[[], int]:
+    import keras
+
+    from resode.training import augmentation
+
+    network = _compiled(_direct(chosen), precision)
+    count = chosen.training.batch_size
+    batch = keras.ops.convert_to_tensor(augmentation.normalise(images[:count], mean))
+    truth = keras.ops.convert_to_tensor(labels[:count])
+
+    def work() -> int:
+        network.train_on_batch(batch, truth)
+        return 1
+
+    return work
+
+
+def _fit(chosen: config.Params, precision: str, images, labels, mean, updates: int) -> Callable[[], int]:
+    """The same network and optimiser the way Keras' guides write it."""
+    import keras
+
+    network = _compiled(_direct(chosen), precision)
+    shift = chosen.augmentation.shift
+    whole = keras.Sequential(
+        [
+            keras.Input(images.shape[1:], dtype="uint8"),
+            keras.layers.Rescaling(1 / 128, offset=-mean / 128, dtype="float32"),
+            keras.layers.RandomFlip("horizontal", dtype="float32"),
+            keras.layers.RandomTranslation(shift, shift, fill_mode="nearest", dtype="float32"),
+            network,
+        ]
+    )
+    whole.compile(optimizer=network.optimizer, loss=network.loss, metrics=["accuracy"])
+    count = updates * chosen.training.batch_size
+
+    def work() -> int:
+        whole.fit(images[:count], labels[:count], batch_size=chosen.training.batch_size, verbose=0)
+        return updates
+
+    return work
+
+
+def _matmul(dtype: str, size: int) -> float:
+    """Floating-point operations a second of a product of two random (size, size) matrices, median of seven."""
+    import keras
+    import numpy as np
+
+    a, b = (keras.ops.cast(np.random.default_rng(i).normal(size=(size, size)), dtype) for i in (0, 1))
+    multiply = keras.ops.matmul
+    if keras.backend.backend() == "jax":
+        import jax
+
+        multiply = jax.jit(multiply)
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        # Reading one element back waits for the product.
+        float(multiply(a, b)[0, 0])
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(times[2:])
+
+
+def table(folder: Path = FOLDER) -> str:
+    """What the files in results/bench say, as Markdown, one table a machine."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = ["| backend | precision | | updates a call | ms an update | speed against train_on_batch | against fit | images/s |"
+                " TFLOP/s of direct convolutions | of the matrix product's |",
+                "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
+        for backend in found["backends"]:
+            for row in backend["rows"]:
+                # Bare updates and Keras' own way with the same backend and precision.
+                bare, fit = (
+                    next(
+                        other["ms_per_update"] / row["ms_per_update"]
+                        for other in backend["rows"]
+                        if (other["what"], other["precision"]) == (what, row["precision"])
+                    )
+                    for what in (BARE, FIT)
+                )
+                rows.append(
+                    f"| {backend['backend']} | {row['precision']} | {row['what']} | {row['block_length']} | {row['ms_per_update']:.2f} |"
+                    f" {bare:.2f} × | {fit:.2f} × | {row['images_per_second']:,.0f} | {row['flop_per_second'] / 1e12:.3f} | {100 * row['fraction_of_matmul']:.0f} % |"
+                )
+        changed = "".join(f", {key} = {value}" for key, value in found["changed"].items())
+        commit = (found["commit"] or "no commit")[:7]
+        parts.append(
+            f"{found['hardware']}; batch {found['batch_size']}{changed}; {found['data']}; commit {commit}:\n\n"
+            + "\n".join(rows)
+        )
+    return "\n\n".join(parts) or "Not measured yet: `resode bench`."
+
+
+if __name__ == "__main__":
+    files.write_json(Path(sys.argv[1]), measure(config.load()))

@@ -1,0 +1,102 @@
+"""Runs besides the pipeline's: the same stages with other parameters, and without DVC where there is none.
+
+A run is a line of runs.yaml, what it changes in params.yaml. Its folder results/runs/NAME holds its params.yaml and, like
+results/, a folder a stage.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from resode.base import config, paths, stopping
+from resode.base.errors import STOP_AT, InputError, TimeOver
+from resode.base.files import write_bytes, write_text
+from resode.pipeline import stages
+from resode.training import checkpoint, schedule
+
+STAGES = ("training", "evaluation", "stability")
+
+
+def read() -> dict[str, dict]:
+    """The runs of runs.yaml: {name: {"section.key": value}}."""
+    return yaml.safe_load(paths.RUNS_YAML.read_text(encoding="utf-8"))
+
+
+def folder(name: str) -> Path:
+    """Where the run `name` has its results."""
+    return paths.RESULTS / "runs" / name
+
+
+def run(name: str | None = None, minutes: float = float("inf")) -> None:
+    """Train and evaluate the run `name`; without a name, run every stage of the pipeline as params.yaml stands.
+
+    The data set must be in place. Nothing here needs DVC; `dvc commit` records the pipeline's results afterwards.
+
+    Args:
+        minutes: training saves and stops after so long; the same call goes on.
+
+    Raises:
+        InputError: no such run, wrong parameters, or a stage that failed (it said why).
+        TimeOver: the minutes were over before the training was, or SIGTERM came.
+    """
+    environment = {**os.environ, "PYTHONPATH": paths.python_path(), STOP_AT: str(time.time() + 60 * minutes)}
+    chosen = stages.STAGES
+    if name is not None:
+        chosen = STAGES
+        environment |= {"RESODE_PARAMS": str(_write_params(name)), "RESODE_RESULTS": str(folder(name))}
+    with stopping.passed_on():
+        for stage in chosen:
+            print(f"{stage}:", flush=True)
+            status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
+            if status == stages.UNFINISHED:
+                # It said where it stopped.
+                raise TimeOver
+            if status:
+                raise InputError(f"the stage {stage} stopped; the message above says why")
+    if (handed := _handed_over(name)).exists():
+        print(f"Finished: {handed} is of no more use and deleted.", flush=True)
+        handed.unlink()
+    if name is None:
+        print(f"Next, where DVC is: dvc commit --force {' '.join(chosen)}", flush=True)
+
+
+def hand_over(name: str | None = None) -> Path:
+    """Write the newest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
+
+    Git may carry it elsewhere: `run` goes on from it in any clone, whatever code made it and wherever. Without a name it is
+    the pipeline's own.
+
+    Raises:
+        InputError: no such run, wrong parameters, no data set, or no checkpoint yet.
+    """
+    from resode.data import records
+    from resode.training import loop
+
+    checked = config.validate(config.read(_write_params(name))) if name else config.load()
+    inputs = loop.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
+    found = checkpoint.newest(paths.RUNS, inputs, schedule.updates(checked.training))
+    if found is None:
+        raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
+    source, _, state = found
+    path = _handed_over(name)
+    write_bytes(path, source.read_bytes())
+    print(f"Update {state['update']:,} of at most {schedule.updates(checked.training):,}.", flush=True)
+    return path
+
+
+def _handed_over(name: str | None) -> Path:
+    return (folder(name) if name else paths.RESULTS) / checkpoint.HANDED_OVER
+
+
+def _write_params(name: str) -> Path:
+    known = read()
+    if name not in known:
+        raise InputError(f"runs.yaml has no run {name!r}; it has {', '.join(known)}")
+    content = config.changed(known[name])
+    path = folder(name) / "params.yaml"
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+    return path

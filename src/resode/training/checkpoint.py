@@ -1,0 +1,243 @@
+"""Checkpoints that survive a kill at any moment, the folder of one run, and who may go on from which checkpoint.
+
+A checkpoint is one file: the SHA-256 of what follows, then a NumPy archive of the variables by name and of a JSON text, which
+says what was trained and how far. The two newest are kept, and those at drops of the learning rate. A torn file is
+noticed by its checksum, and the one before it is used.
+
+A training goes on from a checkpoint of another run folder if everything is equal but the schedule, and the learning rates are
+too up to there. A checkpoint that lies beside the results (`HANDED_OVER`) is gone on from with other code, other software and
+on other hardware as well: who put it there wants that.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from resode.base import paths
+from resode.base.config import TrainingParams
+from resode.base.errors import InputError
+from resode.base.files import write_bytes
+from resode.training import schedule
+
+_KEPT = 2
+_DIGEST = 64
+# A checkpoint that git carries from clone to clone, in the folder of a run's results.
+HANDED_OVER = "handed_over.checkpoint"
+# Section `training`: the schedule, and what moves nothing but speed and rounding.
+_SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor"}
+_SPEED = {"block_length", "convolution", "devices"}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; the lock goes with the process, however it ends.
+
+    Raises:
+        InputError: another process trains in this folder (its id is named), or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise InputError(f"cannot write in {folder}: {error.strerror}; make the folder writable") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f"the same already runs as process {file.read().strip()}; wait for it or stop it"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"the file system of {folder} has no locks ({error.strerror}); make {paths.RUNS} a link to a folder on another"
+            ) from error
+        # What a kill in the middle of a write left.
+        for partial in folder.glob(".*.checkpoint.*"):
+            partial.unlink()
+        try:
+            os.truncate(file.name, 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
+        except OSError as error:
+            raise InputError(f"cannot write {file.name}: {error.strerror}; free space") from error
+        yield
+
+
+def save(
+    folder: Path, update: int, values: Mapping[str, np.ndarray], state: Mapping, staying: Container[int] = ()
+) -> None:
+    """Write the checkpoint of `update` and delete all but the newest two and those of the updates `staying`.
+
+    Args:
+        values: the variables by name.
+        state: whatever JSON can hold; `furthest` reads `inputs` (what decides the weights) and `update`.
+
+    Raises:
+        InputError: the disk is full or the folder not writable; older checkpoints stay.
+    """
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(state).encode(), "uint8")
+    np.savez(buffer, **values, state=text)
+    content = buffer.getvalue()
+    write_bytes(_path(folder, update), hashlib.sha256(content).hexdigest().encode() + content)
+    for old in _newest_first(folder)[_KEPT:]:
+        if _update(old) not in staying:
+            old.unlink()
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint `path` as (values, state), or None if it is damaged."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
+        return None
+    with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
+        values = {name: archive[name] for name in archive.files}
+    return values, json.loads(values.pop("state").tobytes())
+
+
+def restore(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The newest intact checkpoint as (values, state), or None; deletes damaged ones, which would count as kept, and says so."""
+    for path in _newest_first(folder):
+        if found := read(path):
+            return found
+        path.unlink()
+        instead = "using the one before it" if _newest_first(folder) else "there is no other; starting afresh"
+        print(f"Checkpoint {path.name} is damaged (checksum); {instead}.", flush=True)
+    return None
+
+
+def furthest(
+    folder: Path, inputs: Mapping, last: int, handed_over: Path | None = None
+) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint from which a training with `inputs` in its run folder `folder` goes on, as (values, state), or None.
+
+    It is the furthest of its own, those of other schedules in the run folders beside, and `handed_over`; of equally far ones
+    the first. A line says so if it is not its own.
+
+    Args:
+        last: updates of the whole training.
+
+    Raises:
+        InputError: `handed_over` is damaged.
+    """
+    found = restore(folder)
+    done = found[1]["update"] if found else 0
+    if other := _first_intact(sorted(_agreeing(folder.parent, inputs, done + 1, last), key=_update, reverse=True)):
+        path, *found = other
+        done = found[1]["update"]
+        print(f"Going on from {path}, of a run whose schedule is the same up to there.", flush=True)
+    if handed_over and (other := read_handed_over(handed_over)):
+        _, state = other
+        if not (state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)):
+            differing = differences(_lasting(state["inputs"], True), _lasting(inputs, True)) or ["learning rates"]
+            print(f"{handed_over} is left alone: it is of a training with other {', '.join(differing)}.", flush=True)
+        elif state["update"] > done:
+            found = other
+            print(f"Going on from {handed_over}, which was handed over.", flush=True)
+    return found
+
+
+def read_handed_over(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint `path` that lies beside results, as (values, state), or None if there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    found = read(path)
+    if found is None:
+        raise InputError(f"{path} is damaged (checksum); restore it with git, or delete it to do without it")
+    return found
+
+
+def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) -> bool:
+    """Whether trainings of the inputs `ours` and `theirs` are the same in their first `updates` updates.
+
+    Args:
+        anywhere: code, software and hardware may differ, what is trained may not.
+    """
+    try:
+        if _lasting(ours, anywhere) != _lasting(theirs, anywhere):
+            return False
+        return _rates(ours, updates) == _rates(theirs, updates)
+    except (KeyError, TypeError, ValueError):
+        # Inputs of another version.
+        return False
+
+
+def newest(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+    """The intact checkpoint in the run folders in `runs` that was written last, of the same training as `inputs` by whatever
+    code and with at most `last` updates, as (file, values, state), or None.
+    """
+    found = _agreeing(runs, inputs, 1, last, anywhere=True)
+    return _first_intact(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+
+
+def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:
+    """The names of the inputs that are not the same in `before` and `after`."""
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool = False) -> list[Path]:
+    """The checkpoints of `first` to `last` updates in the run folders in `runs` that agree with `inputs`."""
+    found = []
+    for path in runs.glob("*/inputs.json"):
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            # Torn by a crash of the machine.
+            continue
+        found += [
+            one
+            for one in _newest_first(path.parent)
+            if first <= _update(one) <= last and agree(inputs, theirs, _update(one), anywhere)
+        ]
+    return found
+
+
+def _first_intact(found: list[Path]) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+    for path in found:
+        # The run may be in progress and have deleted it.
+        with suppress(FileNotFoundError):
+            if content := read(path):
+                return path, *content
+    return None
+
+
+def _lasting(inputs: Mapping, anywhere: bool) -> dict:
+    """The inputs that hold for all updates."""
+    changing = _SCHEDULE | (_SPEED if anywhere else set())
+    training = {name: value for name, value in inputs["params"]["training"].items() if name not in changing}
+    lasting = {name: value for name, value in inputs.items() if not (anywhere and name in ("code", "software"))}
+    return lasting | {"params": inputs["params"] | {"training": training}}
+
+
+def _rates(inputs: Mapping, updates: int) -> list[tuple[int, float]]:
+    return schedule.rates(TrainingParams.model_validate(inputs["params"]["training"]), updates)
+
+
+def _path(folder: Path, update: int) -> Path:
+    return folder / f"{update:09d}.checkpoint"
+
+
+def _update(path: Path) -> int:
+    return int(path.stem)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*.checkpoint") if path.is_file()), reverse=True)

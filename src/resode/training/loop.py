@@ -1,0 +1,441 @@
+"""Training: the post's schedule, one line and one row an epoch, resumable after a kill."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from resode.base import paths, provenance, stopping
+from resode.base.config import ModelParams, Params, TrainingParams, read_plan
+from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
+from resode.base.files import write_bytes, write_json, write_text
+from resode.base.text import duration
+from resode.data.records import Dataset
+from resode.nn import model
+from resode.training import augmentation, checkpoint, engine, schedule, validation
+from resode.training.losses import cross_entropy
+
+CHECKPOINT_SECONDS = 60
+WEIGHTS = "model.weights.h5"
+HISTORY = "history.csv"
+METRICS = "metrics.json"
+PROVENANCE = "provenance.json"
+MEAN_IMAGE = "mean_image.npy"
+# In provenance.json, what tells how long a piece of the training is, besides how it was done: its updates, of how many of its
+# schedule, seconds, and the processes that did it one after another.
+PIECE = ("of", "from", "to", "seconds", "processes")
+_TEST_BATCH = 500
+# Timed before the expected duration is told; the first updates compile.
+_WARM_UP, _TIMED = 3, 10
+
+
+def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: int) -> keras.Model:
+    """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's)."""
+    keras.utils.set_random_seed(seed)
+    default = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(training.precision)
+    try:
+        network = model.build(params, classes, convolution=training.convolution)
+    finally:
+        keras.config.set_dtype_policy(default)
+    network.compile(
+        # Named, lest Keras number it: checkpoints hold variables by name.
+        optimizer=keras.optimizers.SGD(schedule.learning_rate(training), momentum=training.momentum, name="sgd"),
+        loss=cross_entropy,
+        metrics=["accuracy"],
+    )
+    network.optimizer.build(network.trainable_variables)
+    # Keras makes the accuracy's variables at the first batch; a checkpoint needs them before.
+    network.compute_metrics(None, np.zeros(1, "int32"), np.ones((1, classes), "float32"), None)
+    network.reset_metrics()
+    return network
+
+
+def weights_file(folder: Path) -> Path:
+    """The weights that training left in `folder`.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+    return path
+
+
+def load_weights(network: keras.Model, folder: Path) -> None:
+    """Give `network` the weights that training left in `folder`.
+
+    Raises:
+        InputError: there are none, or they belong to other parameters.
+    """
+    path = weights_file(folder)
+    try:
+        with warnings.catch_warnings():
+            # Keras also warns of what it then raises.
+            warnings.simplefilter("ignore")
+            network.load_weights(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
+
+
+def mean_image(folder: Path) -> np.ndarray:
+    """The mean image (H, W, C) that the training in `folder` subtracted.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = folder / MEAN_IMAGE
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no mean image at {path}; run: dvc repro training") from error
+
+
+def trained_on(folder: Path) -> str:
+    """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
+    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data"]["title"]
+
+
+def train(
+    dataset: Dataset, params: Params, results: Path, runs: Path = paths.RUNS, handed_over: Path | None = None
+) -> None:
+    """Train on `dataset` and write weights, history and provenance to `results`.
+
+    Whole epochs of ⌊N / batch⌋ updates, as many as fit in the scheduled number of updates. Initial weights, order and
+    augmentation follow from (seed, epoch, update), so a run that is killed and started again ends with the same bytes; and so
+    does one that goes on from the checkpoint of a run that is equal in everything but the later part of its schedule.
+
+    Args:
+        params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
+            `validation.split` leaves, and tested on what it holds out.
+        results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
+            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms), `metrics.json` (its last
+            row) and `provenance.json`.
+        runs: folder of the checkpoints, in which those of other schedules are looked for too.
+        handed_over: a checkpoint to go on from if it is further, made by whatever code on whatever machine; see `checkpoint`.
+
+    Raises:
+        InputError: fewer images than a batch, a schedule shorter than an epoch, another process that trains the same, a
+            disk that is full, devices that are not there, a damaged checkpoint at `handed_over`.
+        Diverged: the loss is not finite.
+        TimeOver: SIGTERM, or the time in the environment variable `errors.STOP_AT`, came before the end; the checkpoint
+            holds what is done.
+    """
+    tested = ("test", dataset.test_images, dataset.test_labels)
+    if params.data.validation_fraction:
+        dataset, *held_out = validation.split(dataset, params.data.validation_fraction, params.seed)
+        tested = ("validation", *held_out)
+    per_epoch = len(dataset.train_images) // params.training.batch_size
+    if per_epoch == 0:
+        raise InputError(
+            f"training.batch_size = {params.training.batch_size}: {dataset.name} has only {len(dataset.train_images)} images"
+        )
+    epochs = schedule.updates(params.training) // per_epoch
+    if epochs == 0:
+        raise InputError(
+            f"training.reference_iterations = {params.training.reference_iterations:g} make {schedule.updates(params.training)}"
+            f" updates, less than one epoch of {per_epoch}"
+        )
+    inputs = all_inputs(dataset, params)
+    folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    with checkpoint.locked(folder), stopping.noticed() as told:
+        _Run(dataset, tested, params, inputs, folder, epochs, per_epoch, told).finish(results, handed_over)
+
+
+class _Run:
+    """One training in its locked run folder."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        tested: tuple[str, np.ndarray, np.ndarray],
+        params: Params,
+        inputs: dict,
+        folder: Path,
+        epochs: int,
+        per_epoch: int,
+        told: threading.Event,
+    ):
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
+            tf.config.experimental.enable_op_determinism()
+        self.dataset, self.params, self.inputs, self.folder, self.told = dataset, params, inputs, folder, told
+        self.epochs, self.per_epoch, self.total = epochs, per_epoch, epochs * per_epoch
+        with engine.distributed(params.training.devices):
+            self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
+        self.mean = augmentation.mean_image(dataset.train_images)
+        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation, params.training.devices)
+        self.split, images, self.test_labels = tested
+        self.test_images = np.asarray(augmentation.normalise(images, self.mean))
+        self.update, self.history, self.pieces = 0, [], []
+        self.block = params.training.block_length or engine.block_length()
+        self.drops = schedule.drops(params.training)
+        self.parent = os.getppid()
+        self.stop_at = float(os.environ.get(STOP_AT, "inf"))
+
+    def finish(self, results: Path, handed_over: Path | None) -> None:
+        """Train to the end and write the results."""
+        self._restore(handed_over)
+        self._announce()
+        if len(self.history) < self.epochs:
+            self._train()
+        self._write(results)
+
+    def _train(self) -> None:
+        self._begin_piece()
+        self.started = self.saved = self.epoch_started = time.monotonic()
+        self.first = self.update
+        self.timer = None
+        while len(self.history) < self.epochs:
+            if reason := self._reason_to_stop():
+                self._save()
+                raise reason
+            # By the history and not by the update alone: a checkpoint can lie between an epoch and its test.
+            if self.update == (len(self.history) + 1) * self.per_epoch:
+                self._end_epoch()
+            else:
+                self._advance()
+            if self.update in self.drops or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+                self._save()
+        # The complete training, so that a results folder that is lost can be written again.
+        self._save()
+
+    def _restore(self, handed_over: Path | None) -> None:
+        found = checkpoint.furthest(self.folder, self.inputs, self.total, handed_over)
+        if not self.folder.joinpath("inputs.json").exists():
+            if found is None:
+                self._explain_fresh_start()
+            write_json(self.folder / "inputs.json", self.inputs)
+        if found is None:
+            return
+        values, state = found
+        variables = self.engine.variables()
+        if values.keys() != variables.keys():
+            raise InputError(
+                f"the checkpoint {handed_over} has other variables than this network:"
+                f" {', '.join(sorted(values.keys() ^ variables.keys()))}; delete it to do without it"
+            )
+        for name, variable in variables.items():
+            variable.assign(values[name])
+        self.update, self.history, self.pieces = state["update"], state["history"], state["pieces"]
+        if len(self.history) < self.epochs:
+            print(f"Resuming after update {self.update} of {self.total}.", flush=True)
+        else:
+            print("This training is already complete; writing its results.", flush=True)
+
+    def _explain_fresh_start(self) -> None:
+        others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
+        if others:
+            try:
+                differing = checkpoint.differences(json.loads(others[-1].read_text(encoding="utf-8")), self.inputs)
+            except ValueError:
+                # Torn by a crash of the machine; it only serves this message.
+                return
+            print(f"Starting afresh: since the last training, {', '.join(differing)} changed.", flush=True)
+
+    def _announce(self) -> None:
+        drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
+        print(
+            f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
+            f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
+            f"{provenance.hardware()}; {keras.backend.backend()};"
+            f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call;"
+            f" convolutions as matrix products in {', '.join(model.units_of_products(self.network)) or 'no unit'}.",
+            flush=True,
+        )
+
+    def _reason_to_stop(self) -> Exception | None:
+        if os.getppid() != self.parent:
+            return InputError("the process that started this training is gone; stopped, rerun to resume")
+        if self.told.is_set() or time.time() > self.stop_at:
+            return TimeOver(f"stopped after update {self.update:,} of {self.total:,}; the same command goes on")
+        return None
+
+    def _advance(self) -> None:
+        count, size = self.dataset.train_images.shape[:2]
+        numbers = augmentation.block(
+            self.params.augmentation,
+            self.params.seed,
+            self.update,
+            # Up to a drop at most, so that a checkpoint can be of exactly so many updates.
+            min([self.block, *(drop - self.update for drop in self.drops if drop > self.update)]),
+            self.params.training.batch_size,
+            count,
+            size,
+        )
+        self.engine.run(*numbers)
+        self.update += len(numbers[0])
+        self._check_loss((self.update - 1) // self.per_epoch + 1)
+        self._tell_expected()
+
+    def _check_loss(self, epoch: int) -> None:
+        if not math.isfinite(self.engine.metrics()["loss"]):
+            raise Diverged(
+                f"{Diverged.SAYS} in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
+                f" learning rate (the last good checkpoint stays in {self.folder})"
+            )
+
+    def _tell_expected(self) -> None:
+        done = (self.update - self.first) // self.block
+        if done == _WARM_UP:
+            self.timer = (self.update, time.monotonic())
+        elif done == _WARM_UP + _TIMED and self.timer:
+            update, then = self.timer
+            each = (time.monotonic() - then) / (self.update - update)
+            left = each * (self.total - self.update)
+            print(
+                f"{1000 * each:.1f} ms an update: expect {duration(left)} and the tests after each epoch.", flush=True
+            )
+
+    def _end_epoch(self) -> None:
+        train = self.engine.metrics()
+        test = self._test()
+        if test is None:
+            return
+        self.network.reset_metrics()
+        epoch = self.update // self.per_epoch
+        # The rate of the epoch's last update, as the optimiser applied it.
+        rate = schedule.learning_rate(self.params.training)
+        rate = rate if isinstance(rate, float) else float(rate(self.update - 1))
+        row = {
+            "epoch": epoch,
+            "updates": self.update,
+            # Kept as float32 by Keras: six digits are what it knows.
+            "learning_rate": float(f"{rate:.6g}"),
+            "train_loss": round(train["loss"], 6),
+            "train_accuracy": round(train["accuracy"], 6),
+            f"{self.split}_loss": round(test["loss"], 6),
+            f"{self.split}_accuracy": round(test["accuracy"], 6),
+        }
+        self.history.append(row)
+        now = time.monotonic()
+        # None, if a checkpoint lay between the epoch and its test.
+        done = max(self.update - self.first, 1)
+        left = (now - self.started) / done * (self.total - self.update)
+        each = (now - self.epoch_started) / min(done, self.per_epoch)
+        self.epoch_started = now
+        print(
+            f"epoch {epoch}/{self.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}"
+            f"  {self.split} loss {test['loss']:.4f}  {self.split} accuracy {test['accuracy']:.4f}"
+            f"  rate {row['learning_rate']:g}  {1000 * each:.1f} ms/update  {duration(left)} left",
+            flush=True,
+        )
+
+    def _test(self) -> dict[str, float] | None:
+        """Loss and accuracy of the images to test with; None, and all as before, if there is a reason to stop before the end."""
+        metrics = [keras.ops.convert_to_numpy(variable) for variable in self.network.metrics_variables]
+
+        def look(batch: int, logs: dict | None = None) -> None:
+            self.network.stop_evaluating = self._reason_to_stop() is not None
+
+        test = self.network.evaluate(
+            self.test_images,
+            self.test_labels,
+            batch_size=_TEST_BATCH,
+            verbose=0,
+            return_dict=True,
+            callbacks=[keras.callbacks.LambdaCallback(on_test_batch_end=look)],
+        )
+        if not self.network.stop_evaluating:
+            return test
+        for variable, value in zip(self.network.metrics_variables, metrics, strict=True):
+            variable.assign(value)
+        return None
+
+    def _begin_piece(self) -> None:
+        """Add what this process does to the pieces, or to the last of them if that was done in the same way."""
+        how = {
+            "of": self.total,
+            "hardware": provenance.hardware(),
+            "cores": provenance.cores(),
+            **provenance.software(),
+            "precision": provenance.arithmetic(self.params.training.precision),
+            "block_length": self.block,
+            "units_of_products": model.units_of_products(self.network),
+            **provenance.commit(),
+        }
+        if self.pieces and how.items() <= self.pieces[-1].items():
+            self.pieces[-1]["processes"] += 1
+        else:
+            self.pieces.append({"from": self.update, "to": self.update, "seconds": 0.0, "processes": 1, **how})
+
+    def _save(self) -> None:
+        now = time.monotonic()
+        self.pieces[-1] |= {"to": self.update, "seconds": self.pieces[-1]["seconds"] + now - self.saved}
+        self.saved = now
+        state = {"inputs": self.inputs, "update": self.update, "history": self.history, "pieces": self.pieces}
+        values = {name: keras.ops.convert_to_numpy(variable) for name, variable in self.engine.variables().items()}
+        checkpoint.save(self.folder, self.update, values, state, self.drops)
+
+    def _write(self, results: Path) -> None:
+        # A model without optimiser: its file holds the weights alone.
+        bare = model.build(self.params.model, len(self.dataset.class_names))
+        bare.set_weights(self.network.get_weights())
+        with tempfile.TemporaryDirectory() as scratch:
+            # Not next to the results: HDF5 has no clean way out of a disk that is full.
+            path = Path(scratch) / WEIGHTS
+            try:
+                bare.save_weights(path)
+            except (OSError, RuntimeError) as error:
+                raise InputError(f"cannot write {path}: {' '.join(str(error).split())}; free space") from error
+            write_bytes(results / WEIGHTS, path.read_bytes())
+        # With the names of the classes below, all that a prediction needs of the data set.
+        mean = io.BytesIO()
+        np.save(mean, self.mean)
+        write_bytes(results / MEAN_IMAGE, mean.getvalue())
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_text(results / HISTORY, table.getvalue())
+        write_json(results / METRICS, self.history[-1])
+        pieces = [{**piece, "seconds": round(piece["seconds"], 1)} for piece in self.pieces]
+        write_json(
+            results / PROVENANCE,
+            {
+                # How its last piece was done.
+                **{name: value for name, value in pieces[-1].items() if name not in PIECE},
+                "data": self.dataset.provenance,
+                "class_names": self.dataset.class_names,
+                "wall_seconds": round(sum(piece["seconds"] for piece in self.pieces), 1),
+                "updates": self.update,
+                "resumes": sum(piece["processes"] for piece in pieces) - 1,
+                "pieces": pieces,
+                "params": self.inputs["params"],
+            },
+        )
+
+
+def all_inputs(dataset: Dataset, params: Params) -> dict:
+    """All that decides the weights."""
+    return {
+        "params": {
+            name: value if isinstance(value := getattr(params, name), int) else value.model_dump()
+            for name in ("seed", "model", "augmentation", "training")
+        },
+        "validation_fraction": params.data.validation_fraction,
+        "data": dataset.provenance["sha256"],
+        "code": _code(),
+        "software": provenance.software(),
+    }
+
+
+def _code() -> dict[str, str]:
+    """SHA-256 of each source file that decides the weights: those on which dvc.yaml lets the stage training depend."""
+    dependencies = read_plan(paths.DVC_YAML)["stages"]["training"]["deps"]
+    sources = [paths.ROOT / dependency for dependency in dependencies if dependency.startswith("src/")]
+    files = [file for source in sources for file in (sorted(source.rglob("*.py")) if source.is_dir() else [source])]
+    return {str(file.relative_to(paths.ROOT)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
