@@ -19,6 +19,7 @@ test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=jax python -m pytest -m "not once"
 lint: .venv/requirements.lock ## ruff
 	ruff check .
+	ruff format --check .
 
 # Made anew only when the lock's content changed; an install that fails leaves no mark.
 .venv/requirements.lock: requirements.lock

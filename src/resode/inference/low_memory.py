@@ -2,7 +2,7 @@ r"""Inference that holds the weights of one unit at a time, with NumPy alone: no
 
 The post's suggestion for networks of any depth: read a unit's weights, do its steps, release the weights, go on. Images go
 through one after the other, so that memory is that of the largest unit's weights and of one image's activations, however
-many steps a unit has. The equations are those of `odes` and `integrators`; the Keras network is `model.build`'s.
+many steps a unit has. The equations are those of `equations` and `integrators`; the Keras network is `model.build`'s.
 
 Arrays are (height, width, channels), float32.
 """
@@ -98,7 +98,7 @@ def _sum_over_taps(x: np.ndarray, kernel: np.ndarray, before: int) -> np.ndarray
 
 @dataclass(frozen=True)
 class NumPyUnit(Unit):
-    """A unit of `layers`, with NumPy: `unroll_length` steps of size h of `integrator` on the ODE of `block`."""
+    """A unit of `blocks`, with NumPy: `unroll_length` steps of size h of `integrator` on the ODE of `block`."""
 
     block: str
     integrator: str
@@ -112,7 +112,7 @@ class NumPyUnit(Unit):
     convolve_transposed = staticmethod(convolve_transposed)
 
     def __call__(self, x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
-        """The solution after all steps, shaped like `x`; `weights` by their names in `layers`."""
+        """The solution after all steps, shaped like `x`; `weights` by their names in `blocks`."""
         state = self.initial_state(x)
         for step in range(self.unroll_length):
             state = self.advance(state, step, self._of_step(weights, step))

@@ -102,13 +102,13 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
 
     Args:
         images: image files.
-        weights: a folder that a training left, which needs Keras, or a file of `resode export`, which does not, see `inference`.
+        weights: a folder that a training left, which needs Keras, or a file of `resode export`, which does not, see `low_memory`.
             By default results/training, or what git carries as long as there is none.
         low_memory: it must be a file.
         unroll_length: steps a unit, if other than trained with.
 
     Raises:
-        InputError: see `read_image`, `trained.Network` and `inference.Network`.
+        InputError: see `read_image`, `trained.Network` and `low_memory.Network`.
     """
     pixels = np.stack([read_image(path) for path in images])
     if weights is None:

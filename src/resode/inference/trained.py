@@ -1,4 +1,4 @@
-"""What a training left in its folder, as a Keras network that predicts, and its export for `inference`."""
+"""What a training left in its folder, as a Keras network that predicts, and its export for `low_memory`."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ class Network:
     Built from the parameters it was trained with, which may not be those that params.yaml has now.
 
     Args:
-        source: the folder that `training.train` wrote, or a file that `export` or `publish.write` did.
+        source: the folder that `loop.train` wrote, or a file that `export` or `publish.write` did.
         unroll_length: steps a unit, if other than trained with; only where they share their weights.
 
     Attributes:

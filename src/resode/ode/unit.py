@@ -16,7 +16,7 @@ class Unit:
         h: step size.
         arrays: the module with `split`, `concatenate` and `zeros_like` for the states: numpy or keras.ops.
 
-    Subclasses have `convolve`, `convolve_transposed`, `activation` and, for block antisymmetric, `gamma`; see `odes`.
+    Subclasses have `convolve`, `convolve_transposed`, `activation` and, for block antisymmetric, `gamma`; see `equations`.
     """
 
     block: str

@@ -21,7 +21,7 @@ FIGURES = paths.RESULTS / "readme"
 
 @dataclass(frozen=True)
 class Point:
-    """A finished run of the claim's setting with `share` of its schedule; see `report.share`."""
+    """A finished run of the claim's setting with `share` of its schedule; see `published.share`."""
 
     name: str
     share: float

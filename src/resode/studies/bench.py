@@ -185,7 +185,7 @@ def _compiled(chosen: config.Params, precision: str):
 
 
 def _ours(chosen: config.Params, precision: str, dataset, mean, length: int) -> Callable[[], int]:
-    """What `training` does between two epochs' ends: order, random numbers, a block of updates, the loss."""
+    """What `loop.train` does between two epochs' ends: order, random numbers, a block of updates, the loss."""
     from resode.training import augmentation, engine
 
     updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation)

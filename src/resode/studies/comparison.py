@@ -90,7 +90,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
         runs: folder of the checkpoints.
 
     Raises:
-        InputError: a wrong file or setting, before anything is trained; what `training.train` raises, but divergence.
+        InputError: a wrong file or setting, before anything is trained; what `loop.train` raises, but divergence.
     """
     content, more = read(file), config.settings(settings)
     plan = planned(content, more)
