@@ -98,6 +98,15 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     assert "1 of 1 diverged" in text and "What this does not show" in text and "one test image is 12.50 points" in text
 
 
+def test_what_has_steps_of_its_own_stands_in_no_integrators_column():
+    lines = comparison.table().splitlines()
+    header = next(line for line in lines if line.startswith("| Block"))
+    column = [name.strip() for name in header.split("|")].index("own steps")
+    for name in ("linear_multistep", "resnet20"):
+        cells = [cell.strip() for cell in next(line for line in lines if line.startswith(f"| {name} |")).split("|")]
+        assert cells[column] and not any(cells[4:column])
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -19,6 +19,8 @@ from resode.ode.integrators import INTEGRATORS
 
 FOLDER = paths.RESULTS / "comparison"
 FILE = paths.ROOT / "comparison.yaml"
+# The column of what no integrator of INTEGRATORS solves.
+_OWN = "own steps"
 _PARTS = {"settings": dict, "seeds": list, "variants": list}
 
 
@@ -205,10 +207,10 @@ def _section(found: Mapping) -> str:
         name = chosen["block"] if chosen["architecture"] == "units" else chosen["architecture"]
         shown = ("model.block", "model.integrator", "model.channels", "model.architecture")
         name += "".join(f", {key}: {value}" for key, value in variant["changes"].items() if key not in shown)
-        # What has no integrator of INTEGRATORS, or steps of its own, stands in the first column all the same.
-        column = chosen["integrator"] if chosen["architecture"] == "units" else next(iter(INTEGRATORS))
+        solved = chosen["architecture"] == "units" and chosen["block"] != "linear_multistep"
+        column = chosen["integrator"] if solved else _OWN
         rows.setdefault((name, units, f"{variant['parameters']:,}"), {})[column] = _accuracy(variant)
-    columns = [name for name in INTEGRATORS if any(name in cells for cells in rows.values())]
+    columns = [name for name in (*INTEGRATORS, _OWN) if any(name in cells for cells in rows.values())]
     header = ("Block", "Parameters, units", "all", *columns)
     body = [(*key, *(cells.get(name, "") for name in columns)) for key, cells in rows.items()]
     seeds = sorted({trial["seed"] for trial in trials})
@@ -216,7 +218,7 @@ def _section(found: Mapping) -> str:
         f"{found['data']['title']}, {found['train_images']:,} training and {found['test_images']:,} test images; {updates:,} updates of"
         f" {training['batch_size']} images at learning rate {training['learning_rate']:g}, dropped"
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
-        " seeds, by block and integrator; what has steps of its own stands in the first column."
+        " seeds, by block and integrator; residual networks and linear multistep blocks have steps of their own."
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}{published.older(variants[0]['params'])}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"

@@ -1,4 +1,4 @@
-"""Figures of the augmentation notebook."""
+"""Training images as the network sees them, for the augmentation notebook."""
 
 import numpy as np
 from matplotlib.figure import Figure
