@@ -36,8 +36,9 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from resode.base import files
 from resode.base.config import ModelParams
 from resode.nn import model
-from resode.nn.blocks import BLOCKS, AntisymmetricConv2D, ODEConv2D, ResidualConv2D, TwoLayerHamiltonianConv2D
+from resode.nn.blocks import BLOCKS, ODEConv2D
 from resode.ode import linear_stability
+from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS, refusal
 
 # A γ of block antisymmetric that is smaller than ω by this factor does not count.
@@ -127,7 +128,7 @@ class Unit:
         inside: {integrator: whether h ω is inside its region}, for those that solve this ODE; empty without a verdict.
         step_amplification: spectral radius of one step of the chosen integrator at h ω; None without a verdict.
         unit_amplification: what the unit's steps do to the oscillation that they stretch most; None without a verdict, and
-            for two_layer_hamiltonian.
+            where the matrix is not normal.
         measured: median over the images of ‖change of the output‖ / ‖change of the input‖ of the unit.
         measured_largest: the largest of them.
         measured_from_first: median of ‖change of the output‖ / ‖change of the first unit's input‖.
@@ -168,7 +169,8 @@ def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, fr
     _, height, _, channels = layer.input.shape
     omega = frequency(layer, tolerance)
     h_omega = layer.h * omega
-    judged = not isinstance(layer, ResidualConv2D) and getattr(layer, "gamma", 0.0) <= NEGLIGIBLE * omega
+    ode = ODES[layer.block]
+    judged = ode.oscillates and getattr(layer, "gamma", 0.0) <= NEGLIGIBLE * omega
     solving = [name for name in INTEGRATORS if judged and not refusal(name, layer.form)]
     return Unit(
         unit=number,
@@ -180,7 +182,7 @@ def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, fr
         inside={name: h_omega <= linear_stability.limit(name) for name in solving},
         step_amplification=linear_stability.amplification(layer.integrator, h_omega) if judged else None,
         unit_amplification=linear_stability.growth(layer.integrator, layer.form, h_omega, layer.unroll_length)
-        if judged and not isinstance(layer, TwoLayerHamiltonianConv2D)
+        if judged and ode.normal
         else None,
         measured=float(np.median(gains)),
         measured_largest=float(gains.max()),
@@ -191,11 +193,10 @@ def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, fr
 def frequency(layer: ODEConv2D, tolerance: float = 1e-4) -> float:
     """ω of a built unit, as this module's docstring has it for each block; with "free" weights the largest over the steps."""
     size = tuple(layer.input.shape[1:3])
-    antisymmetric = isinstance(layer, AntisymmetricConv2D)
     steps = layer.unroll_length if layer.weights_in_time == "free" else 1
     return max(
         math.prod(
-            spectral_norm(ops.convert_to_numpy(weight), size, tolerance, antisymmetric)
+            spectral_norm(ops.convert_to_numpy(weight), size, tolerance, ODES[layer.block].antisymmetric)
             for weight in layer.weights_of_step(step).values()
             if len(weight.shape) == 4
         )

@@ -72,14 +72,14 @@ class ModelParams(_Section):
         form = ODES[self.block].form
         if refused := integrators.refusal(self.integrator, form):
             raise ValueError(f"block {self.block}, {refused}")
-        if self.block == "linear_multistep" and self.backward == "reversible":
-            raise ValueError("block linear_multistep has no step back; use backward recompute")
+        if ODES[self.block].own_steps and self.backward == "reversible":
+            raise ValueError(f"block {self.block} has no step back; use backward recompute")
         if self.backward == "reversible" and (refused := integrators.irreversible(self.integrator, form)):
             raise ValueError(refused)
-        if self.block == "linear_multistep" and self.integrator != "euler":
-            raise ValueError("block linear_multistep has steps of its own and takes integrator euler alone")
-        if self.block == "linear_multistep" and self.unroll_length < 2:
-            raise ValueError("block linear_multistep needs an unroll_length of at least 2, a step with one before it")
+        if ODES[self.block].own_steps and self.integrator != "euler":
+            raise ValueError(f"block {self.block} has steps of its own and takes integrator euler alone")
+        if ODES[self.block].own_steps and self.unroll_length < 2:
+            raise ValueError(f"block {self.block} needs an unroll_length of at least 2, a step with one before it")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resode.figures.style import BLUE, GREY, INK, ORANGE, styled, subplots
+from resode.ode.equations import ODES
 
 
 @styled
@@ -56,5 +57,5 @@ def _variant(axes, row: int, variant: Mapping) -> None:
 def _label(chosen: Mapping) -> str:
     if chosen["architecture"] != "units":
         return chosen["architecture"]
-    integrator = "" if chosen["block"] == "linear_multistep" else f", {chosen['integrator']}"
+    integrator = "" if ODES[chosen["block"]].own_steps else f", {chosen['integrator']}"
     return f"{chosen['block']}{integrator}".replace("_", " ")

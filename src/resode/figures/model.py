@@ -13,7 +13,8 @@ from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from resode.base import files
 from resode.nn import summary
-from resode.nn.blocks import ChannelZeroPadding, HamiltonianConv2D, LinearMultistepConv2D, ODEConv2D
+from resode.nn.blocks import ChannelZeroPadding, HamiltonianConv2D, ODEConv2D
+from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS, PARTITIONED
 
 UNIT, WEIGHTS, POOL, ZEROS, OTHER = "#4c78a8", "#f2b05e", "#9ecf9a", "#e4e4e4", "#c4bfd6"
@@ -155,7 +156,7 @@ def draw_unit(layer: ODEConv2D) -> Figure:
 
 
 def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
-    own = isinstance(layer, LinearMultistepConv2D)
+    own = ODES[layer.block].own_steps
     parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].method]
     top = 2.9
     for part in parts:

@@ -137,7 +137,7 @@ def with_unroll_length(model: dict[str, Any], unroll_length: int | None) -> dict
         raise InputError(f"--unroll-length is for units; this network is a {model['architecture']}")
     if model["weights_in_time"] == "free":
         raise InputError("--unroll-length: the steps of this network do not share their weights")
-    least = 2 if model["block"] == "linear_multistep" else 1
+    least = 2 if ODES[model["block"]].own_steps else 1
     if unroll_length < least:
         raise InputError(f"--unroll-length {unroll_length}: block {model['block']} needs at least {least}")
     # The same time h · n in other steps: with the same h it would be another network.

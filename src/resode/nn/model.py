@@ -8,6 +8,7 @@ from keras import layers
 from resode.base.config import ModelParams
 from resode.nn import resnet
 from resode.nn.blocks import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
+from resode.ode.equations import ODES
 
 STEM_KERNEL_SIZE = 7
 # Keras can be configured to put channels first; the Hamiltonian layers split the last axis.
@@ -46,7 +47,7 @@ def build(
         return resnet.build(int(params.architecture.removeprefix("resnet")), params.l2, classes, input_shape)
     image = keras.Input(input_shape, name="image")
     x = _stem(image, params)
-    more = {"gamma": params.gamma} if params.block == "antisymmetric" else {}
+    more = {"gamma": params.gamma} if ODES[params.block].antisymmetric else {}
     for unit, channels in enumerate(params.channels, start=1):
         x = _grow(x, channels, unit)
         x = BLOCKS[params.block](

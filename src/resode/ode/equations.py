@@ -65,19 +65,27 @@ class ODE:
         right_hand_side: (on, *weights) to the functions of the right-hand side.
         form: one of the forms of `integrators`.
         convolutions: how many convolutions, transposed ones included, each of the functions takes.
+        oscillates: whether its eigenvalues, where σ′ = 1 and γ = 0, lie on the imaginary axis, so that linear stability has a verdict.
+        normal: whether its matrix is normal there, so that the powers of its eigenvalues bound the growth over many steps.
+        antisymmetric: whether kernels enter as K − Kᵀ − γ I, so that a block has a γ.
+        own_steps: whether the block has steps of its own, written with explicit Euler's, which remember the step before.
     """
 
     right_hand_side: Callable[..., RightHandSide]
     form: str
     convolutions: tuple[int, ...]
+    oscillates: bool = False
+    normal: bool = False
+    antisymmetric: bool = False
+    own_steps: bool = False
 
 
 ODES = {
-    "hamiltonian": ODE(hamiltonian, PARTITIONED, (1, 1)),
-    "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, (2, 2)),
-    "antisymmetric": ODE(antisymmetric, FIRST_ORDER, (2,)),
-    "second_order": ODE(second_order, SECOND_ORDER, (2, 0)),
+    "hamiltonian": ODE(hamiltonian, PARTITIONED, (1, 1), oscillates=True, normal=True),
+    "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, (2, 2), oscillates=True),
+    "antisymmetric": ODE(antisymmetric, FIRST_ORDER, (2,), oscillates=True, normal=True, antisymmetric=True),
+    "second_order": ODE(second_order, SECOND_ORDER, (2, 0), oscillates=True, normal=True),
     "residual": ODE(residual, FIRST_ORDER, (2,)),
     # Its ODE is the residual block's; what differs is the step, integrators.linear_multistep.
-    "linear_multistep": ODE(residual, FIRST_ORDER, (2,)),
+    "linear_multistep": ODE(residual, FIRST_ORDER, (2,), own_steps=True),
 }

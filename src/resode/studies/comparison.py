@@ -15,6 +15,7 @@ from resode.analysis import evaluation, published
 from resode.base import config, files, paths, text
 from resode.base.errors import Diverged, InputError
 from resode.data import records
+from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
 
 FOLDER = paths.RESULTS / "comparison"
@@ -207,7 +208,7 @@ def _section(found: Mapping) -> str:
         name = chosen["block"] if chosen["architecture"] == "units" else chosen["architecture"]
         shown = ("model.block", "model.integrator", "model.channels", "model.architecture")
         name += "".join(f", {key}: {value}" for key, value in variant["changes"].items() if key not in shown)
-        solved = chosen["architecture"] == "units" and chosen["block"] != "linear_multistep"
+        solved = chosen["architecture"] == "units" and not ODES[chosen["block"]].own_steps
         column = chosen["integrator"] if solved else _OWN
         rows.setdefault((name, units, f"{variant['parameters']:,}"), {})[column] = _accuracy(variant)
     columns = [name for name in (*INTEGRATORS, _OWN) if any(name in cells for cells in rows.values())]

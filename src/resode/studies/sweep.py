@@ -21,6 +21,7 @@ from resode.analysis.sweeps import DIVERGED, DONE, FAILED, FOLDER, TABLE
 from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.base.text import duration, percent
+from resode.ode.equations import ODES
 from resode.training import checkpoint
 
 FILE = paths.ROOT / "sweep.yaml"
@@ -232,10 +233,9 @@ def _frequency(trial: Trial, made: Mapping | None) -> float | None:
 
     from resode.analysis import stability
     from resode.nn import model
-    from resode.nn.blocks import ResidualConv2D
 
     chosen = config.validate(trial.content)
     keras.utils.set_random_seed(chosen.seed)
     units = model.units(model.build(chosen.model, len(made["class_names"])))
-    judged = bool(units) and not any(isinstance(unit, ResidualConv2D) for unit in units)
+    judged = bool(units) and ODES[chosen.model.block].oscillates
     return max(stability.frequency(unit) for unit in units) if judged else None
