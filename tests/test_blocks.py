@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_layers import adjoint, array, correlate, images, mixed_precision, relu  # noqa: F401 (a fixture)
 
+from resode.analysis import stability
 from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, model, resnet
@@ -325,6 +326,28 @@ def test_blocks_without_halves_take_an_odd_number_of_channels():
     assert built("second_order", channels=3)(images(1, 6, 5, 3)).shape == (1, 6, 5, 3)
     with pytest.raises(ValueError, match="known and even"):
         built("two_layer_hamiltonian", channels=3)
+
+
+def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
+    """CONTRIBUTING's way, with the block x' = −x + b."""
+
+    def decay(on, b):
+        return (lambda x: b - x,)
+
+    class DecayConv2D(blocks.ODEConv2D):
+        block = "decay"
+
+        def weight_shapes(self, channels):
+            return {"b": (channels,)}
+
+    monkeypatch.setitem(equations.ODES, "decay", equations.ODE(decay, integrators.FIRST_ORDER, (0,)))
+    image = keras.Input((8, 8, 2))
+    new = keras.Model(image, DecayConv2D(h=0.5, unroll_length=3)(image))
+    x = images(1, 8, 8, 2)
+    np.testing.assert_allclose(new(x), 0.5**3 * x, rtol=1e-6)
+    # No eigenvalue on the imaginary axis was declared, so that there is no verdict.
+    (unit,) = stability.unit_table(new, x)
+    assert unit.inside == {} and unit.step_amplification is None and unit.measured == pytest.approx(0.5**3, rel=1e-3)
 
 
 # --- Keras' habits
