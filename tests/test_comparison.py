@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-import yaml
 
 from resode.base import config, paths
 from resode.base.errors import InputError
@@ -47,7 +46,7 @@ def noise(tmp_path, monkeypatch):
 
 def write(folder, **changes):
     path = folder / "comparison.yaml"
-    path.write_text(yaml.safe_dump({**TINY, **changes}), encoding="utf-8")
+    path.write_text(json.dumps({**TINY, **changes}), encoding="utf-8")
     return path
 
 

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import yaml
-
-from resode.base import paths
+from resode.base import paths, strict_yaml
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 
 
 def read_published(reference: Path = paths.REFERENCE) -> dict:
     """The published figures, their tolerances and the setting they hold for."""
-    return yaml.safe_load((reference / "published.yaml").read_text(encoding="utf-8"))
+    return strict_yaml.read(reference / "published.yaml")
 
 
 def read_published_curve(reference: Path = paths.REFERENCE) -> list[dict[str, float]]:

@@ -1,25 +1,31 @@
 """The schema of params.yaml: what may be set, and what is refused before anything runs."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from resode.base import paths
+from resode.base import paths, strict_yaml
 from resode.base.errors import InputError
+from resode.base.text import quoted
 from resode.ode import integrators
 from resode.ode.equations import ODES
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# Upper bounds are generous: they keep a typing error from eating the machine.
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+# Larger ones overflow float32.
+StepSize = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
+# Of one wrong file so many are told.
+_MESSAGES = 5
 
 
 class _Section(BaseModel):
-    # Strict: "4" is no number and true is no 1. A YAML 1.1 reader hands 1e-3 over as a string, which is so noticed.
+    # Strict: "4" is no number and true is no 1.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -39,16 +45,16 @@ class ModelParams(_Section):
     integrator: Literal[tuple(integrators.INTEGRATORS)]
     backward: Literal["store", "recompute", "reversible"]
     weights_in_time: Literal["shared", "free"]
-    smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    channels: Annotated[list[Count], Field(min_length=1)]
-    pool_after: list[int]
-    h: Positive
-    unroll_length: Count
-    kernel_size: Count
+    smoothness: NotNegative
+    gamma: NotNegative
+    channels: Annotated[list[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=1, max_length=100)]
+    pool_after: Annotated[list[int], Field(max_length=100)]
+    h: StepSize
+    unroll_length: Steps
+    kernel_size: Annotated[int, Field(ge=1, le=63)]
     activation: Literal["relu", "tanh", "sigmoid", "softplus", "elu", "gelu", "silu"] | None
     kernel_initializer: Literal["keras2_he_normal", "he_normal"]
-    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    l2: NotNegative
 
     @field_validator("channels")
     @classmethod
@@ -119,7 +125,7 @@ class TrainingParams(_Section):
 
     reference_batch_size: Count
     reference_iterations: Positive
-    reference_drops: list[Positive]
+    reference_drops: Annotated[list[Positive], Field(max_length=100)]
     batch_size: Count
     learning_rate: Positive
     drop_factor: Annotated[float, Field(gt=0, lt=1)]
@@ -127,7 +133,7 @@ class TrainingParams(_Section):
     precision: Literal["float32", "mixed_bfloat16"]
     convolution: Literal["auto", "direct", "winograd"]
     block_length: Count | None
-    devices: Count
+    devices: Annotated[int, Field(ge=1, le=1024)]
 
     @model_validator(mode="after")
     def _devices_share_a_batch(self) -> "TrainingParams":
@@ -166,10 +172,10 @@ class EvaluationParams(_Section):
 class IntegratorsParams(_Section):
     """Phase portraits of explicit Euler; orbits and energy of every integrator."""
 
-    steps: Count
-    h: Positive
+    steps: Steps
+    h: StepSize
     energy_steps: Count
-    energy_h: Positive
+    energy_h: StepSize
 
 
 class StabilityParams(_Section):
@@ -181,11 +187,11 @@ class StabilityParams(_Section):
 class ToysParams(_Section):
     """Two-dimensional problems, and one unit that classifies their points."""
 
-    points: Annotated[int, Field(ge=2)]
-    channels: Annotated[int, Field(ge=2, multiple_of=2)]
+    points: Annotated[int, Field(ge=2, le=100_000)]
+    channels: Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
     # The two-step methods need a second step.
-    unroll_length: Annotated[int, Field(ge=2)]
-    h: Positive
+    unroll_length: Annotated[int, Field(ge=2, le=10_000)]
+    h: StepSize
     updates: Count
     learning_rate: Positive
 
@@ -204,20 +210,6 @@ class Params(_Section):
     toys: ToysParams
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 in which 1e-3 is a number, as in YAML 1.2, which DVC writes."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def parse(text: str) -> Any:
-    """The content of the YAML document `text`."""
-    return yaml.load(text, _Loader)
-
-
 def read(path: Path | None = None) -> dict[str, Any]:
     """The content of params.yaml as it stands, unchecked.
 
@@ -225,12 +217,9 @@ def read(path: Path | None = None) -> dict[str, Any]:
         InputError: the file is missing or not a YAML mapping.
     """
     path = path or paths.PARAMS
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; restore it with: git checkout params.yaml") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not path.exists():
+        raise InputError(f"{path} is missing; restore it with: git checkout params.yaml")
+    content = strict_yaml.read(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold sections such as `model:`; it holds {type(content).__name__}")
     return content
@@ -263,19 +252,43 @@ def settings(given: list[str]) -> dict[str, Any]:
     """ "key=value" texts as they are given on a command line, values in YAML, as {key: value}.
 
     Raises:
-        InputError: one has no equals sign.
+        InputError: one has no equals sign, or its value is not YAML.
     """
     found = {}
     for one in given:
         key, equals, value = one.partition("=")
         if not equals:
-            raise InputError(f"--set {one}: give KEY=VALUE, for example training.reference_iterations=20.0")
-        found[key] = parse(value)
+            raise InputError(f"--set {quoted(one)}: give KEY=VALUE, for example training.reference_iterations=20.0")
+        found[key] = strict_yaml.parse(value, f"--set {quoted(key)}")
     return found
 
 
-def changed(settings: dict[str, Any]) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings {"section.key": value} of the YAML file `path`.
+
+    Raises:
+        InputError: it cannot be read or holds something else.
+    """
+    content = strict_yaml.read(path)
+    check_settings(content, path.name)
+    return content
+
+
+def check_settings(content: Any, where: str) -> None:
+    """Check that `content` is a mapping of words, as settings are; `changed` checks them.
+
+    Raises:
+        InputError: it is not; the message begins with `where`.
+    """
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{where} must hold settings such as `model.h: 0.15`; it holds {quoted(content)}")
+
+
+def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str, Any]:
     """The content of params.yaml with `settings` ("section.key" or "key": value) in place, checked.
+
+    Args:
+        where: what an error's message begins with: the file, or the part of it, that `settings` stand in.
 
     Raises:
         InputError: as `load`.
@@ -283,55 +296,42 @@ def changed(settings: dict[str, Any]) -> dict[str, Any]:
     content = read()
     for key, value in settings.items():
         section, _, name = str(key).partition(".")
+        if isinstance(value, dict):
+            raise InputError(f"{where}: write the settings of {quoted(key)} as {quoted(key)}.NAME: VALUE")
         if name and not isinstance(content.get(section, {}), dict):
-            raise InputError(f"params.yaml: unknown key {key}")
+            raise InputError(f"{where}: unknown key {quoted(key)}")
         if name:
             content.setdefault(section, {})[name] = value
         else:
             content[section] = value
-    validate(content)
+    validate(content, where)
     return content
 
 
-def validate(content: dict[str, Any]) -> Params:
-    """Check `content` against the schema; see `load` for what is raised."""
+def validate(content: dict[str, Any], where: str = "params.yaml") -> Params:
+    """Check `content` against the schema; see `load` for what is raised, and `changed` for `where`."""
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise InputError("; ".join(_message(one) for one in error.errors())) from error
+        messages = [_message(one, where) for one in error.errors()]
+        more = [f"and {len(messages) - _MESSAGES} more"] if len(messages) > _MESSAGES else []
+        raise InputError("; ".join(messages[:_MESSAGES] + more)) from error
 
 
-def _message(error: dict[str, Any]) -> str:
+def _message(error: dict[str, Any], where: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     # The members of a union ("… or null") are no keys of the file.
-    key = key.removesuffix(".literal['relu','tanh','sigmoid','softplus','elu','gelu','silu']")
+    key = quoted(key.removesuffix(".literal['relu','tanh','sigmoid','softplus','elu','gelu','silu']"))
     if error["type"] == "extra_forbidden":
-        return f"params.yaml: unknown key {key}"
+        return f"{where}: unknown key {key}"
     if error["type"] == "missing":
-        return f"params.yaml: {key} is missing"
-    text = error["msg"].removeprefix("Value error, ")
-    shown = "" if error["type"] == "value_error" else f" = {error['input']!r}"
-    return f"params.yaml: {key}{shown}: {text[:1].lower()}{text[1:]}"
+        return f"{where}: {key} is missing"
+    said = error["msg"].removeprefix("Value error, ")
+    shown = "" if error["type"] == "value_error" else f" = {quoted(repr(error['input']))}"
+    return f"{where}: {key}{shown}: {quoted(said[:1].lower() + said[1:], 400)}"
 
 
-# --- other files that say what is to be trained: comparison.yaml, demo.yaml, sweep.yaml
-
-
-def read_plan(path: Path) -> Any:
-    """The content of the YAML file `path`.
-
-    Raises:
-        InputError: it is missing or is not YAML.
-    """
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def check_plan(content: Any, parts: Mapping[str, type], where: str) -> None:
+def check_parts(content: Any, parts: Mapping[str, type], where: str) -> None:
     """Check that `content` is a mapping of exactly `parts`, {name: dict or list}, none of them empty.
 
     Raises:
@@ -340,19 +340,8 @@ def check_plan(content: Any, parts: Mapping[str, type], where: str) -> None:
     if not isinstance(content, dict) or set(content) != set(parts):
         given = set(content) if isinstance(content, dict) else set()
         wrong = [f"{part} is missing" for part in parts if part not in given]
-        wrong += [f"{part} is unknown" for part in sorted(map(str, given - set(parts)))]
+        wrong += [f"{quoted(part)} is unknown" for part in sorted(map(str, given - set(parts)))[:_MESSAGES]]
         raise InputError(f"{where} must hold {', '.join(parts)} and nothing else: {', '.join(wrong)}")
     for part, kind in parts.items():
         if not isinstance(content[part], kind) or not content[part]:
             raise InputError(f"{where}: {part} must be a {'mapping' if kind is dict else 'list'} that is not empty")
-
-
-def changed_by_plan(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`changed`; the message of its InputError begins with `where` instead of params.yaml."""
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            raise InputError(f"{where}: write the settings of {key} as {key}.NAME: VALUE")
-    try:
-        return changed(dict(settings))
-    except InputError as error:
-        raise InputError(f"{where}: {str(error).removeprefix('params.yaml: ')}") from error

@@ -21,3 +21,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) 
     """A Markdown table; `alignment` has one letter a column, l or r."""
     rule = [":--" if letter == "l" else "--:" for letter in alignment]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def quoted(value: object, length: int = 120) -> str:
+    """`value` as it may stand in a message: on one line, without control characters, and no longer than `length`."""
+    # Not more of a text than is shown: escaping megabytes would take its time.
+    shown = (value if isinstance(value, str) else repr(value))[: length + 1]
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
+    return shown if len(shown) <= length else f"{shown[:length]}…"

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import yaml
 
-from resode.base import files, paths
+from resode.base import files, paths, strict_yaml
 from resode.nn.blocks import ODEConv2D
 
 PUBLISHED = paths.REFERENCE / "published_model.csv"
@@ -87,7 +86,7 @@ def published_table() -> list[dict[str, Any]]:
 
 def published_counts() -> dict[str, int]:
     """Numbers of parameters below the post's model summary; keys as in `parameter_counts`."""
-    figures = yaml.safe_load(PUBLISHED_FIGURES.read_text(encoding="utf-8"))["figures"]
+    figures = strict_yaml.read(PUBLISHED_FIGURES)["figures"]
     values = {figure["id"]: figure["value"] for figure in figures}
     total, trainable = values["parameters"], values["trainable_parameters"]
     return {"total": total, "trainable": trainable, "non_trainable": total - trainable}

@@ -23,7 +23,7 @@ def run(more: list[str]) -> None:
     Raises:
         InputError: a wrong setting (before anything runs), or a stage that failed.
     """
-    content = config.changed(config.read_plan(SETTINGS) | config.settings(more))
+    content = config.changed(config.read_settings(SETTINGS) | config.settings(more))
     with experiments.scratch(paths.RUNS / "demo") as clone:
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         if experiments.dvc(clone, "repro", "report").returncode:

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from resode.base import config, paths
+from resode.base import config, paths, strict_yaml
 from resode.base.errors import InputError
 
 
@@ -46,7 +44,7 @@ def sections(stage: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _declared(stage: str, kind: str) -> list[str]:
-    stages = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]
+    stages = strict_yaml.read(paths.DVC_YAML)["stages"]
     return stages.get(stage, {}).get(kind, [])
 
 

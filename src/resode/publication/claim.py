@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resode.analysis import evaluation
-from resode.analysis.published import read_published, read_published_curve, share, worded
+from resode.analysis import evaluation, published
+from resode.analysis.published import read_published, read_published_curve, worded
 from resode.base import config, files, paths
 from resode.base.text import percent, table
 from resode.publication import report
@@ -32,13 +32,13 @@ class Point:
 
 def points(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> list[Point]:
     """The pipeline's run and those of results/runs that are of the claim's setting, the longest first."""
-    published = read_published(reference)
+    claimed = read_published(reference)
     found = [("the pipeline's", one) for one in [report.read_trained(results)] if one]
     found += report.read_runs(results).items()
     made = [
         Point(name, share, run["history"], run["provenance"], run["metrics"])
         for name, run in found
-        if (share := share(run["provenance"], published))
+        if (share := published.share(run["provenance"], claimed))
     ]
     return sorted(made, key=lambda point: -point.share)
 
@@ -124,7 +124,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
     """The checkpoints of the claim's setting, with its schedule or a share, that were handed over: for each its run's "name" (None:
     the pipeline's), "file", "history", "update", and "updates" and "epochs" of the whole schedule.
     """
-    made, published = [], read_published()
+    made, claimed = [], read_published()
     for name in (None, *runs.read()):
         folder = results / "runs" / name if name else results
         path = folder / checkpoint.HANDED_OVER
@@ -133,7 +133,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
         _, state = found
         given = config.read(folder / "params.yaml" if name else paths.PARAMS)
         data = given["data"] | {"published": given["data"]["require_published"]}
-        if not share({"params": given, "data": data}, published):
+        if not published.share({"params": given, "data": data}, claimed):
             continue
         whole = config.TrainingParams.model_validate(given["training"])
         history = state["history"]

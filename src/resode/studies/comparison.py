@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from resode.analysis import evaluation, published
-from resode.base import config, files, paths, text
+from resode.base import config, files, paths, strict_yaml, text
 from resode.base.errors import Diverged, InputError
 from resode.data import records
 from resode.ode.equations import ODES
@@ -31,8 +31,8 @@ def read(path: Path = FILE) -> dict:
     Raises:
         InputError: the file is missing, is not YAML, or has other parts.
     """
-    content = config.read_plan(path)
-    config.check_plan(content, _PARTS, path.name)
+    content = strict_yaml.read(path)
+    config.check_parts(content, _PARTS, path.name)
     return content
 
 
@@ -76,7 +76,7 @@ def planned(content: Mapping, more: Mapping) -> list[dict[int, config.Params]]:
     for variant in variants(content):
         given, where = {**content["settings"], **more, **variant}, f"comparison.yaml, {variant}"
         plan.append(
-            {seed: config.validate(config.changed_by_plan({**given, "seed": seed}, where)) for seed in content["seeds"]}
+            {seed: config.validate(config.changed({**given, "seed": seed}, where)) for seed in content["seeds"]}
         )
     if next(iter(plan[0].values())).data.validation_fraction:
         raise InputError("comparison.yaml: data.validation_fraction must be 0: test accuracies are compared")

@@ -5,6 +5,7 @@ results/, a folder a stage.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from resode.base import config, paths, stopping
+from resode.base import config, paths, stopping, strict_yaml
 from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.base.files import write_bytes, write_text
+from resode.base.text import quoted
 from resode.pipeline import stages
 from resode.training import checkpoint, schedule
 
@@ -22,8 +24,20 @@ STAGES = ("training", "evaluation", "stability")
 
 
 def read() -> dict[str, dict]:
-    """The runs of runs.yaml: {name: {"section.key": value}}."""
-    return yaml.safe_load(paths.RUNS_YAML.read_text(encoding="utf-8"))
+    """The runs of runs.yaml: {name: {"section.key": value}}.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    content = strict_yaml.read(paths.RUNS_YAML)
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{paths.RUNS_YAML} must hold runs such as `short: {{training.reference_iterations: 64.0}}`")
+    for name, changes in content.items():
+        # It becomes the name of a folder.
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+            raise InputError(f"{paths.RUNS_YAML}: a run's name is of letters, digits, - and _, not {quoted(name)}")
+        config.check_settings(changes, f"{paths.RUNS_YAML}, {name}")
+    return content
 
 
 def folder(name: str) -> Path:
@@ -95,8 +109,8 @@ def _handed_over(name: str | None) -> Path:
 def _write_params(name: str) -> Path:
     known = read()
     if name not in known:
-        raise InputError(f"runs.yaml has no run {name!r}; it has {', '.join(known)}")
-    content = config.changed(known[name])
+        raise InputError(f"runs.yaml has no run {quoted(repr(name))}; it has {', '.join(known)}")
+    content = config.changed(known[name], f"{paths.RUNS_YAML.name}, {name}")
     path = folder(name) / "params.yaml"
     write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path

@@ -18,7 +18,7 @@ from typing import Any
 
 from resode.analysis import evaluation
 from resode.analysis.sweeps import DIVERGED, DONE, FAILED, FOLDER, TABLE
-from resode.base import config, files, paths
+from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.base.text import duration, percent
 from resode.ode.equations import ODES
@@ -65,12 +65,12 @@ def read(name: str, file: Path = FILE) -> dict:
     Raises:
         InputError: the file is missing or is not YAML, there is no such sweep, or it has other parts.
     """
-    content = config.read_plan(file)
+    content = strict_yaml.read(file)
     if not isinstance(content, dict) or name not in content:
         known = ", ".join(map(str, content)) if isinstance(content, dict) else "nothing"
         raise InputError(f"{file.name} has no sweep {name!r}; it has {known}")
     found = content[name]
-    config.check_plan(found, _PARTS, f"{file.name}, {name}")
+    config.check_parts(found, _PARTS, f"{file.name}, {name}")
     for part in _GRID:
         if part in found["settings"]:
             raise InputError(f"{file.name}, {name}: {part} stands in the settings; it is the grid's")
@@ -94,7 +94,7 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
     trials = []
     for seed, h, unroll_length in itertools.product(chosen["seeds"], chosen["h"], chosen["unroll_length"]):
         settings = {**chosen["settings"], **dict(zip(_GRID, (h, unroll_length, seed), strict=True))}
-        content = config.changed_by_plan(settings, f"{file.name}, {name}")
+        content = config.changed(settings, f"{file.name}, {name}")
         if not content["data"]["validation_fraction"]:
             raise InputError(f"{file.name}, {name}: data.validation_fraction = 0: a sweep chooses on validation images")
         trials.append(Trial(float(h), unroll_length, seed, settings, content))

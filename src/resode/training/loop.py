@@ -15,8 +15,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from resode.base import paths, provenance, stopping
-from resode.base.config import ModelParams, Params, TrainingParams, read_plan
+from resode.base import paths, provenance, stopping, strict_yaml
+from resode.base.config import ModelParams, Params, TrainingParams
 from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
 from resode.base.text import duration
@@ -435,7 +435,8 @@ def all_inputs(dataset: Dataset, params: Params) -> dict:
 
 def _code() -> dict[str, str]:
     """SHA-256 of each source file that decides the weights: those on which dvc.yaml lets the stage training depend."""
-    dependencies = read_plan(paths.DVC_YAML)["stages"]["training"]["deps"]
-    sources = [paths.ROOT / dependency for dependency in dependencies if dependency.startswith("src/")]
+    dependencies = strict_yaml.read(paths.DVC_YAML)["stages"]["training"]["deps"]
+    root = Path(__file__).parents[3]
+    sources = [root / dependency for dependency in dependencies if dependency.startswith("src/")]
     files = [file for source in sources for file in (sorted(source.rglob("*.py")) if source.is_dir() else [source])]
-    return {str(file.relative_to(paths.ROOT)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
