@@ -20,15 +20,15 @@ GOLDEN = Path(__file__).parent / "golden_losses.json"
 CHOSEN = config.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
 
 
-def losses(updates: int, block_length: int, weights: Path | None = None, precision: str = "float32") -> list[float]:
+def losses(updates: int, block_length: int, weights: Path | None = None, **training: str) -> list[float]:
     """Mean loss of each block of `updates` updates, from `weights` (.npz) or the seed's own initial weights."""
-    return trained(updates, block_length, weights, precision)[0]
+    return trained(updates, block_length, weights, **training)[0]
 
 
-def trained(updates: int, block_length: int, weights: Path | None = None, precision: str = "float32") -> tuple:
-    """`losses`, and the weights at the end."""
+def trained(updates: int, block_length: int, weights: Path | None = None, **training: str) -> tuple:
+    """`losses`, and the weights at the end; `training` are parameters of that section."""
     dataset = small_dataset(samples=401)
-    chosen = CHOSEN.training.model_copy(update={"precision": precision})
+    chosen = CHOSEN.training.model_copy(update=training)
     network = loop.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
     if weights:
         with np.load(weights) as archive:
@@ -88,6 +88,10 @@ def test_training_is_what_it_was():
     """A change of these losses means that results/ is not what this code would train; see CONTRIBUTING.md."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[BACKEND]
     np.testing.assert_allclose(losses(50, 1), golden, rtol=1e-4)
+    # The same network in other products: what differs is rounding, and where a ReLU begins.
+    products = losses(50, 1, convolution="winograd")
+    assert products != losses(50, 1, convolution="direct")
+    np.testing.assert_allclose(products, golden, rtol=1e-4)
 
 
 def test_an_unknown_precision_and_a_block_of_nothing_are_refused():

@@ -38,6 +38,16 @@ def test_loss_of_saturated_outputs_is_the_originals():
         )
 
 
+def test_loss_of_a_batch_is_the_mean_over_its_own_labels():
+    labels = np.array([1, 0, 2, 1], "int32")
+    share = np.exp(LOGITS.astype("float64") - LOGITS.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    expected = -np.log(np.clip(share[np.arange(4), labels], 1e-7, 1 - 1e-7))
+    assert len(set(expected.round(3))) == 4
+    np.testing.assert_allclose(network().evaluate(LOGITS, labels, verbose=0)[0], expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(network().train_on_batch(LOGITS, labels)[0], expected.mean(), rtol=1e-5)
+
+
 def test_where_the_loss_is_clipped_it_has_no_gradient():
     for logits, label, moves in ((LOGITS[0], 0, False), (LOGITS[2], 0, True), (LOGITS[3], 0, False)):
         trained = network()

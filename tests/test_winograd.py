@@ -101,6 +101,33 @@ def test_what_products_cannot_do_is_refused(size, arguments):
         layer.build((None, *size, 4))
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("model", "kernel_size", 5), ("training", "precision", "mixed_bfloat16"), ("model", "architecture", "resnet20")],
+)
+def test_the_schema_refuses_what_products_cannot_do(section, key, value):
+    given = {"model": {}, "training": {"convolution": "winograd"}}
+    given[section] = {**given[section], key: value}
+    with pytest.raises(InputError, match=f"convolution winograd needs units .*{section}.{key} is {value}"):
+        config.load(given)
+    given["training"] = {**given["training"], "convolution": "auto"}
+    config.load(given)
+
+
+def test_a_unit_with_products_says_which_image_size_it_takes():
+    layer = built("hamiltonian", 256, (8, 8), convolution="winograd")
+    with pytest.raises(ValueError, match="incompatible with the layer: expected axis 1 of input shape to have value 8"):
+        layer(ops.zeros((1, 16, 16, 256)))
+
+
+@pytest.mark.parametrize("block", ["hamiltonian", "second_order"])
+def test_eigenvalues_of_a_wide_unit(block):
+    from resode.analysis import stability
+
+    # Wide enough for products; the Jacobian is taken of functions of ordinary images.
+    assert len(stability.jacobian_eigenvalues(block, size=2, channels=128)) == 4 * 128 * (1 + (block == "second_order"))
+
+
 def test_the_schema_names_the_ways():
     with pytest.raises(InputError, match="training.convolution = 'fft'"):
         config.load({"training": {"convolution": "fft"}})

@@ -235,7 +235,7 @@ def jacobian_eigenvalues(block: str, size: int = 4, channels: int = 4, activatio
     """Eigenvalues λ of the Jacobian of a fresh unit's right-hand side in first-order form, at a random state.
 
     Args:
-        block: a name in `layers.BLOCKS`. Of linear_multistep it is the Jacobian of F.
+        block: a name in `blocks.BLOCKS`. Of linear_multistep it is the Jacobian of F.
         size, channels: of the small feature map.
 
     Returns:
@@ -243,7 +243,8 @@ def jacobian_eigenvalues(block: str, size: int = 4, channels: int = 4, activatio
     """
     # Keras hands the seed out to initializers that have none.
     keras.utils.set_random_seed(0)
-    layer = BLOCKS[block](activation=activation)
+    # Its functions are taken apart here, on images as the units' input is.
+    layer = BLOCKS[block](activation=activation, convolution="direct")
     x = np.random.default_rng(0).standard_normal((1, size, size, channels)).astype("float32")
     layer.build(x.shape)
     f = layer.right_hand_side(**{name: getattr(layer, name) for name in layer.weight_shapes(channels)})

@@ -1,6 +1,6 @@
 r"""Two-dimensional classification problems, as a test of usefulness: can a unit's ODE untangle points that no line separates?
 
-A classifier is one unit of `layers.BLOCKS` on points, that is on images of one pixel:
+A classifier is one unit of `blocks.BLOCKS` on points, that is on images of one pixel:
 
     point (1, 1, 2) → zero channels to `channels` → unit with kernels 1×1 and σ = tanh, weights of each step its own → softmax
 

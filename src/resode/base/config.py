@@ -209,6 +209,24 @@ class Params(_Section):
     stability: StabilityParams
     toys: ToysParams
 
+    @model_validator(mode="after")
+    def _products_are_possible(self) -> "Params":
+        if self.training.convolution != "winograd":
+            return self
+        model = self.model
+        impossible = {
+            "model.architecture": model.architecture != "units" and model.architecture,
+            "model.kernel_size": model.kernel_size != 3 and model.kernel_size,
+            "training.precision": self.training.precision != "float32" and self.training.precision,
+        }
+        for key, value in impossible.items():
+            if value:
+                raise ValueError(
+                    f"training.convolution winograd needs units with kernel_size 3 in float32; {key} is {value}."
+                    " Use auto or direct"
+                )
+        return self
+
 
 def read(path: Path | None = None) -> dict[str, Any]:
     """The content of params.yaml as it stands, unchecked.
@@ -327,6 +345,8 @@ def _message(error: dict[str, Any], where: str) -> str:
     if error["type"] == "missing":
         return f"{where}: {key} is missing"
     said = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"{where}: {quoted(said, 400)}"
     shown = "" if error["type"] == "value_error" else f" = {quoted(repr(error['input']))}"
     return f"{where}: {key}{shown}: {quoted(said[:1].lower() + said[1:], 400)}"
 

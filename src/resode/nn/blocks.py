@@ -142,7 +142,9 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
                 regularizer=self._penalty(self.kernel_regularizer if kernel else None),
             )
             setattr(self, name, weight)
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        # Products are for images of one size.
+        size = dict(enumerate(input_shape[1:3], start=1)) if self._products else {}
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels, **size})
 
     def _constant_in_time(self, initializer: keras.initializers.Initializer) -> Any:
         return lambda shape, dtype=None: ops.broadcast_to(initializer(shape[-4:], dtype=dtype), shape)

@@ -18,7 +18,10 @@ def on_cpu() -> bool:
 
 
 def loops_are_slow() -> bool:
-    """Whether a convolution in a compiled loop is many times slower than outside of one, as it is on XLA:CPU."""
+    """Whether a convolution in a compiled loop is many times slower than outside of one, as it is on XLA:CPU.
+
+    Matrix products are not; but the first units have too few channels for them (see `winograd`) and stay direct.
+    """
     return keras.backend.backend() == "jax" and on_cpu()
 
 

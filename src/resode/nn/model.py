@@ -40,7 +40,7 @@ def build(
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
 
     Example:
-        >>> build(resode.params.load().model).count_params()
+        >>> build(resode.base.config.load().model).count_params()
         3157914
     """
     if params.architecture != "units":

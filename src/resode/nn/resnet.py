@@ -22,7 +22,8 @@ def build(
         head    average over what is left of the image, softmax
 
     The layers are the paper's, and so are the initial kernels (normal, standard deviation √(2 / fan_in), here truncated at two
-    deviations). Its training is the run `resnet20` of runs.yaml: weight decay 1e-4, which is l2 = 5e-5 since the gradient of l2 K² is 2 l2 K;
+    deviations). Keras' own are the batch normalization's ε = 1e-3 and momentum 0.99 and the dense layer's initial weights (Glorot's);
+    images are divided by 128, as the post's are. Its training is the run `resnet20` of runs.yaml: weight decay 1e-4, which is l2 = 5e-5 since the gradient of l2 K² is 2 l2 K;
     batch 128 for 64,000 iterations, here whole epochs; 4 zeros on every side and random crops. L2 is on kernels alone.
 
     Source: K. He et al. (2015), "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.

@@ -53,7 +53,8 @@ def is_faster(height: int, width: int, channels: int) -> bool:
     """Whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
 
     On a CPU, with channels enough to outweigh the transforms, and where the tiles at the edges are mostly image; on a GPU cuDNN
-    has this algorithm itself. Measured on two CPUs, with both backends; see results/bench.
+    has this algorithm itself. Measured on two CPUs with both backends, unit by unit; results/bench has the
+    whole network's figures.
     """
     tiles = _Axis(height).tiles * _Axis(width).tiles
     return on_cpu() and channels >= LEAST_CHANNELS and 2 * _POINTS**2 * tiles <= 9 * height * width

@@ -227,7 +227,8 @@ def _fit(chosen: config.Params, precision: str, images, labels, mean, updates: i
     import keras
 
     network = _compiled(_direct(chosen), precision)
-    shift = chosen.augmentation.shift
+    size = images.shape[1]
+    shift = chosen.augmentation.shift or chosen.augmentation.crop / size
     whole = keras.Sequential(
         [
             keras.Input(images.shape[1:], dtype="uint8"),
@@ -292,6 +293,11 @@ def table(folder: Path = FOLDER) -> str:
                 )
         changed = "".join(f", {key} = {value}" for key, value in found["changed"].items())
         commit = (found["commit"] or "no commit")[:7]
+        if (
+            not any(row["what"] == DIRECT for backend in found["backends"] for row in backend["rows"])
+            and "CPU" in found["hardware"]
+        ):
+            commit += ", before matrix products: all convolutions direct"
         parts.append(
             f"{found['hardware']}; batch {found['batch_size']}{changed}; {found['data']}; commit {commit}:\n\n"
             + "\n".join(rows)
