@@ -34,7 +34,7 @@ def build(
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
         classes: number of classes.
         input_shape: (height, width, colours) of an image.
-        convolution: the way to compute the units' convolutions, see `layers.ODEConv2D`.
+        convolution: the way to compute the units' convolutions, see `blocks.ODEConv2D`.
 
     Returns:
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
