@@ -334,13 +334,13 @@ def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
     def decay(on, b):
         return (lambda x: b - x,)
 
+    def shapes(kernel_size, channels):
+        return {"b": (channels,)}
+
     class DecayConv2D(blocks.ODEConv2D):
         block = "decay"
 
-        def weight_shapes(self, channels):
-            return {"b": (channels,)}
-
-    monkeypatch.setitem(equations.ODES, "decay", equations.ODE(decay, integrators.FIRST_ORDER, (0,)))
+    monkeypatch.setitem(equations.ODES, "decay", equations.ODE(decay, integrators.FIRST_ORDER, shapes, (0,)))
     image = keras.Input((8, 8, 2))
     new = keras.Model(image, DecayConv2D(h=0.5, unroll_length=3)(image))
     x = images(1, 8, 8, 2)

@@ -1,6 +1,8 @@
 """Inference with NumPy, a unit at a time: the numbers of the Keras network, in the memory of one unit."""
 
+import io
 import json
+import os
 import sys
 import typing
 from pathlib import Path
@@ -14,8 +16,9 @@ from test_layers import array, images
 from resode.analysis import evaluation
 from resode.base import config
 from resode.base.errors import InputError
-from resode.inference import low_memory, safetensors, trained
+from resode.inference import contents, low_memory, safetensors, trained
 from resode.nn import model
+from resode.ode.equations import ODES
 from resode.studies import inference_memory
 from resode.training import augmentation
 
@@ -95,6 +98,7 @@ def test_unit_is_the_keras_layer(block, integrator, weights_in_time):
         weights_in_time=weights_in_time,
         h=layer.h,
         unroll_length=layer.unroll_length,
+        kernel_size=layer.kernel_size,
         activation=np.tanh,
         gamma=getattr(layer, "gamma", 0.0),
     )
@@ -182,30 +186,162 @@ def test_file_is_laid_out_as_the_format_says(tmp_path):
     assert not found["x"].flags.writeable
 
 
-def test_wrong_files_are_one_line(tmp_path):
-    path = write(tmp_path, *random_network())
-    whole = path.read_bytes()
+def rewritten(content: bytes, change) -> bytes:
+    """`content` with its header as `change` leaves it, a function of the header as a mapping."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def metadata(**changes):
+    """A change of the metadata, {name: what is to be in JSON}."""
+
+    def change(header):
+        for name, value in changes.items():
+            header["__metadata__"][name] = json.dumps(value)
+
+    return change
+
+
+def model_with(**changes):
+    def change(header):
+        header["__metadata__"]["model"] = json.dumps({**json.loads(header["__metadata__"]["model"]), **changes})
+
+    return change
+
+
+def tensor_with(name, **changes):
+    return lambda header: header[name].update(changes)
+
+
+# What the official package refuses, too.
+DAMAGED = {
+    "empty": lambda whole: b"",
+    "a picture": lambda whole: b"\x89PNG\r\n\x1a\n and so on",
+    "cut in the header": lambda whole: whole[:100],
+    "cut in a tensor": lambda whole: whole[:-4],
+    "bytes behind": lambda whole: whole + b"1234",
+    "a header of 2^62 bytes": lambda whole: (2**62).to_bytes(8, "little") + whole[8:],
+    "a list for a header": lambda whole: (2).to_bytes(8, "little") + b"[]",
+    "a deep header": lambda whole: (100_000).to_bytes(8, "little") + b"[" * 50_000 + b"]" * 50_000,
+    "half precision": lambda whole: rewritten(whole, tensor_with("head_softmax.bias", dtype="F16")),
+    "a hole": lambda whole: rewritten(whole, lambda header: header.pop("unit1.b1")),
+    "an overlap": lambda whole: rewritten(whole, tensor_with("unit1.b1", data_offsets=[0, 8])),
+    "a negative side": lambda whole: rewritten(whole, tensor_with("head_softmax.bias", shape=[-3])),
+    "a side of 3.0": lambda whole: rewritten(whole, tensor_with("head_softmax.bias", shape=[3.0])),
+    "true for a side": lambda whole: rewritten(whole, tensor_with("head_softmax.bias", shape=[True, 3])),
+    "no offsets": lambda whole: rewritten(whole, lambda header: header["unit1.b1"].pop("data_offsets")),
+    "offsets that are no numbers": lambda whole: rewritten(whole, tensor_with("unit1.b1", data_offsets=["a", None])),
+    "metadata that are no texts": lambda whole: rewritten(whole, lambda header: header["__metadata__"].update(a=1)),
+    "a name twice": lambda whole: whole.replace(b'"unit1.b2"', b'"unit1.b1"', 1),
+}
+# Of the format, but no network that this code builds.
+OTHERS = {
+    "model.channels": [model_with(channels=value) for value in (None, [], [4, True], ["4"], [4, 6, 8], [0], [10**9], 4)],
+    "model.h": [model_with(h=value) for value in ([], None, -1, 0, True, "0.1", 1e301)],
+    "model.unroll_length": [model_with(unroll_length=value) for value in (-1, 0, 1.5, 10**12, None)],
+    "model.kernel_size": [model_with(kernel_size=value) for value in (0, "3", 10**6)],
+    "model.pool_after": [model_with(pool_after=value) for value in ([1, 2, 3, 4, 5, 6], [7], [2, 1], None, [[1]])],
+    "model.block": [model_with(block=value) for value in ("hamiltonean", [], None, {"a": 1})],
+    "model.integrator": [model_with(integrator="simpson")],
+    "leapfrog": [model_with(integrator="leapfrog")],
+    "model.activation": [model_with(activation=value) for value in ("swish", ["relu"])],
+    "model.architecture": [model_with(architecture="resnet20")],
+    "model.weights_in_time": [model_with(weights_in_time="once")],
+    "model.gamma": [model_with(gamma=-1)],
+    "has the shape": [model_with(kernel_size=5), metadata(class_names=["a", "b"])],
+    "is missing": [model_with(channels=[4, 8, 8, 8]), model_with(block="antisymmetric")],
+    "which this network has not": [model_with(channels=[4, 8], pool_after=[1]), model_with(block="two_layer_hamiltonian")],
+    "the names of its classes": [
+        metadata(class_names=value) for value in ("abc", [], [1, 2, 3], ["a", "b", "\x1b[31mc"], ["a", "b", "x" * 101], None)
+    ],
+    "no model in JSON": [lambda header: header["__metadata__"].pop("model"), lambda header: header["__metadata__"].update(model="{")],
+    "its parameters are": [metadata(model=[1]), metadata(model=None)],
+    "no class_names in JSON": [lambda header: header["__metadata__"].pop("class_names")],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("whole"), *random_network()).read_bytes()
+
+
+@pytest.mark.parametrize("reader", [low_memory.Network, trained.Network])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_files_are_one_line(damage, reader, whole, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(DAMAGED[damage](whole))
+    with pytest.raises(InputError, match="is not a safetensors file|is damaged") as caught:
+        reader(path)
+    # Not the file's own name: it may be somebody's photo.
+    assert "resode export NAME.safetensors" in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("reader", [low_memory.Network, trained.Network])
+@pytest.mark.parametrize(
+    ("words", "change"), [(words, change) for words, changes in OTHERS.items() for change in changes]
+)
+def test_files_of_another_network_are_one_line(words, change, reader, whole, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(rewritten(whole, change))
+    with pytest.raises(InputError, match="holds no network of this version") as caught:
+        reader(path)
+    message = str(caught.value)
+    assert words in message and message.isprintable() and len(message) < 600
+
+
+@pytest.mark.parametrize("block", ODES)
+@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
+def test_shapes_in_a_file_are_those_of_the_keras_network(block, weights_in_time):
+    network, chosen, _ = random_network(block=block, weights_in_time=weights_in_time)
+    found = {f"{layer.name}.{weight.name}": tuple(weight.shape) for layer in network.layers for weight in layer.weights}
+    assert contents.shapes(chosen, 3) == {"mean_image.value": (32, 32, 3), **found}
+
+
+def test_folders_of_a_training_are_checked(tmp_path):
+    from test_training import settings, train
+
+    train(tmp_path)
+    folder = tmp_path / "results"
+    assert trained.Network(folder).class_names == ["plain", "dark"]
+    good = {path.name: path.read_bytes() for path in folder.iterdir()}
+    weights, described = "model.weights.h5", json.loads(good["provenance.json"])
+    archive = io.BytesIO()
+    np.savez(archive, np.zeros((32, 32, 3)))
+    other = io.BytesIO()
+    np.save(other, np.zeros((32, 32, 3), complex))
     wrong = [
-        (b"", "is not a safetensors file"),
-        (b"\x89PNG\r\n\x1a\n and so on", "is not a safetensors file"),
-        (whole[:100], "is not a safetensors file"),
-        (whole[:-4], "head_softmax.bias is cut short"),
-        (whole.replace(b'"F32"', b'"F16"', 1), "mean_image.value is cut short or not float32"),
-        (safetensors.encode({"a.x": np.zeros(3)}, {}), "holds no network"),
-        (whole.replace(b"hamiltonian", b"hamiltonean", 1), "holds no network of this version"),
+        ("mean_image.npy", archive.getvalue()),
+        ("mean_image.npy", other.getvalue()),
+        ("provenance.json", json.dumps({**described, "class_names": ["a", "b\x1b"]}).encode()),
+        ("provenance.json", json.dumps({**described, "class_names": ["a", "b", "c"]}).encode()),
+        ("provenance.json", b"[1]"),
+        ("provenance.json", b"{"),
     ]
-    for content, message in wrong:
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=message) as caught:
-            low_memory.Network(path)
-        # Not the file's own name: it may be somebody's photo.
-        assert "resode export NAME.safetensors" in str(caught.value)
-    path.write_bytes(safetensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, safetensors_metadata(whole)))
-    with pytest.raises(InputError, match="has no weights of stem_convolution"):
-        low_memory.Network(path).predict(pixels(1))
+    # In the tables of the file's head, byte by byte.
+    wrong += [
+        (weights, good[weights][:place] + bytes([good[weights][place] ^ 0xFF]) + good[weights][place + 1 :])
+        for place in range(96, 2000, 119)
+    ]
+    refused = 0
+    for name, content in wrong:
+        (folder / name).write_bytes(content)
+        try:
+            trained.Network(folder)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error) and "\x1b" not in str(error)
+        (folder / name).write_bytes(good[name])
+    # A byte that nobody reads may change.
+    assert refused >= 7
+    assert settings().model.channels == trained.Network(folder).params["channels"]
+
+
+def test_missing_file_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot read .*none: No such file"):
         low_memory.Network(tmp_path / "none")
-
-
-def safetensors_metadata(content: bytes) -> dict:
-    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="not an ordinary file"):
+        low_memory.Network(tmp_path / "fifo")

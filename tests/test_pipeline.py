@@ -163,11 +163,6 @@ def test_normalised_notebooks_of_two_runs_are_equal():
     assert "kept" in first and "ms" not in first
 
 
-@pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "+1e-4", "0.0001"])
-def test_powers_of_ten_are_numbers_with_and_without_a_dot(text):
-    assert config.parse(f"l2: {text}") == {"l2": 1e-4}
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -7,7 +7,6 @@ many steps a unit has. The equations are those of `equations` and `integrators`;
 Arrays are (height, width, channels), float32.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from resode.base.errors import InputError
-from resode.inference import safetensors
-from resode.ode import integrators
+from resode.inference import contents, safetensors
 from resode.ode.equations import ODES
 from resode.ode.unit import Unit
 
@@ -105,6 +103,7 @@ class NumPyUnit(Unit):
     weights_in_time: str
     h: float
     unroll_length: int
+    kernel_size: int
     activation: Callable[[np.ndarray], np.ndarray]
     gamma: float
     arrays = np
@@ -158,20 +157,11 @@ class Network:
 
     def __init__(self, path: Path, unroll_length: int | None = None):
         self._file = safetensors.File(path)
-        try:
-            model = with_unroll_length(json.loads(self._file.metadata["model"]), unroll_length)
-            self.class_names: list[str] = json.loads(self._file.metadata["class_names"])
-            self._channels, self._pool_after = model["channels"], model["pool_after"]
-            if refused := integrators.refusal(model["integrator"], ODES[model["block"]].form):
-                raise ValueError(refused)
-            names = ("block", "integrator", "weights_in_time", "h", "unroll_length", "gamma")
-            self._unit = NumPyUnit(activation=ACTIVATIONS[model["activation"]], **{name: model[name] for name in names})
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} holds no network of this version; make one with: resode export NAME.safetensors"
-            ) from error
+        model, self.class_names = contents.read(self._file, ACTIVATIONS)
+        model = with_unroll_length(model, unroll_length)
+        self._channels, self._pool_after = model["channels"], model["pool_after"]
+        names = ("block", "integrator", "weights_in_time", "h", "unroll_length", "kernel_size", "gamma")
+        self._unit = NumPyUnit(activation=ACTIVATIONS[model["activation"]], **{name: model[name] for name in names})
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of `images`, uint8 (N, height, width, 3): float32 (N, classes).

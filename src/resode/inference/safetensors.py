@@ -9,12 +9,15 @@ All tensors are float32 here. Source: https://github.com/huggingface/safetensors
 
 import json
 import math
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from resode.base.errors import InputError
+from resode.base.text import quoted
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -31,48 +34,65 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> by
     return len(text).to_bytes(8, "little") + text + b"".join(parts)
 
 
+# As the official reader has it.
+_LONGEST_HEADER = 100_000_000
+
+
 class File:
     """A file of the format, of which the header alone is read at once.
 
     Attributes:
+        path: of the file.
         metadata: the texts of `__metadata__`.
+        shapes: the shape of each tensor, by name.
 
     Raises:
         InputError: the file cannot be read, is not of the format, is cut short or has tensors of another type.
     """
 
     def __init__(self, path: Path):
-        self._path = Path(path)
+        self.path = Path(path)
         try:
-            size = self._path.stat().st_size
-            with self._path.open("rb") as file:
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise InputError(f"cannot read {path}: it is not an ordinary file")
+            with self.path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
                 length = int.from_bytes(file.read(8), "little")
                 # Any other file's first eight bytes are a huge number.
-                header = json.loads(file.read(length)) if length <= size - 8 else None
+                header = _header(file.read(length)) if length <= min(size - 8, _LONGEST_HEADER) else None
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}; make it with: resode export {path}") from error
-        except ValueError:
-            header = None
-        if not isinstance(header, dict):
+        if header is None:
             raise InputError(
                 f"{path} is not a safetensors file, or cut short; make one with: resode export NAME.safetensors"
             )
-        self.metadata = header.pop("__metadata__", {})
-        self._tensors, self._start = header, 8 + length
-        for name, tensor in header.items():
-            self._check(name, tensor, size)
+        self.metadata: dict[str, str] = header.pop("__metadata__", {})
+        self._start = 8 + length
+        self._begins: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        end = 0
+        for name, tensor in sorted(header.items(), key=_begin):
+            end = self._add(name, tensor, end)
+        if self._start + end != size:
+            raise self._refused(f"its tensors end at byte {self._start + end:,} of {size:,}")
 
-    def _check(self, name: str, tensor: object, size: int) -> None:
+    def _add(self, name: str, tensor: dict, after: int) -> int:
+        """Note a tensor that begins where the last one ended, at `after`; return its end."""
         try:
             begin, end = tensor["data_offsets"]
-            whole = end - begin == 4 * math.prod(tensor["shape"]) and begin >= 0 and self._start + end <= size
-            good = tensor["dtype"] == "F32" and whole
+            shape = tensor["shape"]
+            whole = all(type(number) is int and number >= 0 for number in (begin, end, *shape))
+            good = set(tensor) == {"dtype", "shape", "data_offsets"} and tensor["dtype"] == "F32" and whole
+            good = good and len(shape) <= 8 and begin == after and end - begin == 4 * math.prod(shape)
         except (KeyError, TypeError, ValueError):
             good = False
         if not good:
-            raise InputError(
-                f"{self._path}: {name} is cut short or not float32; make one with: resode export NAME.safetensors"
-            )
+            raise self._refused(f"{quoted(name)} is not float32, or not where and as long as its shape says")
+        self.shapes[name], self._begins[name] = tuple(shape), begin
+        return end
+
+    def _refused(self, why: str) -> InputError:
+        return InputError(f"{self.path} is damaged: {why}; make one with: resode export NAME.safetensors")
 
     def tensors(self, layer: str) -> dict[str, np.ndarray]:
         """The tensors whose names begin with `layer` and a dot, by the rest of their names.
@@ -83,12 +103,36 @@ class File:
             InputError: there are none.
         """
         prefix = f"{layer}."
-        found = {name.removeprefix(prefix): self._map(name) for name in self._tensors if name.startswith(prefix)}
+        found = {name.removeprefix(prefix): self._map(name) for name in self.shapes if name.startswith(prefix)}
         if not found:
-            raise InputError(f"{self._path} has no weights of {layer}; make one with: resode export NAME.safetensors")
+            raise InputError(f"{self.path} has no weights of {layer}; make one with: resode export NAME.safetensors")
         return found
 
     def _map(self, name: str) -> np.ndarray:
-        tensor = self._tensors[name]
-        begin, _ = tensor["data_offsets"]
-        return np.asarray(np.memmap(self._path, "<f4", "r", self._start + begin, tuple(tensor["shape"])))
+        return np.asarray(np.memmap(self.path, "<f4", "r", self._start + self._begins[name], self.shapes[name]))
+
+
+def _header(text: bytes) -> dict | None:
+    """The header in JSON; None if it is none, or names anything twice."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a name twice")
+        return dict(pairs)
+
+    try:
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return None
+    metadata = found.get("__metadata__", {}) if isinstance(found, dict) else None
+    good = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    return found if good else None
+
+
+def _begin(item: tuple[str, object]) -> tuple[int, int]:
+    """Where a tensor says that it begins, and ends; `_add` refuses what does not."""
+    try:
+        begin, end = item[1]["data_offsets"]
+        return (int(begin), int(end))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return (-1, -1)

@@ -10,7 +10,7 @@ from resode.analysis import evaluation
 from resode.base import files
 from resode.base.config import ModelParams
 from resode.base.errors import InputError
-from resode.inference import low_memory, safetensors
+from resode.inference import contents, low_memory, safetensors
 from resode.nn import model
 from resode.training import augmentation, loop
 
@@ -44,18 +44,19 @@ class Network:
 
     def _read_file(self, path: Path, unroll_length: int | None) -> None:
         file = safetensors.File(path)
+        model, self.class_names = contents.read(file, low_memory.ACTIVATIONS)
         self.mean = file.tensors("mean_image")["value"]
+        contents.check_mean_image(self.mean, str(path))
         try:
-            self.class_names = json.loads(file.metadata["class_names"])
-            params = ModelParams.model_validate(json.loads(file.metadata["model"]))
+            params = ModelParams.model_validate(model)
             self.told = json.loads(file.metadata.get("told", "{}"))
-            self._build(params, unroll_length)
-            for layer in self.keras.layers:
-                values = file.tensors(layer.name) if layer.weights else {}
-                for weight in layer.weights:
-                    weight.assign(values[weight.name])
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{path} was written by another version of this code; write it again") from error
+        self._build(params, unroll_length)
+        for layer in self.keras.layers:
+            values = file.tensors(layer.name) if layer.weights else {}
+            for weight in layer.weights:
+                weight.assign(values[weight.name])
 
     def _build(self, params: ModelParams, unroll_length: int | None) -> None:
         self.params = low_memory.with_unroll_length(params.model_dump(), unroll_length)
@@ -70,11 +71,13 @@ class Network:
             params = ModelParams.model_validate(provenance["params"]["model"])
         except OSError as error:
             raise InputError(f"cannot read {error.filename}, which belongs to {weights}: {error.strerror}") from error
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             # pydantic's ValidationError is a ValueError.
             raise InputError(
                 f"{folder} was trained by another version of this code; run: dvc repro training"
             ) from error
+        contents.check_class_names(self.class_names, str(folder / loop.PROVENANCE))
+        contents.check_mean_image(self.mean, str(folder / loop.MEAN_IMAGE))
         self._build(params, unroll_length)
         loop.load_weights(self.keras, folder)
 

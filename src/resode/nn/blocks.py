@@ -12,7 +12,6 @@ Sources:
 """
 
 import math
-from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any
 
@@ -38,7 +37,7 @@ INITIALIZERS = {
 }
 
 
-class ODEConv2D(keras.layers.Layer, Unit, ABC):
+class ODEConv2D(keras.layers.Layer, Unit):
     r"""A unit of `unroll_length` steps of size h of an ODE whose right-hand side is made of convolutions.
 
     Subclasses are blocks: they say which ODE, and with which weights. A convolution K has stride 1 and "same" padding, Kᵀ is
@@ -111,10 +110,6 @@ class ODEConv2D(keras.layers.Layer, Unit, ABC):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-
-    @abstractmethod
-    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        """The weights of one step, by the names that `right_hand_side` knows: {name: shape}. Kernels are (k, k, in, out)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights for inputs of shape (batch, height, width, c)."""
@@ -313,10 +308,6 @@ class HamiltonianConv2D(ODEConv2D):
 
     block = "hamiltonian"
 
-    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        half = channels // 2
-        return {"kernel": (self.kernel_size, self.kernel_size, half, half), "b1": (half,), "b2": (half,)}
-
 
 @keras.saving.register_keras_serializable(package="resode")
 class TwoLayerHamiltonianConv2D(ODEConv2D):
@@ -332,11 +323,6 @@ class TwoLayerHamiltonianConv2D(ODEConv2D):
     """
 
     block = "two_layer_hamiltonian"
-
-    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        half = channels // 2
-        kernel = (self.kernel_size, self.kernel_size, half, half)
-        return {"kernel1": kernel, "b1": (half,), "kernel2": kernel, "b2": (half,)}
 
 
 @keras.saving.register_keras_serializable(package="resode")
@@ -361,9 +347,6 @@ class AntisymmetricConv2D(ODEConv2D):
         super().__init__(*args, **kwargs)
         self.gamma = _number("gamma", gamma, least=0)
 
-    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
 
@@ -387,9 +370,6 @@ class SecondOrderConv2D(ODEConv2D):
 
     block = "second_order"
 
-    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        return {"kernel": (self.kernel_size, self.kernel_size, channels, channels), "b": (channels,)}
-
 
 @keras.saving.register_keras_serializable(package="resode")
 class ResidualConv2D(ODEConv2D):
@@ -405,10 +385,6 @@ class ResidualConv2D(ODEConv2D):
     """
 
     block = "residual"
-
-    def weight_shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
-        kernel = (self.kernel_size, self.kernel_size, channels, channels)
-        return {"kernel1": kernel, "b1": (channels,), "kernel2": kernel, "b2": (channels,)}
 
 
 @keras.saving.register_keras_serializable(package="resode")

@@ -57,6 +57,22 @@ def residual(on: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHand
     )  # fmt: skip
 
 
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _one_kernel(size: int, channels: int) -> Shapes:
+    return {"kernel": (size, size, channels, channels), "b": (channels,)}
+
+
+def _two_kernels(size: int, channels: int) -> Shapes:
+    kernel = (size, size, channels, channels)
+    return {"kernel1": kernel, "b1": (channels,), "kernel2": kernel, "b2": (channels,)}
+
+
+def _shared_kernel(size: int, channels: int) -> Shapes:
+    return {"kernel": (size, size, channels, channels), "b1": (channels,), "b2": (channels,)}
+
+
 @dataclass(frozen=True)
 class ODE:
     """One entry of ODES.
@@ -64,6 +80,7 @@ class ODE:
     Attributes:
         right_hand_side: (on, *weights) to the functions of the right-hand side.
         form: one of the forms of `integrators`.
+        weight_shapes: (kernel size, channels of a part of the state) to the shapes of one step's weights, by name.
         convolutions: how many convolutions, transposed ones included, each of the functions takes.
         oscillates: whether its eigenvalues, where σ′ = 1 and γ = 0, lie on the imaginary axis, so that linear stability has a verdict.
         normal: whether its matrix is normal there, so that the powers of its eigenvalues bound the growth over many steps.
@@ -73,6 +90,7 @@ class ODE:
 
     right_hand_side: Callable[..., RightHandSide]
     form: str
+    weight_shapes: Callable[[int, int], Shapes]
     convolutions: tuple[int, ...]
     oscillates: bool = False
     normal: bool = False
@@ -81,11 +99,13 @@ class ODE:
 
 
 ODES = {
-    "hamiltonian": ODE(hamiltonian, PARTITIONED, (1, 1), oscillates=True, normal=True),
-    "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, (2, 2), oscillates=True),
-    "antisymmetric": ODE(antisymmetric, FIRST_ORDER, (2,), oscillates=True, normal=True, antisymmetric=True),
-    "second_order": ODE(second_order, SECOND_ORDER, (2, 0), oscillates=True, normal=True),
-    "residual": ODE(residual, FIRST_ORDER, (2,)),
+    "hamiltonian": ODE(hamiltonian, PARTITIONED, _shared_kernel, (1, 1), oscillates=True, normal=True),
+    "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, _two_kernels, (2, 2), oscillates=True),
+    "antisymmetric": ODE(
+        antisymmetric, FIRST_ORDER, _one_kernel, (2,), oscillates=True, normal=True, antisymmetric=True
+    ),
+    "second_order": ODE(second_order, SECOND_ORDER, _one_kernel, (2, 0), oscillates=True, normal=True),
+    "residual": ODE(residual, FIRST_ORDER, _two_kernels, (2,)),
     # Its ODE is the residual block's; what differs is the step, integrators.linear_multistep.
-    "linear_multistep": ODE(residual, FIRST_ORDER, (2,), own_steps=True),
+    "linear_multistep": ODE(residual, FIRST_ORDER, _two_kernels, (2,), own_steps=True),
 }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from resode.ode import integrators
-from resode.ode.equations import ODES
+from resode.ode.equations import ODES, Shapes
 from resode.ode.integrators import INTEGRATORS, PARTITIONED, SECOND_ORDER, RightHandSide, State
 
 
@@ -22,12 +22,17 @@ class Unit:
     block: str
     integrator: str
     h: float
+    kernel_size: int
     arrays: Any
 
     @property
     def form(self) -> str:
         """The form of the ODE, see `integrators`."""
         return ODES[self.block].form
+
+    def weight_shapes(self, channels: int) -> Shapes:
+        """The weights of one step on `channels` channels, by the names that `right_hand_side` knows: {name: shape}."""
+        return ODES[self.block].weight_shapes(self.kernel_size, channels // (2 if self.form == PARTITIONED else 1))
 
     def right_hand_side(self, **weights: Any) -> RightHandSide:
         """The functions of the right-hand side with these `weights`, by name."""

@@ -85,7 +85,8 @@ def load_weights(network: keras.Model, folder: Path) -> None:
             # Keras also warns of what it then raises.
             warnings.simplefilter("ignore")
             network.load_weights(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
+        # A file with a damaged table ends in whatever HDF5 or Keras makes of it.
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
 
 
