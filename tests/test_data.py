@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -523,3 +524,54 @@ def test_folder_that_is_a_link_to_another_disk_stays_one(tmp_path):
         == [path.name for path in (tmp_path / "disk").iterdir()]
         == ["small"]
     )
+
+
+# Archives that eat the machine
+
+
+def header(name: str, size: int, kind: bytes = b"0") -> bytes:
+    """A tar header with any size, larger than what follows, too."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def pax(*lines: str) -> bytes:
+    records_ = b"".join(f"{len(line) + 4 if len(line) < 96 else len(line) + 5} {line}\n".encode() for line in lines)
+    return header("pax", len(records_), b"x") + records_ + bytes(-len(records_) % 512)
+
+
+# Five times what is allowed besides the members; gigabytes would be the same, and slow to make.
+ZEROS = bytes(20_000_000)
+EVIL = {
+    "a GNU name of gigabytes": lambda good: header("././@LongLink", 3 << 30, b"L") + ZEROS,
+    "a GNU link name of gigabytes": lambda good: header("././@LongLink", 3 << 30, b"K") + ZEROS,
+    "a pax header of gigabytes": lambda good: header("pax", 3 << 30, b"x") + ZEROS,
+    "a global pax header of gigabytes": lambda good: header("pax", 3 << 30, b"g") + ZEROS,
+    "a member of 2^62 bytes": lambda good: header("cifar-10-batches-bin/data_batch_1.bin", 1 << 62),
+    "another file of 2^62 bytes": lambda good: header("cifar-10-batches-bin/notes.txt", 1 << 62) + ZEROS,
+    "zeros between the members": lambda good: header("notes.txt", len(ZEROS)) + ZEROS + good,
+    "zeros behind the members": lambda good: good + ZEROS,
+    "5,000 pax headers": lambda good: pax("comment=x") * 5000 + good,
+    "a malformed sparse map": lambda good: pax("GNU.sparse.map=1,2,x", "GNU.sparse.size=a") + header("a", 0),
+    "a sparse map of version 1.0": lambda good: pax("GNU.sparse.major=1", "GNU.sparse.minor=0") + header("a", 512) + b"\xff" * 512,
+    "a name with escape sequences": lambda good: header("../\x1b[31m" + "x" * 80, 0) + good,
+}  # fmt: skip
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("evil", EVIL)
+def test_archive_that_holds_more_than_it_can_need_is_refused_at_once(evil, members, tmp_path):
+    good = gzip.decompress(tar_gz(tmp_path / "good", members).read_bytes())
+    path = tmp_path / "evil.tar.gz"
+    path.write_bytes(gzip.compress(EVIL[evil](good), 1))
+    tracemalloc.start()
+    message = refused(lambda: cifar10.read_members(path, True), str(path), "bring another copy")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60_000_000 and message.isprintable() and len(message) < 800
+
+
+def test_what_is_no_file_is_no_archive(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    refused(lambda: cifar10.read_members(tmp_path / "fifo", True), "not an ordinary file")

@@ -9,11 +9,12 @@ import gzip
 import hashlib
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from resode.base.errors import InputError
+from resode.base.text import quoted
 from resode.data import records
 
 NAME = "cifar10"
@@ -23,6 +24,8 @@ ALTERED_TITLE = "CIFAR-10, altered (its files are not the published ones)"
 HOME = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORDS_A_FILE = 10_000
+# Of an archive, in bytes, all but the six members: the published one has 2 small files and folders.
+_SMALL = 4_000_000
 PUBLISHED = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
     "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
@@ -101,23 +104,51 @@ def _members_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
+    if not archive.is_file():
+        raise InputError(f"cannot read {archive}: it is not an ordinary file; {ANOTHER_COPY}")
     reading = "its first bytes"
     try:
-        with gzip.open(archive) as stream:
+        with gzip.open(archive) as unpacked:
+            stream = _Bounded(unpacked, archive)
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
-                    reading = repr(member.name)
+                    reading = quoted(repr(member.name))
                     name = _safe_name(member, archive)
                     if name in PUBLISHED and not member.isdir():
                         _check_size(name, member.size, archive)
+                        stream.allowed += member.size
                         yield name, tar.extractfile(member).read()
             # tarfile stops at the end mark; the checksum of the whole comes after it.
             reading = "its end"
             while stream.read(1 << 20):
                 pass
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot read {archive} at {reading}: {reason}; {ANOTHER_COPY}") from error
+    except InputError:
+        raise
+    except Exception as error:
+        # tarfile lets malformed headers end in whatever they cause: ValueError, KeyError, RecursionError.
+        raise InputError(
+            f"cannot read {archive} at {reading}: {quoted(str(error) or type(error).__name__)}; {ANOTHER_COPY}"
+        ) from error
+
+
+class _Bounded:
+    """A stream that yields what the members accepted so far hold, and a little more for names and small files.
+
+    A few compressed megabytes can declare a name, or zeros between members, of gigabytes.
+    """
+
+    def __init__(self, stream: BinaryIO, archive: Path):
+        self.allowed = _SMALL
+        self._stream, self._archive, self._done = stream, archive, 0
+
+    def read(self, size: int) -> bytes:
+        content = self._stream.read(size)
+        self._done += len(content)
+        if self._done > self.allowed:
+            raise InputError(
+                f"{self._archive} holds more than {_SMALL:,} bytes besides the six data files; {ANOTHER_COPY}"
+            )
+        return content
 
 
 def _safe_name(member: tarfile.TarInfo, archive: Path) -> str:
@@ -128,9 +159,11 @@ def _safe_name(member: tarfile.TarInfo, archive: Path) -> str:
     """
     parts = re.split(r"[/\\]", member.name)
     if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.name):
-        raise InputError(f"{archive} holds a member with the unsafe name {member.name!r}; {ANOTHER_COPY}")
+        raise InputError(f"{archive} holds a member with the unsafe name {quoted(repr(member.name))}; {ANOTHER_COPY}")
     if not (member.isreg() or member.isdir()):
-        raise InputError(f"{archive} holds {member.name!r}, which is neither a file nor a folder; {ANOTHER_COPY}")
+        raise InputError(
+            f"{archive} holds {quoted(repr(member.name))}, which is neither a file nor a folder; {ANOTHER_COPY}"
+        )
     return parts[-1]
 
 
