@@ -254,6 +254,9 @@ def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeyp
 
 @pytest.mark.once
 def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):  # noqa: F811
+    # Before Ray is imported, which reads them once.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     monkeypatch.setattr(sweep_ray, "_WATCH_SECONDS", 1)
     grid = {"h": [0.1, 0.2, 1e30], "unroll_length": [2, 3, 4], "seeds": [0]}
@@ -269,6 +272,13 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
 
     watch = Watch(trials)
     try:
+        # A stranger is turned away.
+        program = f"import ray; ray.init({cluster.address!r}, logging_level='error'); print('in')"
+        stranger = {**os.environ, "RAY_AUTH_TOKEN": "b" * 64}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=stranger, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode and "in" not in done.stdout.split() and "uthentic" in done.stderr
         sweep_ray.Cluster(cluster.address, runs=tmp_path / "runs").run(trials, watch)
     finally:
         cluster.shutdown()
@@ -280,6 +290,15 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
         # Two epochs of 3 updates; a trial that was lost with the machine may have begun twice, none ended twice.
         assert log.count("epoch 2/2") == (watch.rows[trial]["status"] == sweeps.DONE), log
         assert len(list((tmp_path / "runs" / trial.name / "runs").iterdir())) == 1
+
+
+def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):  # noqa: F811
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    trials = sweep.planned("tiny", write(tmp_path))
+    with pytest.raises(InputError, match="no token of this cluster here"):
+        sweep_ray.Cluster("localhost:6379").run(trials, sweep.Watch(trials))
 
 
 @pytest.mark.once

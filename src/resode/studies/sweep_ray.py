@@ -8,6 +8,7 @@ P. Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applicati
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Sequence
@@ -46,11 +47,12 @@ class Cluster:
         """Run all trials and report them to `watch`; one whose training is complete only writes its results again.
 
         Raises:
-            InputError: Ray is not installed or not there, has no machine for a trial, or the data set is missing.
+            InputError: Ray is not installed or not there, a cluster's token is missing, it has no machine for a trial, or the data set is missing.
         """
         # Before anything starts, and once for all.
         data = paths.dataset(trials[0].content["data"]["name"])
         records.load(data)
+        self._lock()
         try:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             import ray
@@ -61,6 +63,19 @@ class Cluster:
             self._run(ray, data, trials, watch)
         finally:
             ray.shutdown()
+
+    def _lock(self) -> None:
+        """Let nobody in without the token: whoever reaches an open port of Ray's runs any code."""
+        os.environ["RAY_AUTH_MODE"] = "token"
+        given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+        if given or (Path.home() / ".ray" / "auth_token").is_file():
+            return
+        if self.address:
+            raise InputError(
+                f"--address {self.address}: no token of this cluster here; make one on its first machine with"
+                " `ray get-auth-token --generate` and copy ~/.ray/auth_token from there"
+            )
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
     def _connect(self, ray) -> None:
         handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
