@@ -97,6 +97,44 @@ def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypa
     assert everything(tree) == before and not list(tree.glob(".runs/demo/clone-*"))
 
 
+def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tree)
+    disk = tmp_path / "disk"
+    for name in (
+        "results/toys/toys.json",
+        "data/digits/test_batch.bin",
+        ".venv/bin/python",
+        "build/demo/old",
+        ".runs/old",
+    ):
+        (disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / name).write_text("mine", encoding="utf-8")
+    (tree / "params.yaml").rename(disk / "params.yaml")
+    shutil.rmtree(tree / "data")
+    for name in ("results", "data", ".venv", "build", ".runs", "params.yaml"):
+        (tree / name).symlink_to(disk / name)
+    (tree / ".#params.yaml").symlink_to("nobody@nowhere")
+    (tree / "mine").symlink_to(disk)
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        assert [path for path in clone.rglob("*") if path.is_symlink()] == [clone / "mine"]
+        assert (clone / "results" / "toys" / "toys.json").read_text(encoding="utf-8") == "mine"
+        assert (clone / "params.yaml").read_bytes() == (disk / "params.yaml").read_bytes()
+        assert not any((clone / name).exists() for name in ("data", ".venv", "build", ".runs"))
+
+
+def test_links_in_results_are_not_written_through(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tree)
+    monkeypatch.setenv("RESODE_RESULTS", str(tree / "results"))
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "toys.json").write_text("mine", encoding="utf-8")
+    (tree / "results").mkdir()
+    (tree / "results" / "toys").symlink_to(tmp_path / "toys")
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        (clone / "results" / "toys" / "toys.json").write_text("the demo's", encoding="utf-8")
+        assert "RESODE_RESULTS" not in experiments._environment(clone)
+    assert (tmp_path / "toys" / "toys.json").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_copy_without_git_inside_another_repository_is_no_part_of_it(tree, monkeypatch):
     shutil.rmtree(tree / ".git")
     outer = tree.parent
