@@ -1,6 +1,7 @@
 """Demo and queue in scratch clones: the user's own tree stays as it is, whenever they end and whatever git is told."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 from resode import cli
 from resode.base import paths, provenance
 from resode.base.errors import InputError
-from resode.pipeline import experiments
+from resode.pipeline import demo, experiments
 from resode.studies import sweep, sweep_dvc
 
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
@@ -95,6 +96,40 @@ def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypa
         assert told.stdout == "false\n"
         assert provenance.commit() == {"commit": head, "modified": False}
     assert everything(tree) == before and not list(tree.glob(".runs/demo/clone-*"))
+
+
+def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_path, monkeypatch):
+    """Renaming from one folder to another fails here, as between disks; within one it is possible."""
+    rename = os.rename
+
+    def between_disks(source, target, **_):
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    def stages(clone, *_):
+        (clone / "results" / "evaluation").mkdir(parents=True)
+        (clone / "results" / "evaluation" / "metrics.json").write_text('{"test_accuracy": 1}', encoding="utf-8")
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(paths, "ROOT", tree)
+    monkeypatch.setattr(paths, "RUNS", tree / ".runs")
+    monkeypatch.setattr(demo, "BUILD", tree / "build" / "demo")
+    monkeypatch.setattr(experiments, "dvc", stages)
+    disk = tmp_path / "disk"
+    (disk / "old").mkdir(parents=True)
+    (tree / "build").mkdir()
+    (tree / "build" / "demo").symlink_to(disk)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, between_disks)
+    demo.run([])
+    assert [path.name for path in disk.iterdir()] == ["evaluation"] and (tree / "build" / "demo").is_symlink()
+    # A disk that is full in the end.
+    monkeypatch.setattr(shutil, "copytree", lambda *_, **__: between_disks("a/b", "c/d"))
+    with pytest.raises(InputError, match=f"cannot write {disk}: Invalid cross-device link; free space"):
+        demo.run([])
+    assert [path.name for path in disk.iterdir()] == ["evaluation"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypatch):

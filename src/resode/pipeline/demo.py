@@ -1,12 +1,11 @@
 """The whole pipeline on digits in a scratch clone of the repository: `make demo`."""
 
 import json
-import os
 import shutil
 
 import yaml
 
-from resode.base import config, paths
+from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.pipeline import experiments
 
@@ -28,8 +27,8 @@ def run(more: list[str]) -> None:
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         if experiments.dvc(clone, "repro", "report").returncode:
             raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
-        BUILD.parent.mkdir(exist_ok=True)
-        shutil.rmtree(BUILD, ignore_errors=True)
-        os.replace(clone / "results", BUILD)
+        with files.replaced(BUILD) as partial:
+            # The clone may lie on another disk.
+            shutil.copytree(clone / "results", partial, dirs_exist_ok=True)
     accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
     print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nReport: {BUILD / 'report' / 'report.html'}")
