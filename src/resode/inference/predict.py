@@ -43,6 +43,8 @@ def read_image(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
+            # Of some formats, TIFF among them, Pillow turns the image itself as it loads it, and drops the note then.
+            image.load()
             turn = _turn(image)
             image = _in_8_bits(image, path)
             image = (image if turn is None else image.transpose(turn)).convert("RGBA")
