@@ -98,11 +98,14 @@ def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_re
 
 
 def test_a_notebook_has_the_parameters_of_the_start(repository):
-    # In a section that the stage does not depend on, so that it may change.
     path = repository / "params.yaml"
-    change = f"open({str(path)!r}, 'w', encoding='utf-8').write('nothing of any use: [')\n"
-    write(repository, change + "from resode.base import config\nassert config.load(params).toys.updates == 600")
-    with pytest.raises(InputError, match="is not YAML"):
+    change = f"from pathlib import Path; path = Path({str(path)!r}); text = path.read_text(encoding='utf-8')\n"
+    change += "path.write_text(text.replace('updates: 600', 'updates: 700'), encoding='utf-8')\n"
+    # All of them, and not only what the runner puts into the notebook.
+    read = "from resode.base import config\nassert config.load().toys.updates == 600"
+    write(repository, change + read)
+    # At the end, so that the notebook has found what it was to find.
+    with pytest.raises(InputError, match="^toys of params.yaml changed while toys ran"):
         notebook.run("toys")
     assert results(repository) == {"toys.json": "good"}
 
