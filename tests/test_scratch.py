@@ -1,16 +1,15 @@
 """Demo and queue in scratch clones: the user's own tree stays as it is, whenever they end and whatever git is told."""
 
-import contextlib
 import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from test_interruptions import wait_for
 
 from resode import cli
 from resode.base import paths, provenance
@@ -27,9 +26,12 @@ def git(folder, *arguments) -> str:
 
 def everything(folder: Path) -> dict[str, bytes]:
     """Every file of the user, git's own included; not what is ignored, the place of clones and results of the demo."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    names = {str(path.relative_to(folder)): path for path in found}
-    return {name: path.read_bytes() for name, path in names.items() if not name.startswith((".runs", "build", "src"))}
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(name): path.read_bytes()
+        for name, path in found.items()
+        if name.parts[0] not in (".runs", "build") and "__pycache__" not in name.parts
+    }
 
 
 @pytest.fixture
@@ -61,21 +63,38 @@ def start_demo(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
+# Of a demo's start, each by a file that is in the clone from then on.
+MOMENTS = (
+    "",
+    ".git/HEAD",
+    ".git/settings",
+    "params.yaml",
+    "untracked.h5",
+    ".git/index",
+    ".git/refs/heads/*",
+    ".dvc/tmp/*",
+    "data/digits/dataset.json",
+    "results/.*.partial",
+)
+
+
 @pytest.mark.once
-def test_a_demo_killed_at_ten_moments_of_its_start_leaves_the_tree_as_it_was(tree):
+@pytest.mark.parametrize("last", [".git/index", MOMENTS[-1]])
+def test_a_demo_killed_at_a_moment_of_its_start_leaves_the_tree_as_it_was(last, tree):
+    """Held at each moment up to the last, where it is killed: what is held has done to files what one killed there has done."""
     before = everything(tree)
-    begun = 0
-    for moment in range(1, 11):
-        demo = start_demo(tree)
-        time.sleep(0.2 * moment)
-        demo.send_signal(signal.SIGKILL)
+    demo = start_demo(tree)
+    try:
+        for moment in MOMENTS[: MOMENTS.index(last) + 1]:
+            wait_for(lambda moment=moment: list(tree.glob(f".runs/demo/clone-*/{moment}")), demo)
+            os.killpg(demo.pid, signal.SIGSTOP)
+            assert everything(tree) == before, f"when there was {moment}"
+            if moment != last:
+                os.killpg(demo.pid, signal.SIGCONT)
+    finally:
+        os.killpg(demo.pid, signal.SIGKILL)
         demo.wait()
-        assert everything(tree) == before, f"after {0.2 * moment:.1f} s"
-        begun += any(tree.glob(".runs/demo/clone-*"))
-        with contextlib.suppress(ProcessLookupError):
-            # What it started.
-            os.killpg(demo.pid, signal.SIGKILL)
-    assert begun
+    assert everything(tree) == before
 
 
 def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypatch):
