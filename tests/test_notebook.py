@@ -182,6 +182,13 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     for name, content in files.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(content, encoding="utf-8")
+    (repository / "matplotlibrc").write_text("figure.dpi: 9\nsavefig.facecolor: red", encoding="utf-8")
+    for name, value in {
+        "JAX_ENABLE_X64": "1",
+        "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+        "KERAS_NNX_ENABLED": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setenv("JUPYTER_PATH", str(home / ".local" / "share" / "jupyter"))
@@ -190,8 +197,11 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     for name in settings.FOLDERS:
         monkeypatch.delenv(name)
     checks = f"import sys; assert sys.executable == {sys.executable!r}\n"
-    checks += "import matplotlib; assert matplotlib.rcParams['figure.dpi'] == 100\nassert 'startup' not in globals()\n"
+    checks += "from resode.figures import style; import matplotlib\nassert matplotlib.rcParams['figure.dpi'] == 100\n"
+    checks += "assert matplotlib.rcParams['savefig.facecolor'] == 'auto' and 'startup' not in globals()\n"
     checks += "import keras; assert keras.config.floatx() == 'float32' and keras.backend.backend() == 'jax'\n"
+    checks += "assert not keras.config.is_nnx_enabled()\n"
+    checks += "import jax; assert not jax.config.jax_enable_x64 and jax.config.jax_default_matmul_precision is None\n"
     write(repository, checks + "print('reached')")
     assert cli.main(["toys"]) == 0
     assert "reached" in results(repository)["toys.html"] and "<html" in results(repository)["toys.html"]
