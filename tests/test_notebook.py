@@ -123,6 +123,25 @@ def test_a_file_servers_clock_does_not_matter(repository):
     assert set(found) == {"toys.json", "toys.ipynb", "toys.html", "mine.txt"} and found["toys.json"] == "new"
 
 
+def test_results_may_be_a_link_to_another_disk(repository, monkeypatch):
+    folder, disk = repository / "results" / "toys", repository / "disk" / "toys"
+    disk.parent.mkdir()
+    folder.rename(disk)
+    folder.symlink_to(disk)
+    replace = os.replace
+
+    def between_disks(source, target):
+        if str(disk.parent) in str(target):
+            assert str(disk.parent) in str(source), "Invalid cross-device link"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", between_disks)
+    write(repository, WRITE)
+    notebook.run("toys")
+    assert folder.is_symlink() and results(repository)["toys.json"] == "new"
+    assert [path.name for path in disk.parent.iterdir()] == [path.name for path in folder.parent.iterdir()] == ["toys"]
+
+
 def test_a_stage_that_already_runs_is_refused(repository, monkeypatch, capsys):
     def meanwhile(*_):
         assert cli.main(["toys"]) == 1
