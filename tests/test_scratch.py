@@ -14,7 +14,7 @@ from test_interruptions import wait_for
 from resode import cli
 from resode.base import paths, provenance
 from resode.base.errors import InputError
-from resode.pipeline import demo, experiments
+from resode.pipeline import demo, experiments, parents
 from resode.studies import sweep, sweep_dvc
 
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
@@ -127,6 +127,7 @@ def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_p
         rename(source, target)
 
     def stages(clone, *_):
+        assert os.environ[parents.STARTED_BY] == parents.this()
         (clone / "results" / "evaluation").mkdir(parents=True)
         (clone / "results" / "evaluation" / "metrics.json").write_text('{"test_accuracy": 1}', encoding="utf-8")
         return subprocess.CompletedProcess([], 0)
@@ -135,6 +136,8 @@ def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_p
     monkeypatch.setattr(paths, "RUNS", tree / ".runs")
     monkeypatch.setattr(demo, "BUILD", tree / "build" / "demo")
     monkeypatch.setattr(experiments, "dvc", stages)
+    # Put back after the test.
+    monkeypatch.setenv(parents.STARTED_BY, "")
     disk = tmp_path / "disk"
     (disk / "old").mkdir(parents=True)
     (tree / "build").mkdir()

@@ -1,13 +1,14 @@
 """The whole pipeline on digits in a scratch clone of the repository: `make demo`."""
 
 import json
+import os
 import shutil
 
 import yaml
 
 from resode.base import config, files, paths
 from resode.base.errors import InputError
-from resode.pipeline import experiments
+from resode.pipeline import experiments, parents
 
 SETTINGS = paths.ROOT / "demo.yaml"
 BUILD = paths.ROOT / "build" / "demo"
@@ -25,6 +26,8 @@ def run(more: list[str]) -> None:
     content = config.changed(config.read_settings(SETTINGS) | config.settings(more))
     with experiments.scratch(paths.RUNS / "demo") as clone:
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        # Other than DVC's queue, what runs here is of no use without this process.
+        os.environ[parents.STARTED_BY] = parents.this()
         if experiments.dvc(clone, "repro", "report").returncode:
             raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
         with files.replaced(BUILD) as partial:
