@@ -210,6 +210,17 @@ def test_every_orientation_is_turned_upright(extension, tmp_path):
         np.testing.assert_allclose(found, [[0, 80], [160, 240]], atol=8, err_msg=f"orientation {orientation}")
 
 
+@pytest.mark.parametrize("extension", ["tif", "png", "im"])
+@pytest.mark.parametrize(("kind", "largest"), [("uint16", 0), ("uint16", 255), ("uint16", 4095), ("int32", 1000)])
+def test_whole_numbers_that_may_be_of_fewer_bits_are_refused_and_not_black(extension, kind, largest, tmp_path):
+    if (extension, kind) == ("png", "int32"):
+        pytest.skip("PNG has none")
+    path = tmp_path / f"image.{extension}"
+    Image.fromarray(np.linspace(0, largest, 32 * 32).reshape(32, 32).astype(kind)).save(path)
+    with pytest.raises(InputError, match=f"from 0 to {largest} and does not say which is white; save it with 8 bits"):
+        predict.read_image(path)
+
+
 def odd_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:
     """EXIF of a camera held upside down, with an entry that is not as the standard has it."""
     entries = struct.pack("<HHI4s", 0x0112, 3, 1, b"\x03\0\0\0") + struct.pack("<HHI4s", tag, kind, count, value)
