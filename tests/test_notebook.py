@@ -27,7 +27,9 @@ stages:
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with the repository's params.yaml and one stage, whose notebook `write` makes."""
+    """A folder with an odd name, the repository's params.yaml and one stage, whose notebook `write` makes."""
+    tmp_path = tmp_path / "w $HOME $$x"
+    tmp_path.mkdir()
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "toys.py").write_text("first = 1\n", encoding="utf-8")
     (tmp_path / "params.yaml").write_bytes(paths.PARAMS.read_bytes())

@@ -28,7 +28,7 @@ def stop_when_gone(seconds: float = 1.0) -> None:
     started_by = os.environ.get(STARTED_BY)
 
     def watch() -> None:
-        while all(_alive(parent) for parent in watched) and (started_by is None or _is(started_by)):
+        while all(_alive(parent) for parent in watched) and (not started_by or _is(started_by)):
             time.sleep(seconds)
         print("error: the command that started this stage is gone; stopped, run it again", file=sys.stderr, flush=True)
         # As if told to: a training saves what it has done.
