@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-import yaml
 from test_report import PUBLISHED, make_run, write_run
 
 from resode.analysis import published
-from resode.base import config, paths
+from resode.base import paths
 from resode.base.errors import InputError
 from resode.publication import claim, readme, report
+from resode.studies import runs
 from resode.training import checkpoint
 
 EIGHTH = {"reference_iterations": 8000.0, "reference_drops": [4000.0, 6000.0]}
@@ -23,13 +23,9 @@ def write_short_run(results, name="eighth", accuracy=0.885, **changes):
     write_run(run, results / "runs" / name)
 
 
-def hand_over(results, name, history, update, **model):
+def hand_over(results, name, history, update):
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    given = config.read(paths.PARAMS)
-    given["training"] |= {"reference_iterations": 16000.0, "reference_drops": [8000.0, 12000.0]}
-    given["model"] |= model
-    (folder / "params.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
     checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, {"update": update, "history": history})
     (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
 
@@ -118,8 +114,9 @@ def test_run_in_progress_before_its_first_epoch(tmp_path):
     assert "curve.png" not in claim.head(tmp_path)
 
 
-def test_run_of_another_setting_in_progress_is_not_told(tmp_path):
-    hand_over(tmp_path, "quarter", ROWS, 3200, h=0.2)
+def test_run_of_another_setting_in_progress_is_not_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "read", lambda: {"quarter": {"model.h": 0.2}})
+    hand_over(tmp_path, "quarter", ROWS, 3200)
     assert claim.head(tmp_path) == ""
 
 

@@ -165,14 +165,14 @@ def test_a_failed_rename_puts_the_old_data_set_back(tmp_path, monkeypatch):
     folder = tmp_path / "small"
     write_small(folder)
     before = contents_of(folder)
-    rename = records.os.rename
+    rename = os.rename
 
     def fail_for_the_new_one(source, target):
         if str(source).endswith(".partial"):
             raise OSError(13, "Permission denied")
         rename(source, target)
 
-    monkeypatch.setattr(records.os, "rename", fail_for_the_new_one)
+    monkeypatch.setattr(os, "rename", fail_for_the_new_one)
     refused(lambda: write_small(folder, title="New"), str(folder), "Permission denied")
     assert contents_of(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
@@ -180,8 +180,8 @@ def test_a_failed_rename_puts_the_old_data_set_back(tmp_path, monkeypatch):
 
 def test_a_killed_write_leaves_no_data_set(tmp_path):
     script = (
-        "import os, sys; from resode.data import records\n"
-        "records._exchange = lambda *_: os._exit(9)\n"
+        "import os, sys; from resode.base import files as written; from resode.data import records\n"
+        "written._exchange = lambda *_: os._exit(9)\n"
         "image = records.np.zeros((1, 32, 32, 3), 'uint8')\n"
         "files = dict.fromkeys(['data_batch_1.bin', 'test_batch.bin'], records.encode(image, [0]))\n"
         "text = dict(name='n', title='t', source='s')\n"
@@ -524,6 +524,12 @@ def test_folder_that_is_a_link_to_another_disk_stays_one(tmp_path):
         == [path.name for path in (tmp_path / "disk").iterdir()]
         == ["small"]
     )
+
+
+def test_folder_that_is_a_link_to_itself_is_one_line(tmp_path):
+    (tmp_path / "small").symlink_to("small")
+    refused(lambda: write_small(tmp_path / "small"), f"cannot write {tmp_path / 'small'}")
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
 # Archives that eat the machine

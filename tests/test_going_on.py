@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from test_training import SMALL, files, settings, small_dataset, train
@@ -211,6 +212,42 @@ def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, monkeypat
     assert cli.main(["run", "tiny"]) == 0
     assert not (tiny / checkpoint.HANDED_OVER).exists()
     assert "is of no more use and deleted" in capsys.readouterr().out
+
+
+@pytest.mark.once
+def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tiny, monkeypatch, capsys):
+    path = tiny / "params.yaml"
+    tiny.mkdir(parents=True)
+    path.write_text("of the last", encoding="utf-8")
+    statuses = {"training": 1}
+
+    def stage(command, env):
+        # The parameters of the run reach the stage, whatever lies beside the results.
+        assert config.read(Path(env["RESODE_PARAMS"])) == runs.parameters("tiny")
+        return subprocess.CompletedProcess(command, statuses.get(command[-1], 0))
+
+    monkeypatch.setattr(runs.subprocess, "run", stage)
+    assert cli.main(["hand-over", "tiny"]) == 0
+    assert cli.main(["run", "tiny"]) == 1
+    assert path.read_text(encoding="utf-8") == "of the last"
+    statuses.update(training=0, evaluation=1)
+    assert cli.main(["run", "tiny"]) == 1
+    assert config.read(path) == runs.parameters("tiny")
+    assert "the stage evaluation stopped" in capsys.readouterr().err
+
+
+@pytest.mark.once
+def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch, capsys):
+    def stage(command, env):
+        before = Path(env["RESODE_PARAMS"]).stat()
+        assert cli.main(["run", "tiny"]) == 1
+        assert Path(env["RESODE_PARAMS"]).stat() == before
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(runs.subprocess, "run", stage)
+    assert cli.main(["run", "tiny"]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == f"error: the same already runs as process {os.getpid()}; wait for it or stop it"
 
 
 @pytest.mark.once

@@ -27,7 +27,9 @@ stages:
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with the repository's params.yaml and one stage, whose notebook `write` makes."""
+    """A folder with an odd name, the repository's params.yaml and one stage, whose notebook `write` makes."""
+    tmp_path = tmp_path / "w $HOME $$x"
+    tmp_path.mkdir()
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "toys.py").write_text("first = 1\n", encoding="utf-8")
     (tmp_path / "params.yaml").write_bytes(paths.PARAMS.read_bytes())
@@ -98,11 +100,14 @@ def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_re
 
 
 def test_a_notebook_has_the_parameters_of_the_start(repository):
-    # In a section that the stage does not depend on, so that it may change.
     path = repository / "params.yaml"
-    change = f"open({str(path)!r}, 'w', encoding='utf-8').write('nothing of any use: [')\n"
-    write(repository, change + "from resode.base import config\nassert config.load(params).toys.updates == 600")
-    with pytest.raises(InputError, match="is not YAML"):
+    change = f"from pathlib import Path; path = Path({str(path)!r}); text = path.read_text(encoding='utf-8')\n"
+    change += "path.write_text(text.replace('updates: 600', 'updates: 700'), encoding='utf-8')\n"
+    # All of them, and not only what the runner puts into the notebook.
+    read = "from resode.base import config\nassert config.load().toys.updates == 600"
+    write(repository, change + read)
+    # At the end, so that the notebook has found what it was to find.
+    with pytest.raises(InputError, match="^toys of params.yaml changed while toys ran"):
         notebook.run("toys")
     assert results(repository) == {"toys.json": "good"}
 
@@ -118,6 +123,25 @@ def test_a_file_servers_clock_does_not_matter(repository):
     notebook.run("toys")
     found = results(repository)
     assert set(found) == {"toys.json", "toys.ipynb", "toys.html", "mine.txt"} and found["toys.json"] == "new"
+
+
+def test_results_may_be_a_link_to_another_disk(repository, monkeypatch):
+    folder, disk = repository / "results" / "toys", repository / "disk" / "toys"
+    disk.parent.mkdir()
+    folder.rename(disk)
+    folder.symlink_to(disk)
+    replace = os.replace
+
+    def between_disks(source, target):
+        if str(disk.parent) in str(target):
+            assert str(disk.parent) in str(source), "Invalid cross-device link"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", between_disks)
+    write(repository, WRITE)
+    notebook.run("toys")
+    assert folder.is_symlink() and results(repository)["toys.json"] == "new"
+    assert [path.name for path in disk.parent.iterdir()] == [path.name for path in folder.parent.iterdir()] == ["toys"]
 
 
 def test_a_stage_that_already_runs_is_refused(repository, monkeypatch, capsys):
@@ -179,6 +203,13 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     for name, content in files.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(content, encoding="utf-8")
+    (repository / "matplotlibrc").write_text("figure.dpi: 9\nsavefig.facecolor: red", encoding="utf-8")
+    for name, value in {
+        "JAX_ENABLE_X64": "1",
+        "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+        "KERAS_NNX_ENABLED": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setenv("JUPYTER_PATH", str(home / ".local" / "share" / "jupyter"))
@@ -187,8 +218,11 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     for name in settings.FOLDERS:
         monkeypatch.delenv(name)
     checks = f"import sys; assert sys.executable == {sys.executable!r}\n"
-    checks += "import matplotlib; assert matplotlib.rcParams['figure.dpi'] == 100\nassert 'startup' not in globals()\n"
+    checks += "from resode.figures import style; import matplotlib\nassert matplotlib.rcParams['figure.dpi'] == 100\n"
+    checks += "assert matplotlib.rcParams['savefig.facecolor'] == 'auto' and 'startup' not in globals()\n"
     checks += "import keras; assert keras.config.floatx() == 'float32' and keras.backend.backend() == 'jax'\n"
+    checks += "assert not keras.config.is_nnx_enabled()\n"
+    checks += "import jax; assert not jax.config.jax_enable_x64 and jax.config.jax_default_matmul_precision is None\n"
     write(repository, checks + "print('reached')")
     assert cli.main(["toys"]) == 0
     assert "reached" in results(repository)["toys.html"] and "<html" in results(repository)["toys.html"]

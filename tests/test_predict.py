@@ -10,7 +10,7 @@ import numpy as np
 import PIL
 import pytest
 import test_training
-from PIL import Image, ImageOps
+from PIL import Image
 
 from resode import cli
 from resode.base import config, paths
@@ -189,15 +189,36 @@ def test_image_that_is_too_large_is_refused(tmp_path, monkeypatch):
         predict.read_image(tmp_path / "image.png")
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_turned_as_pillow_turns_it(orientation, tmp_path):
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image.save(tmp_path / "image.png", exif=exif)
-    with Image.open(tmp_path / "image.png") as saved:
-        expected = ImageOps.exif_transpose(saved)
-    np.testing.assert_array_equal(predict.read_image(tmp_path / "image.png"), np.asarray(expected))
+@pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp"])
+def test_every_orientation_is_turned_upright(extension, tmp_path):
+    """Four quarters of different grey, which tell the eight orientations apart."""
+    image = Image.new("RGB", (32, 32))
+    for place, grey in {(0, 0): 0, (16, 0): 80, (0, 16): 160, (16, 16): 240}.items():
+        image.paste((grey, grey, grey), (*place, place[0] + 16, place[1] + 16))
+    for orientation in range(1, 9):
+        # What turns an image upright, applied to the upright one, is undone by its inverse.
+        turn = predict._TURNS.get(orientation)
+        inverse = {
+            Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+            Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+        }
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored = image if turn is None else image.transpose(inverse.get(turn, turn))
+        stored.save(tmp_path / f"image.{extension}", exif=exif, quality=95)
+        found = predict.read_image(tmp_path / f"image.{extension}")[8::16, 8::16, 0]
+        np.testing.assert_allclose(found, [[0, 80], [160, 240]], atol=8, err_msg=f"orientation {orientation}")
+
+
+@pytest.mark.parametrize("extension", ["tif", "png", "im"])
+@pytest.mark.parametrize(("kind", "largest"), [("uint16", 0), ("uint16", 255), ("uint16", 4095), ("int32", 1000)])
+def test_whole_numbers_that_may_be_of_fewer_bits_are_refused_and_not_black(extension, kind, largest, tmp_path):
+    if (extension, kind) == ("png", "int32"):
+        pytest.skip("PNG has none")
+    path = tmp_path / f"image.{extension}"
+    Image.fromarray(np.linspace(0, largest, 32 * 32).reshape(32, 32).astype(kind)).save(path)
+    with pytest.raises(InputError, match=f"from 0 to {largest} and does not say which is white; save it with 8 bits"):
+        predict.read_image(path)
 
 
 def odd_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:

@@ -48,6 +48,14 @@ def test_outputs_that_are_saved_in_a_notebook_are_no_change_and_other_sources_ar
     assert provenance.commit() == {**clean, "modified": True}
 
 
+@pytest.mark.parametrize("command", [["add", "notebooks/b.ipynb"], ["mv", "notebooks/a.ipynb", "notebooks/c.ipynb"]])
+def test_a_notebook_that_the_commit_does_not_have_is_a_change(checkout, command):
+    path = checkout / "notebooks" / "a.ipynb"
+    path.with_name("b.ipynb").write_bytes(path.read_bytes())
+    git(checkout, *command)
+    assert provenance.commit() == {"commit": git(checkout, "rev-parse", "HEAD"), "modified": True}
+
+
 def test_a_checkout_that_git_refuses_says_why(checkout, monkeypatch):
     # Git's own way to make its tests refuse.
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")

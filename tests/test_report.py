@@ -408,5 +408,5 @@ def test_effort_tells_each_piece_and_the_time_of_all():
 
 
 def test_report_needs_no_deep_learning_framework():
-    code = "import sys, resode.report, resode.plots_results; sys.exit('keras' in sys.modules)"
+    code = "import sys, resode.publication.report, resode.figures.results; sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(paths.ROOT / "src")})

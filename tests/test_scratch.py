@@ -1,20 +1,20 @@
 """Demo and queue in scratch clones: the user's own tree stays as it is, whenever they end and whatever git is told."""
 
-import contextlib
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from test_interruptions import wait_for
 
 from resode import cli
 from resode.base import paths, provenance
 from resode.base.errors import InputError
-from resode.pipeline import experiments
+from resode.pipeline import demo, experiments, parents
 from resode.studies import sweep, sweep_dvc
 
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
@@ -26,9 +26,12 @@ def git(folder, *arguments) -> str:
 
 def everything(folder: Path) -> dict[str, bytes]:
     """Every file of the user, git's own included; not what is ignored, the place of clones and results of the demo."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    names = {str(path.relative_to(folder)): path for path in found}
-    return {name: path.read_bytes() for name, path in names.items() if not name.startswith((".runs", "build", "src"))}
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(name): path.read_bytes()
+        for name, path in found.items()
+        if name.parts[0] not in (".runs", "build") and "__pycache__" not in name.parts
+    }
 
 
 @pytest.fixture
@@ -60,21 +63,38 @@ def start_demo(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
+# Of a demo's start, each by a file that is in the clone from then on.
+MOMENTS = (
+    "",
+    ".git/HEAD",
+    ".git/settings",
+    "params.yaml",
+    "untracked.h5",
+    ".git/index",
+    ".git/refs/heads/*",
+    ".dvc/tmp/*",
+    "data/digits/dataset.json",
+    "results/.*.partial",
+)
+
+
 @pytest.mark.once
-def test_a_demo_killed_at_ten_moments_of_its_start_leaves_the_tree_as_it_was(tree):
+@pytest.mark.parametrize("last", [".git/index", MOMENTS[-1]])
+def test_a_demo_killed_at_a_moment_of_its_start_leaves_the_tree_as_it_was(last, tree):
+    """Held at each moment up to the last, where it is killed: what is held has done to files what one killed there has done."""
     before = everything(tree)
-    begun = 0
-    for moment in range(1, 11):
-        demo = start_demo(tree)
-        time.sleep(0.2 * moment)
-        demo.send_signal(signal.SIGKILL)
+    demo = start_demo(tree)
+    try:
+        for moment in MOMENTS[: MOMENTS.index(last) + 1]:
+            wait_for(lambda moment=moment: list(tree.glob(f".runs/demo/clone-*/{moment}")), demo)
+            os.killpg(demo.pid, signal.SIGSTOP)
+            assert everything(tree) == before, f"when there was {moment}"
+            if moment != last:
+                os.killpg(demo.pid, signal.SIGCONT)
+    finally:
+        os.killpg(demo.pid, signal.SIGKILL)
         demo.wait()
-        assert everything(tree) == before, f"after {0.2 * moment:.1f} s"
-        begun += any(tree.glob(".runs/demo/clone-*"))
-        with contextlib.suppress(ProcessLookupError):
-            # What it started.
-            os.killpg(demo.pid, signal.SIGKILL)
-    assert begun
+    assert everything(tree) == before
 
 
 def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypatch):
@@ -95,6 +115,81 @@ def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypa
         assert told.stdout == "false\n"
         assert provenance.commit() == {"commit": head, "modified": False}
     assert everything(tree) == before and not list(tree.glob(".runs/demo/clone-*"))
+
+
+def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_path, monkeypatch):
+    """Renaming from one folder to another fails here, as between disks; within one it is possible."""
+    rename = os.rename
+
+    def between_disks(source, target, **_):
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    def stages(clone, *_):
+        assert os.environ[parents.STARTED_BY] == parents.this()
+        (clone / "results" / "evaluation").mkdir(parents=True)
+        (clone / "results" / "evaluation" / "metrics.json").write_text('{"test_accuracy": 1}', encoding="utf-8")
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(paths, "ROOT", tree)
+    monkeypatch.setattr(paths, "RUNS", tree / ".runs")
+    monkeypatch.setattr(demo, "BUILD", tree / "build" / "demo")
+    monkeypatch.setattr(experiments, "dvc", stages)
+    # Put back after the test.
+    monkeypatch.setenv(parents.STARTED_BY, "")
+    disk = tmp_path / "disk"
+    (disk / "old").mkdir(parents=True)
+    (tree / "build").mkdir()
+    (tree / "build" / "demo").symlink_to(disk)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, between_disks)
+    demo.run([])
+    assert [path.name for path in disk.iterdir()] == ["evaluation"] and (tree / "build" / "demo").is_symlink()
+    # A disk that is full in the end.
+    monkeypatch.setattr(shutil, "copytree", lambda *_, **__: between_disks("a/b", "c/d"))
+    with pytest.raises(InputError, match=f"cannot write {disk}: Invalid cross-device link; free space"):
+        demo.run([])
+    assert [path.name for path in disk.iterdir()] == ["evaluation"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tree)
+    disk = tmp_path / "disk"
+    for name in (
+        "results/toys/toys.json",
+        "data/digits/test_batch.bin",
+        ".venv/bin/python",
+        "build/demo/old",
+        ".runs/old",
+    ):
+        (disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / name).write_text("mine", encoding="utf-8")
+    (tree / "params.yaml").rename(disk / "params.yaml")
+    shutil.rmtree(tree / "data")
+    for name in ("results", "data", ".venv", "build", ".runs", "params.yaml"):
+        (tree / name).symlink_to(disk / name)
+    (tree / ".#params.yaml").symlink_to("nobody@nowhere")
+    (tree / "mine").symlink_to(disk)
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        assert [path for path in clone.rglob("*") if path.is_symlink()] == [clone / "mine"]
+        assert (clone / "results" / "toys" / "toys.json").read_text(encoding="utf-8") == "mine"
+        assert (clone / "params.yaml").read_bytes() == (disk / "params.yaml").read_bytes()
+        assert not any((clone / name).exists() for name in ("data", ".venv", "build", ".runs"))
+
+
+def test_links_in_results_are_not_written_through(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tree)
+    monkeypatch.setenv("RESODE_RESULTS", str(tree / "results"))
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "toys.json").write_text("mine", encoding="utf-8")
+    (tree / "results").mkdir()
+    (tree / "results" / "toys").symlink_to(tmp_path / "toys")
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        (clone / "results" / "toys" / "toys.json").write_text("the demo's", encoding="utf-8")
+        assert "RESODE_RESULTS" not in experiments._environment(clone)
+    assert (tmp_path / "toys" / "toys.json").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_copy_without_git_inside_another_repository_is_no_part_of_it(tree, monkeypatch):

@@ -75,7 +75,7 @@ def test_the_notebooks_schedule_drops_after_epochs_109_and_218():
 
 
 def test_learning_rate_drops_after_the_given_number_of_updates():
-    rate = schedule.learning_rate(config.load().training)
+    rate = loop.learning_rate(config.load().training)
     # Keras asks with the number of finished updates.
     rates = [float(rate(done)) for done in (0, 255_999, 256_000, 383_999, 384_000, 511_999)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)

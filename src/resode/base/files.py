@@ -2,10 +2,14 @@
 
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from resode.base.errors import InputError
+from resode.base.text import quoted
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -40,6 +44,52 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write `content` as indented JSON; see `write_bytes`."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `folder` in the end; if the block fails, `folder` is as it was.
+
+    It lies beside `folder`, or beside what that leads to as a link: nothing is renamed from one disk to another.
+
+    Raises:
+        InputError: the disk does not take it.
+    """
+    folder = Path(os.path.realpath(folder))
+    # Fixed names, so that the next run clears away what a killed one left.
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        _remove(partial)
+        partial.mkdir(parents=True)
+        yield partial
+        _exchange(partial, folder, folder.with_name(f".{folder.name}.replaced"))
+    except OSError as error:
+        # Errors of many files at once have no words of their own.
+        said = error.strerror or quoted(str(error))
+        raise InputError(f"cannot write {folder}: {said}; free space or make the folder writable") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(new: Path, folder: Path, replaced: Path) -> None:
+    """Put `new` in the place of `folder`; if that fails, `folder` is as it was."""
+    if folder.exists():
+        _remove(replaced)
+        os.rename(folder, replaced)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        if replaced.exists():
+            os.rename(replaced, folder)
+        raise
+    _remove(replaced)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
 
 
 def _umask() -> int:

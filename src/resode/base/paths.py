@@ -39,8 +39,9 @@ def results(stage: str) -> Path:
 
 
 def partial(stage: str) -> Path:
-    """Folder of what `stage` has written while it runs, beside that of its last results."""
-    return RESULTS / f".{stage}.partial"
+    """Folder of what `stage` has written while it runs, beside that of its last results, on their disk if that is a link."""
+    folder = Path(os.path.realpath(RESULTS / stage))
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def short_temporary() -> str:

@@ -93,7 +93,8 @@ def _changed(name: str) -> bool:
     try:
         cells = (json.loads(text)["cells"] for text in (_git("show", f"HEAD:{name}"), path.read_text(encoding="utf-8")))
         before, after = ([(cell["cell_type"], "".join(cell["source"])) for cell in some] for some in cells)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, subprocess.CalledProcessError):
+        # No notebook, or one that the commit does not have.
         return True
     return before != after
 

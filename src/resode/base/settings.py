@@ -10,12 +10,17 @@ from resode.base.errors import InputError
 BACKENDS = ("tensorflow", "jax")
 # Folders in which the libraries look for settings and find none, by environment variable. They are made on demand.
 FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
-# Variables that would add to them.
+# Variables that would add to them, or let Keras and JAX compute in another way than everyone else's.
 LEFT_OUT = (
+    "JAX_DEFAULT_DTYPE_BITS",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_ENABLE_X64",
+    "JAX_NUMPY_DTYPE_PROMOTION",
     "JUPYTER_CONFIG_PATH",
     "JUPYTER_PATH",
     "KERAS_MAX_EPOCHS",
     "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
     "MATPLOTLIBRC",
     "MPLBACKEND",
     "PYTHONSTARTUP",

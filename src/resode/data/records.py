@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from resode.base.errors import InputError
+from resode.base.files import replaced
 
 SIDE = 32
 CHANNELS = 3
@@ -125,16 +125,13 @@ def write(
     source: str,
     published: bool,
 ) -> None:
-    """Write a data set: `files` (name to records) and `dataset.json`, all of it or nothing.
+    """Write a data set: `files` (name to records) and `dataset.json`, all of it or nothing; see `files.replaced`.
 
-    The files are written into a folder beside `folder`, which is renamed when it is complete. What is written
-    depends on the arguments only.
+    What is written depends on the arguments only.
 
     Raises:
         InputError: the folder cannot be written; what was there before is still there.
     """
-    # Where the folder is a link to another disk, the files go there.
-    folder = Path(folder).resolve()
     description = {
         "name": name,
         "title": title,
@@ -144,39 +141,9 @@ def write(
         "sha256": {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)},
     }
     text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    # Fixed names, so that the next run clears away what a killed one left.
-    partial = folder.with_name(f".{folder.name}.partial")
-    replaced = folder.with_name(f".{folder.name}.replaced")
-    try:
-        _remove(partial)
-        partial.mkdir(parents=True)
+    with replaced(folder) as partial:
         for file, content in {**files, DESCRIPTION: text.encode()}.items():
             _write_through(partial / file, content)
-        _exchange(partial, folder, replaced)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"cannot write {folder}: {error.strerror}; free space or make the folder writable") from error
-
-
-def _exchange(new: Path, folder: Path, replaced: Path) -> None:
-    """Put `new` in the place of `folder`; if that fails, `folder` is as it was."""
-    if folder.exists():
-        _remove(replaced)
-        os.rename(folder, replaced)
-    try:
-        os.rename(new, folder)
-    except OSError:
-        if replaced.exists():
-            os.rename(replaced, folder)
-        raise
-    _remove(replaced)
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder)
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import matplotlib.pyplot as plt
 import PIL.Image
 from IPython.display import HTML
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 
 from resode.base import files
 
+# A matplotlibrc in the folder in which this runs comes before all that `settings` could say.
+matplotlib.rcdefaults()
 # Okabe and Ito's palette, which colour-blind readers can tell apart; grey is always the published run.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9A9A9A", "#333333"
 STYLE = {

@@ -34,7 +34,7 @@ def read_image(path: Path) -> np.ndarray:
 
     It is turned upright where its camera noted how, and resized by Pillow's bicubic filter, which averages over the pixels
     that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white. Of images of
-    floats 0 is black and 1 white, of whole numbers with more than 8 bits 65,535 is white.
+    floats 0 is black and 1 white, of whole numbers with more than 8 bits 65,535 is white, if one is at least a quarter of it.
 
     Raises:
         InputError: no such file, no image that Pillow can read, or one whose numbers do not say what is white.
@@ -43,6 +43,8 @@ def read_image(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
+            # Of some formats, TIFF among them, Pillow turns the image itself as it loads it, and drops the note then.
+            image.load()
             turn = _turn(image)
             image = _in_8_bits(image, path)
             image = (image if turn is None else image.transpose(turn)).convert("RGBA")
@@ -80,8 +82,8 @@ def _in_8_bits(image: Image.Image, path: Path) -> Image.Image:
         return image
     values = np.asarray(image)
     low, high = values.min(), values.max()
-    # Whole numbers of 32 bits that would fit into 8 are as likely meant so as dark.
-    unclear = image.mode == "I" and image.format == "TIFF" and high <= 255
+    # So small, whole numbers are as likely of 8, 10, 12 or 14 bits as dark.
+    unclear = image.mode != "F" and high < 65535 / 4
     if unclear or not 0 <= low <= high <= (1 if image.mode == "F" else 65535):
         raise InputError(
             f"{path} holds numbers from {low:g} to {high:g} and does not say which is white; save it with 8 bits"

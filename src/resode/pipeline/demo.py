@@ -6,9 +6,9 @@ import shutil
 
 import yaml
 
-from resode.base import config, paths
+from resode.base import config, files, paths
 from resode.base.errors import InputError
-from resode.pipeline import experiments
+from resode.pipeline import experiments, parents
 
 SETTINGS = paths.ROOT / "demo.yaml"
 BUILD = paths.ROOT / "build" / "demo"
@@ -26,10 +26,12 @@ def run(more: list[str]) -> None:
     content = config.changed(config.read_settings(SETTINGS) | config.settings(more))
     with experiments.scratch(paths.RUNS / "demo") as clone:
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        # Other than DVC's queue, what runs here is of no use without this process.
+        os.environ[parents.STARTED_BY] = parents.this()
         if experiments.dvc(clone, "repro", "report").returncode:
             raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
-        BUILD.parent.mkdir(exist_ok=True)
-        shutil.rmtree(BUILD, ignore_errors=True)
-        os.replace(clone / "results", BUILD)
+        with files.replaced(BUILD) as partial:
+            # The clone may lie on another disk.
+            shutil.copytree(clone / "results", partial, dirs_exist_ok=True)
     accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
     print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nReport: {BUILD / 'report' / 'report.html'}")

@@ -58,7 +58,7 @@ def lasting(folder: Path) -> None:
 def make(folder: Path) -> None:
     """Copy the files of the repository as they lie there to `folder`, and commit them in a git repository of its own.
 
-    All of them but what a .gitignore of the repository excludes. The repository's own git is not asked; it need not exist.
+    All of them but what a .gitignore of the repository excludes, see `_copy` for links. The repository's own git is not asked; it need not exist.
 
     Raises:
         InputError: git is missing, or `folder` cannot be written.
@@ -73,8 +73,7 @@ def make(folder: Path) -> None:
         for name in map(os.fsdecode, filter(None, listed.split(b"\0"))):
             # A repository inside this one is listed as a folder.
             if not name.endswith("/"):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(paths.ROOT / name, folder / name, follow_symlinks=False)
+                _copy(name, folder)
         _git(folder, "add", "--all", "--force")
         _git(folder, "commit", "--quiet", "--message", "as it stands")
     except OSError as error:
@@ -82,6 +81,23 @@ def make(folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         said = " ".join(error.stderr.decode(errors="replace").split())
         raise InputError(f"cannot make a clone in {folder}: {said}") from error
+
+
+def _copy(name: str, folder: Path) -> None:
+    """Copy the file or link `name` of the repository to `folder`.
+
+    What stages write must not be a link there, through which they would write to the user's own: files, results and data.
+    """
+    source, target = paths.ROOT / name, folder / name
+    top = name.partition("/")[0]
+    # Links to nothing, such as editors leave beside a file, have nothing to copy; data sets are made again, and may be large.
+    if not source.exists() or (source.is_dir() and top == "data"):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir() and top == "results":
+        shutil.copytree(source, target, ignore_dangling_symlinks=True)
+    else:
+        shutil.copy2(source, target, follow_symlinks=not source.is_dir())
 
 
 def dvc(clone: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
@@ -121,7 +137,9 @@ def _git(clone: Path, *arguments: str) -> bytes:
 
 
 def _environment(clone: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # The user's own repository, parameters and results.
+    own = ("GIT_", "RESODE_PARAMS", "RESODE_RESULTS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {
         **kept,
         "GIT_CONFIG_GLOBAL": str(clone / ".git" / "settings"),

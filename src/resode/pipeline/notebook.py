@@ -156,8 +156,10 @@ def _kernel(scratch: Path, environment: dict[str, str]) -> type[AsyncKernelManag
 
         @property
         def kernel_spec(self) -> KernelSpec:
+            # Jupyter takes a $ for the beginning of a variable's name, and two for one.
+            quoted = {name: value.replace("$", "$$") for name, value in environment.items()}
             argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=argv, display_name="Python 3", language="python", env=environment)
+            return KernelSpec(argv=argv, display_name="Python 3", language="python", env=quoted)
 
         async def _async_interrupt_kernel(self) -> None:
             # Jupyter interrupts a kernel before it shuts it down; one that waits for the next cell may call that an error.

@@ -131,7 +131,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
         if not (found := checkpoint.read_handed_over(path)):
             continue
         _, state = found
-        given = config.read(folder / "params.yaml" if name else paths.PARAMS)
+        given = runs.parameters(name) if name else config.read()
         data = given["data"] | {"published": given["data"]["require_published"]}
         if not published.share({"params": given, "data": data}, claimed):
             continue

@@ -1,7 +1,7 @@
 """Runs besides the pipeline's: the same stages with other parameters, and without DVC where there is none.
 
-A run is a line of runs.yaml, what it changes in params.yaml. Its folder results/runs/NAME holds its params.yaml and, like
-results/, a folder a stage.
+A run is a line of runs.yaml, what it changes in params.yaml. Its folder results/runs/NAME holds the params.yaml that it was
+trained with and, like results/, a folder a stage.
 """
 
 import os
@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -45,6 +47,18 @@ def folder(name: str) -> Path:
     return paths.RESULTS / "runs" / name
 
 
+def parameters(name: str) -> dict[str, Any]:
+    """The parameters of the run `name`: params.yaml with what runs.yaml changes, checked.
+
+    Raises:
+        InputError: no such run, or wrong parameters.
+    """
+    known = read()
+    if name not in known:
+        raise InputError(f"runs.yaml has no run {quoted(repr(name))}; it has {', '.join(known)}")
+    return config.changed(known[name], f"{paths.RUNS_YAML.name}, {name}")
+
+
 def run(name: str | None = None, minutes: float = float("inf")) -> None:
     """Train and evaluate the run `name`; without a name, run every stage of the pipeline as params.yaml stands.
 
@@ -54,14 +68,28 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
         minutes: training saves and stops after so long; the same call goes on.
 
     Raises:
-        InputError: no such run, wrong parameters, or a stage that failed (it said why).
+        InputError: no such run, wrong parameters, another process that runs it, or a stage that failed (it said why).
         TimeOver: the minutes were over before the training was, or SIGTERM came.
     """
     environment = {**os.environ, "PYTHONPATH": paths.python_path(), STOP_AT: str(time.time() + 60 * minutes)}
-    chosen = stages.STAGES
-    if name is not None:
-        chosen = STAGES
-        environment |= {"RESODE_PARAMS": str(_write_params(name)), "RESODE_RESULTS": str(folder(name))}
+    if name is None:
+        _run_stages(stages.STAGES, environment)
+        _drop_handed_over(name)
+        print(f"Next, where DVC is: dvc commit --force {' '.join(stages.STAGES)}", flush=True)
+        return
+    text = yaml.safe_dump(parameters(name), sort_keys=False)
+    own = paths.RUNS / "run" / name
+    with checkpoint.locked(own):
+        write_text(own / "params.yaml", text)
+        environment |= {"RESODE_PARAMS": str(own / "params.yaml"), "RESODE_RESULTS": str(folder(name))}
+        _run_stages(STAGES[:1], environment)
+        # Not before: beside the results of the last training are its parameters, until there are others.
+        write_text(folder(name) / "params.yaml", text)
+        _run_stages(STAGES[1:], environment)
+        _drop_handed_over(name)
+
+
+def _run_stages(chosen: Sequence[str], environment: Mapping[str, str]) -> None:
     with stopping.passed_on():
         for stage in chosen:
             print(f"{stage}:", flush=True)
@@ -71,11 +99,12 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
                 raise TimeOver
             if status:
                 raise InputError(f"the stage {stage} stopped; the message above says why")
+
+
+def _drop_handed_over(name: str | None) -> None:
     if (handed := _handed_over(name)).exists():
         print(f"Finished: {handed} is of no more use and deleted.", flush=True)
         handed.unlink()
-    if name is None:
-        print(f"Next, where DVC is: dvc commit --force {' '.join(chosen)}", flush=True)
 
 
 def hand_over(name: str | None = None) -> Path:
@@ -90,7 +119,7 @@ def hand_over(name: str | None = None) -> Path:
     from resode.data import records
     from resode.training import loop
 
-    checked = config.validate(config.read(_write_params(name))) if name else config.load()
+    checked = config.validate(parameters(name)) if name else config.load()
     inputs = loop.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
     found = checkpoint.newest(paths.RUNS, inputs, schedule.updates(checked.training))
     if found is None:
@@ -104,13 +133,3 @@ def hand_over(name: str | None = None) -> Path:
 
 def _handed_over(name: str | None) -> Path:
     return (folder(name) if name else paths.RESULTS) / checkpoint.HANDED_OVER
-
-
-def _write_params(name: str) -> Path:
-    known = read()
-    if name not in known:
-        raise InputError(f"runs.yaml has no run {quoted(repr(name))}; it has {', '.join(known)}")
-    content = config.changed(known[name], f"{paths.RUNS_YAML.name}, {name}")
-    path = folder(name) / "params.yaml"
-    write_text(path, yaml.safe_dump(content, sort_keys=False))
-    return path

@@ -39,6 +39,15 @@ _TEST_BATCH = 500
 _WARM_UP, _TIMED = 3, 10
 
 
+def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """`schedule.rates` for Keras' optimisers: the update that follows the drop after n updates is the first at the lower rate."""
+    if not params.reference_drops:
+        return params.learning_rate
+    values = [rate for _, rate in schedule.rates(params, schedule.updates(params))]
+    # Keras compares the number of finished updates with `step <= boundary`.
+    return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in schedule.drops(params)], values)
+
+
 def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: int) -> keras.Model:
     """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's)."""
     keras.utils.set_random_seed(seed)
@@ -50,7 +59,7 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
         keras.config.set_dtype_policy(default)
     network.compile(
         # Named, lest Keras number it: checkpoints hold variables by name.
-        optimizer=keras.optimizers.SGD(schedule.learning_rate(training), momentum=training.momentum, name="sgd"),
+        optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum, name="sgd"),
         loss=cross_entropy,
         metrics=["accuracy"],
     )
@@ -309,7 +318,7 @@ class _Run:
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
         # The rate of the epoch's last update, as the optimiser applied it.
-        rate = schedule.learning_rate(self.params.training)
+        rate = learning_rate(self.params.training)
         rate = rate if isinstance(rate, float) else float(rate(self.update - 1))
         row = {
             "epoch": epoch,

@@ -5,8 +5,6 @@ The post counts iterations at the reference batch size. Equal numbers of images 
     updates = iterations · reference_batch_size / batch_size
 """
 
-import keras
-
 from resode.base.config import TrainingParams
 
 
@@ -24,15 +22,6 @@ def rates(params: TrainingParams, count: int) -> list[tuple[int, float]]:
     """The learning rates η·f^k of the first `count` updates: (update from which it holds, rate)."""
     begins = [0, *(drop for drop in drops(params) if drop < count)]
     return [(begin, params.learning_rate * params.drop_factor**k) for k, begin in enumerate(begins)]
-
-
-def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """`rates` for Keras' optimisers: the update that follows the drop after n updates is the first at the lower rate."""
-    if not params.reference_drops:
-        return params.learning_rate
-    values = [rate for _, rate in rates(params, updates(params))]
-    # Keras compares the number of finished updates with `step <= boundary`.
-    return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in drops(params)], values)
 
 
 def _updates(iterations: float, params: TrainingParams) -> int:
