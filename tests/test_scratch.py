@@ -179,6 +179,15 @@ def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypat
         assert not any((clone / name).exists() for name in ("data", ".venv", "build", ".runs"))
 
 
+def test_environments_are_not_copied(tree, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tree)
+    for name in ("mine/pyvenv.cfg", "mine/lib/a.py", "envs/b/conda-meta/history", "envs/b/bin/python", "envs/mine.txt"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        assert not (clone / "mine").exists() and [path.name for path in (clone / "envs").iterdir()] == ["mine.txt"]
+
+
 def test_links_in_results_are_not_written_through(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tree)
     monkeypatch.setenv("RESODE_RESULTS", str(tree / "results"))
