@@ -274,3 +274,12 @@ def test_a_kernel_that_works_is_interrupted_with_its_stage(repository, monkeypat
     with pytest.raises(KeyboardInterrupt):
         notebook.run("toys")
     assert len(made) == 1 and results(repository) == {"toys.json": "good"}
+
+
+def test_folders_of_settings_are_there_where_they_can_be_made(repository, monkeypatch):
+    """IPython warns of one that is not."""
+    settings.own()
+    assert (repository / ".runs" / "settings" / "ipythondir").is_dir()
+    (repository / "file").touch()
+    monkeypatch.setattr(paths, "RUNS", repository / "file")
+    settings.own()

@@ -16,13 +16,18 @@ from resode.training import checkpoint
 
 # In the place of the user's own: what that ignores, signs or hooks is not asked for. Git refuses folders of another owner, which a
 # file server may make of all folders; this one was made here.
-_GIT_SETTINGS = f"""[core]
+_GIT_SETTINGS = """[safe]
+directory = *
+"""
+# Of the clone itself, since git before 2.32 takes no other place for those above.
+_CLONE_SETTINGS = f"""[core]
 excludesFile = {os.devnull}
+hooksPath = {os.devnull}
 [user]
 name = resode
 email = resode@localhost
-[safe]
-directory = *
+[commit]
+gpgSign = false
 """
 
 
@@ -67,6 +72,8 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _git(folder, "init", "--quiet", "--template=")
         (folder / ".git" / "settings").write_text(_GIT_SETTINGS, encoding="utf-8")
+        with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
+            config.write(_CLONE_SETTINGS)
         # Nothing is tracked yet, so that these are all.
         there = ["-C", str(paths.ROOT), "--work-tree", str(paths.ROOT)]
         listed = _git(folder, *there, "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore")
