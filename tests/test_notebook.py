@@ -10,9 +10,9 @@ import pytest
 from jupyter_client import AsyncKernelManager
 
 from resode import cli
-from resode.base import paths, settings
+from resode.base import config, paths, settings
 from resode.base.errors import InputError
-from resode.pipeline import notebook
+from resode.pipeline import inputs, notebook
 
 STAGE = """
 stages:
@@ -97,6 +97,13 @@ def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_re
     assert error == f"error: {named} changed while toys ran; its last results are kept, run it again\n"
     assert results(repository) == {"toys.json": "good"}
     assert [path.name for path in (repository / "results").iterdir()] == ["toys"]
+
+
+def test_a_data_set_whose_sources_changed_is_not_said_to_be_the_last(repository):
+    (repository / "dvc.yaml").write_text("stages: {digits: {deps: [src/toys.py]}}", encoding="utf-8")
+    told = pytest.raises(InputError, match="^src/toys.py changed while digits ran; run it again$")
+    with told, inputs.unchanged("digits", config.read()):
+        (repository / "src" / "toys.py").write_text("second = 2\n", encoding="utf-8")
 
 
 def test_a_notebook_has_the_parameters_of_the_start(repository):
@@ -267,3 +274,12 @@ def test_a_kernel_that_works_is_interrupted_with_its_stage(repository, monkeypat
     with pytest.raises(KeyboardInterrupt):
         notebook.run("toys")
     assert len(made) == 1 and results(repository) == {"toys.json": "good"}
+
+
+def test_folders_of_settings_are_there_where_they_can_be_made(repository, monkeypatch):
+    """IPython warns of one that is not."""
+    settings.own()
+    assert (repository / ".runs" / "settings" / "ipythondir").is_dir()
+    (repository / "file").touch()
+    monkeypatch.setattr(paths, "RUNS", repository / "file")
+    settings.own()

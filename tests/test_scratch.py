@@ -179,6 +179,34 @@ def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypat
         assert not any((clone / name).exists() for name in ("data", ".venv", "build", ".runs"))
 
 
+def test_a_git_that_takes_no_other_settings_makes_a_clone_all_the_same(tree, tmp_path, monkeypatch):
+    """As before 2.32: the user's own signing and hooks are asked for."""
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "pre-commit").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (tmp_path / "hooks" / "pre-commit").chmod(0o755)
+    mine = (
+        f"[commit]\ngpgSign = true\n[core]\nhooksPath = {tmp_path / 'hooks'}\nexcludesFile = {tmp_path / 'ignored'}\n"
+    )
+    (tmp_path / "config").write_text(mine, encoding="utf-8")
+    (tmp_path / "ignored").write_text("*.h5\n", encoding="utf-8")
+    made = experiments._environment
+    monkeypatch.setattr(paths, "ROOT", tree)
+    monkeypatch.setattr(
+        experiments, "_environment", lambda clone: made(clone) | {"GIT_CONFIG_GLOBAL": str(tmp_path / "config")}
+    )
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        assert "untracked.h5" in git(clone, "ls-files")
+
+
+def test_environments_are_not_copied(tree, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tree)
+    for name in ("mine/pyvenv.cfg", "mine/lib/a.py", "envs/b/conda-meta/history", "envs/b/bin/python", "envs/mine.txt"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    with experiments.scratch(tree / ".runs" / "demo") as clone:
+        assert not (clone / "mine").exists() and [path.name for path in (clone / "envs").iterdir()] == ["mine.txt"]
+
+
 def test_links_in_results_are_not_written_through(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tree)
     monkeypatch.setenv("RESODE_RESULTS", str(tree / "results"))

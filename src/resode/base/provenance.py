@@ -103,7 +103,8 @@ def _git(*arguments: str) -> str:
     # A repository around this folder is another one; so is that of a hook in which this runs.
     environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
     environment["GIT_CEILING_DIRECTORIES"] = str(paths.ROOT.parent)
-    command = ["git", "--no-optional-locks", *arguments]
+    # Wherever core.worktree points, this is the code that runs.
+    command = ["git", "--no-optional-locks", "--work-tree", str(paths.ROOT), *arguments]
     options = {"capture_output": True, "check": True, "encoding": "utf-8", "errors": "replace"}
     return subprocess.run(command, cwd=paths.ROOT, env=environment, **options).stdout
 

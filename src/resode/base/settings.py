@@ -2,13 +2,14 @@
 
 import importlib.util
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from resode.base import paths
 from resode.base.errors import InputError
 
 BACKENDS = ("tensorflow", "jax")
-# Folders in which the libraries look for settings and find none, by environment variable. They are made on demand.
+# Folders in which the libraries look for settings and find none, by environment variable.
 FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
 # Variables that would add to them, or let Keras and JAX compute in another way than everyone else's.
 LEFT_OUT = (
@@ -36,7 +37,11 @@ def own() -> None:
     for name in LEFT_OUT:
         os.environ.pop(name, None)
     for name in FOLDERS:
-        os.environ[name] = str(paths.RUNS / "settings" / name.lower())
+        folder = paths.RUNS / "settings" / name.lower()
+        os.environ[name] = str(folder)
+        # IPython complains about one that is not there. A command that only reads runs without.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
     nbconvert = importlib.util.find_spec("nbconvert")
     if nbconvert and nbconvert.origin:
         # Its templates, where pip has put them beside it (--target) and not into the environment.

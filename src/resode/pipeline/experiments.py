@@ -16,13 +16,18 @@ from resode.training import checkpoint
 
 # In the place of the user's own: what that ignores, signs or hooks is not asked for. Git refuses folders of another owner, which a
 # file server may make of all folders; this one was made here.
-_GIT_SETTINGS = f"""[core]
+_GIT_SETTINGS = """[safe]
+directory = *
+"""
+# Of the clone itself, since git before 2.32 takes no other place for those above.
+_CLONE_SETTINGS = f"""[core]
 excludesFile = {os.devnull}
+hooksPath = {os.devnull}
 [user]
 name = resode
 email = resode@localhost
-[safe]
-directory = *
+[commit]
+gpgSign = false
 """
 
 
@@ -58,7 +63,7 @@ def lasting(folder: Path) -> None:
 def make(folder: Path) -> None:
     """Copy the files of the repository as they lie there to `folder`, and commit them in a git repository of its own.
 
-    All of them but what a .gitignore of the repository excludes, see `_copy` for links. The repository's own git is not asked; it need not exist.
+    All of them but environments and what a .gitignore of the repository excludes, see `_copy` for links. The repository's own git is not asked; it need not exist.
 
     Raises:
         InputError: git is missing, or `folder` cannot be written.
@@ -67,12 +72,16 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _git(folder, "init", "--quiet", "--template=")
         (folder / ".git" / "settings").write_text(_GIT_SETTINGS, encoding="utf-8")
+        with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
+            config.write(_CLONE_SETTINGS)
         # Nothing is tracked yet, so that these are all.
         there = ["-C", str(paths.ROOT), "--work-tree", str(paths.ROOT)]
         listed = _git(folder, *there, "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore")
-        for name in map(os.fsdecode, filter(None, listed.split(b"\0"))):
+        names = [os.fsdecode(name) for name in listed.split(b"\0") if name]
+        environments = _environments(names)
+        for name in names:
             # A repository inside this one is listed as a folder.
-            if not name.endswith("/"):
+            if not name.endswith("/") and not name.startswith(environments):
                 _copy(name, folder)
         _git(folder, "add", "--all", "--force")
         _git(folder, "commit", "--quiet", "--message", "as it stands")
@@ -81,6 +90,12 @@ def make(folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         said = " ".join(error.stderr.decode(errors="replace").split())
         raise InputError(f"cannot make a clone in {folder}: {said}") from error
+
+
+def _environments(names: list[str]) -> tuple[str, ...]:
+    """The folders, with a slash behind, of environments of venv and conda, gigabytes that no .gitignore needs to name."""
+    marks = ("/pyvenv.cfg", "/conda-meta/history")
+    return tuple(name.removesuffix(mark) + "/" for name in names for mark in marks if name.endswith(mark))
 
 
 def _copy(name: str, folder: Path) -> None:

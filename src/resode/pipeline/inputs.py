@@ -9,6 +9,7 @@ from typing import Any
 
 from resode.base import config, paths, strict_yaml
 from resode.base.errors import InputError
+from resode.pipeline import stages
 
 
 @contextmanager
@@ -28,7 +29,9 @@ def unchanged(stage: str, content: dict[str, Any]) -> Iterator[None]:
     after = _of(stage, config.read())
     changed = [name for name in before if before[name] != after[name]]
     if changed:
-        raise InputError(f"{', '.join(changed)} changed while {stage} ran; its last results are kept, run it again")
+        # Data sets are in place already; they do not come from stages that are notebooks.
+        kept = "its last results are kept, " if stage in stages.STAGES else ""
+        raise InputError(f"{', '.join(changed)} changed while {stage} ran; {kept}run it again")
 
 
 def sections(stage: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -44,8 +47,7 @@ def sections(stage: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _declared(stage: str, kind: str) -> list[str]:
-    stages = strict_yaml.read(paths.DVC_YAML)["stages"]
-    return stages.get(stage, {}).get(kind, [])
+    return strict_yaml.read(paths.DVC_YAML)["stages"].get(stage, {}).get(kind, [])
 
 
 def _of(stage: str, content: dict[str, Any]) -> dict[str, Any]:
