@@ -162,7 +162,7 @@ def _code() -> str:
         paths.ROOT / "data.dvc",
         paths.DVC_YAML,
         paths.NOTEBOOKS / "training.ipynb",
-        *sorted((paths.ROOT / "src" / "resode").glob("*.py")),
+        *sorted((paths.ROOT / "src" / "resode").rglob("*.py")),
     ]
     parts = [path.read_bytes() for path in sources] + [json.dumps(provenance.software()).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
