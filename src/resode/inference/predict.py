@@ -4,6 +4,7 @@ Whatever it imports before it knows with which network must do with NumPy and Pi
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,15 @@ from PIL import Image
 
 from resode.base import paths
 from resode.base.errors import InputError
+from resode.base.text import quoted
 
 # Width and height of the images that networks are trained with.
 SIZE = (32, 32)
 TOP = 3
+# Pillow has some forty decoders, most of them for files that nobody has.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# In memory an image has up to 16 bytes a pixel on its way. JPEG is made smaller as it is decoded, and may be larger.
+MOST_PIXELS = 50_000_000
 _ORIENTATION = 0x0112
 # By the orientation of a photo.
 _TURNS = {
@@ -37,12 +43,21 @@ def read_image(path: Path) -> np.ndarray:
     floats 0 is black and 1 white, of whole numbers with more than 8 bits 65,535 is white, if one is at least a quarter of it.
 
     Raises:
-        InputError: no such file, no image that Pillow can read, or one whose numbers do not say what is white.
+        InputError: no such file, no image of `FORMATS`, too many pixels, or numbers that do not say what is white.
     """
+    shown = quoted(str(path), 500)
     try:
-        with Image.open(path) as image:
+        if not (path.is_file() or path.is_dir() or not path.exists()):
+            raise InputError(f"cannot read {shown}: it is not an ordinary file")
+        # What Pillow warns of, it then refuses or reads.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise InputError(
+                    f"{shown} has {width} x {height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
+                )
             # Of some formats, TIFF among them, Pillow turns the image itself as it loads it, and drops the note then.
             image.load()
             turn = _turn(image)
@@ -53,12 +68,12 @@ def read_image(path: Path) -> np.ndarray:
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image that Pillow can read") from error
+        raise InputError(f"{shown} is no image of these formats: {', '.join(FORMATS)}") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {shown}: {quoted(error.strerror or str(error))}") from error
     except Exception as error:
         # Of a damaged file each of Pillow's decoders says so in its own way.
-        raise InputError(f"cannot read {path} as an image: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot read {shown} as an image: {quoted(str(error))}") from error
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -86,7 +101,7 @@ def _in_8_bits(image: Image.Image, path: Path) -> Image.Image:
     unclear = image.mode != "F" and high < 65535 / 4
     if unclear or not 0 <= low <= high <= (1 if image.mode == "F" else 65535):
         raise InputError(
-            f"{path} holds numbers from {low:g} to {high:g} and does not say which is white; save it with 8 bits"
+            f"{quoted(str(path), 500)} holds numbers from {low:g} to {high:g} and does not say which is white; save it with 8 bits"
         )
     if image.mode == "F":
         return Image.fromarray(np.rint(255 * values).astype(np.uint8))
@@ -96,7 +111,7 @@ def _in_8_bits(image: Image.Image, path: Path) -> Image.Image:
 def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:
     """What is printed for one image: its likeliest classes."""
     best = np.argsort(-probabilities, kind="stable")[:TOP]
-    return f"{path}: " + ", ".join(f"{class_names[i]} {100 * probabilities[i]:.1f} %" for i in best)
+    return f"{quoted(str(path), 500)}: " + ", ".join(f"{class_names[i]} {100 * probabilities[i]:.1f} %" for i in best)
 
 
 def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_length: int | None) -> None:
