@@ -188,7 +188,7 @@ def test_sigterm_saves_at_once_and_ends_with_one_line(tmp_path):
     assert process.wait(30) == 1
     last = log.read_text().splitlines()[-1]
     (path,) = runs.glob("*/*.checkpoint")
-    assert last == f"error: stopped after update {int(path.stem):,} of 100,000; the same command goes on"
+    assert last == f"error: stopped after update {int(path.stem):,} of 100,000; run the same command to continue"
     assert int(path.stem) > 0
 
 
@@ -218,7 +218,7 @@ def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     process.terminate()
     written, errors = process.communicate(timeout=30)
     assert ("on\n" + written, process.returncode) == (said, 1)
-    assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; the same command goes on"
+    assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; run the same command to continue"
 
 
 def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand and return the exit status.
 
     0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was, or SIGTERM
-    came, and the same command goes on.
+    came, and the same command continues.
     """
     # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal, one that may not have every letter.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")

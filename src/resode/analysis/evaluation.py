@@ -1,4 +1,4 @@
-"""How well the trained network does on the test set: accuracy, its interval, its mistakes."""
+"""Performance of the trained network on the test set: accuracy, its interval, its mistakes."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ LAST_EPOCHS = 10
 
 
 def tested_on(history: Sequence[Mapping[str, float]]) -> str:
-    """What the network was tested on after each epoch: "validation" images, where some were held out, else "test" images."""
+    """Name the images that the network was tested on after each epoch: "validation" images, where some were held out, else "test" images."""
     return "validation" if "validation_accuracy" in history[0] else "test"
 
 

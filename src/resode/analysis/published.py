@@ -1,4 +1,4 @@
-"""What the post claims, reference/, and how far a training's setting is the claim's."""
+"""The post's claim, from reference/, and the differences of a training's setting from it."""
 
 import csv
 import math
@@ -23,7 +23,7 @@ def read_published_curve(reference: Path = paths.REFERENCE) -> list[dict[str, fl
 
 
 def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
-    """Where the run's parameters are not the claim's: {section: ["h is 0.3 instead of 0.15", …]}.
+    """List the differences of the run's parameters from the claim's: {section: ["h is 0.3 instead of 0.15", …]}.
 
     Args:
         params: sections of params.yaml; `data` only needs the name of the data set.
@@ -62,7 +62,7 @@ def share(provenance: Mapping, published: Mapping) -> float | None:
 
 
 def setting(provenance: Mapping, published: Mapping) -> str:
-    """What a training is in view of the claim, in a sentence."""
+    """Describe in a sentence how a training relates to the claim."""
     if (part := share(provenance, published)) == 1:
         return "Data, network, regime and schedule are the post's."
     if part:

@@ -121,7 +121,7 @@ def _largest_eigenvalue(operator: LinearOperator, tolerance: float) -> float:
 
 @dataclass(frozen=True)
 class Unit:
-    """What h means for one unit, linearised where σ′ = 1, and what the unit did to a small perturbation.
+    """Stability of one unit, linearised where σ′ = 1, and the measured growth of a small perturbation.
 
     Attributes:
         omega: largest frequency of the unit's ODE; for a block without an imaginary axis a Lipschitz constant of F.
@@ -205,7 +205,7 @@ def frequency(layer: ODEConv2D, tolerance: float = 1e-4) -> float:
 
 
 def perturbation_growth(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How a small random perturbation of `images` grows through the units, by finite differences.
+    """Measure how a small random perturbation of `images` grows through the units, by finite differences.
 
     Returns:
         Two arrays (units, N): ‖change of the output‖ / ‖change of the input‖ of each unit, and of each unit's output over
@@ -268,7 +268,7 @@ def _jacobian(function: Any, x: np.ndarray, epsilon: float = 1e-2) -> np.ndarray
 
 
 def eigenvalue_rows(found: Mapping[str, np.ndarray]) -> list[dict[str, str]]:
-    """Where the eigenvalues λ of each block lie, {block: λ}, a row a block, for a table."""
+    """Positions of the eigenvalues λ of each block, {block: λ}, a row a block, for a table."""
     return [
         {
             "block": block,
@@ -321,7 +321,7 @@ def _shown(value: float | None) -> str:
 
 
 def summary(units: Sequence[Unit], integrator: str) -> str:
-    """What the table says, in a sentence or two; also where there is nothing in it."""
+    """Summarise the table in a sentence or two; also where there is nothing in it."""
     if not units:
         return "This network has no unit that solves an ODE, so there is nothing to judge here."
     largest = max(unit.h_omega for unit in units)

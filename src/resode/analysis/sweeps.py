@@ -1,4 +1,4 @@
-"""What a sweep gave: its table of trials by pairs (h, unroll length), and the best of them. See `sweep` for how it is run."""
+"""Outcome of a sweep: its table of trials by pairs (h, unroll length), and the best of them. See `sweep` for how it is run."""
 
 import csv
 import hashlib
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep gave.
+    """Outcome of a sweep.
 
     Attributes:
         pairs: by h, then by unroll length.
@@ -86,7 +86,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 
 def outcome(name: str, folder: Path = FOLDER) -> Outcome:
-    """What the files of the sweep `name` say.
+    """Read the outcome of the sweep `name` from its files.
 
     Raises:
         InputError: they are missing, or are of different sweeps.
@@ -148,7 +148,7 @@ def _accuracy(pair: Pair) -> str:
 
 
 def summary(found: Outcome) -> str:
-    """What was run and which pair is the best, in a few sentences, as Markdown."""
+    """Summarise the trials and name the best pair, in a few sentences, as Markdown."""
     about, best = found.setting, found.best
     by = " and ".join(found.about)
     if "data" not in about:
@@ -177,7 +177,7 @@ def summary(found: Outcome) -> str:
 
 
 def limit_text(found: Outcome) -> str:
-    """What the integrator's limit of stability says about the grid, in a sentence, as Markdown."""
+    """Relate the grid to the integrator's limit of stability, in a sentence, as Markdown."""
     integrator = found.setting["params"]["model"]["integrator"]
     if found.limit is None:
         return "The eigenvalues of this block may lie anywhere, so there is no limit of stability to draw."

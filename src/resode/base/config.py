@@ -164,7 +164,7 @@ class TrainingParams(_Section):
 
 
 class EvaluationParams(_Section):
-    """What the evaluation shows."""
+    """Contents of the evaluation page."""
 
     mistakes: Annotated[int, Field(ge=1, le=100)]
 

@@ -18,4 +18,4 @@ class Diverged(InputError):
 
 
 class TimeOver(Exception):
-    """The time given was over before the training was; what is done is saved, and the same command goes on."""
+    """The time given was over before the training was; what is done is saved, and the same command continues."""

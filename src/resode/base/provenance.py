@@ -1,4 +1,4 @@
-"""Where a result comes from: hardware, software, commit, data."""
+"""Origin of a result: hardware, software, commit, data."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def arithmetic(precision: str) -> str:
 
 
 def _tf32() -> bool:
-    """Whether float32 convolutions run in TF32 (10 bits of mantissa): the backends' default from compute capability 8.0."""
+    """Return whether float32 convolutions run in TF32 (10 bits of mantissa): the backends' default from compute capability 8.0."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -86,7 +86,7 @@ def commit() -> dict[str, str | bool | None]:
 
 
 def _changed(name: str) -> bool:
-    """Whether the file `name`, which differs from that of the commit, does so in more than a notebook's outputs."""
+    """Return whether the file `name`, which differs from that of the commit, does so in more than a notebook's outputs."""
     path = paths.ROOT / name
     if path.suffix != ".ipynb" or not path.exists():
         return True

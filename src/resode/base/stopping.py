@@ -9,7 +9,7 @@ import psutil
 
 from resode.base.errors import TimeOver
 
-SAID = "stopped; the same command goes on"
+SAID = "stopped; run the same command to continue"
 
 
 @contextmanager

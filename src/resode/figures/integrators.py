@@ -167,7 +167,7 @@ def eigenvalues(found: Mapping[str, np.ndarray], h: float) -> Figure:
 
 @styled
 def reconstruction(h: float, dtypes: Sequence[str] = ("float32", "float16")) -> Figure:
-    """How well steps are taken back, over their number: a panel a precision, a line a reversible integrator."""
+    """Error of taking steps back, over their number: a panel a precision, a line a reversible integrator."""
     figure, panels = subplots(1, len(dtypes), size=(10.0, 3.8), sharey=True)
     for axes, dtype in zip(panels, dtypes, strict=True):
         for number, name in enumerate(INTEGRATORS):

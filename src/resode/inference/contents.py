@@ -1,4 +1,4 @@
-"""What a file of weights must hold to be used: checked as a whole before any of it is, with NumPy alone.
+"""Required contents of a file of weights: checked as a whole before any of it is, with NumPy alone.
 
 The metadata are texts that anyone may have written. From the parameters in them follow the name and shape of every tensor.
 """

@@ -77,7 +77,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns `image` upright; None if it is, or does not say.
+    """Return the turn that sets `image` upright; None if it is upright, or its file does not say.
 
     `ImageOps.exif_transpose` also writes what its camera noted again, and fails where that is odd.
     """
@@ -109,7 +109,7 @@ def _in_8_bits(image: Image.Image, path: Path) -> Image.Image:
 
 
 def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:
-    """What is printed for one image: its likeliest classes."""
+    """Return the line printed for one image: its likeliest classes."""
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     return f"{quoted(str(path), 500)}: " + ", ".join(f"{class_names[i]} {100 * probabilities[i]:.1f} %" for i in best)
 

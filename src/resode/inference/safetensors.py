@@ -130,7 +130,7 @@ def _header(text: bytes) -> dict | None:
 
 
 def _begin(item: tuple[str, object]) -> tuple[int, int]:
-    """Where a tensor says that it begins, and ends; `_add` refuses what does not."""
+    """Return the stated begin and end of a tensor; `_add` refuses one without."""
     try:
         begin, end = item[1]["data_offsets"]
         return (int(begin), int(end))

@@ -1,4 +1,4 @@
-"""What a training left in its folder, as a Keras network that predicts, and its export for `low_memory`."""
+"""Trained networks: a training's folder or a file of weights as a Keras network that predicts, and its export for `low_memory`."""
 
 import json
 from pathlib import Path

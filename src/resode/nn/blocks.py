@@ -171,7 +171,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
 
     @property
     def uses_products(self) -> bool:
-        """Whether the built layer computes its convolutions as products, see `convolution`."""
+        """True if the built layer computes its convolutions as products, see `convolution`."""
         return self._products is not None
 
     def convolve(self, x: Any, kernel: Any) -> Any:

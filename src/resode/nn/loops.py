@@ -7,7 +7,7 @@ import keras
 
 
 def on_cpu() -> bool:
-    """Whether the backend computes on a CPU."""
+    """Return whether the backend computes on a CPU."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -18,7 +18,7 @@ def on_cpu() -> bool:
 
 
 def loops_are_slow() -> bool:
-    """Whether a convolution in a compiled loop is many times slower than outside of one, as it is on XLA:CPU.
+    """Return whether a convolution in a compiled loop is many times slower than outside of one, as it is on XLA:CPU.
 
     Matrix products are not; but the first units have too few channels for them (see `winograd`) and stay direct.
     """

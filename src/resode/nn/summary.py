@@ -1,4 +1,4 @@
-"""What the built network consists of, what it costs, and whether it is the one the post printed."""
+"""The built network: its layers, its cost, and a comparison with the network that the post printed."""
 
 import csv
 import io

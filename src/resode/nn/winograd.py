@@ -50,7 +50,7 @@ def transformed(kernel: Any) -> Any:
 
 
 def is_faster(height: int, width: int, channels: int) -> bool:
-    """Whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
+    """Return whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
 
     On a CPU, with channels enough to outweigh the transforms, and where the tiles at the edges are mostly image; on a GPU cuDNN
     has this algorithm itself. Measured on two CPUs with both backends, unit by unit; results/bench has the

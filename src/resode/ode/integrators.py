@@ -240,7 +240,7 @@ def solve(name: str, x: State, f: RightHandSide, h: float, steps: int) -> list[S
 
 
 def evaluations(name: str, parts: int, steps: int) -> tuple[int, ...]:
-    """How often integrator `name` evaluates each of the `parts` functions of the right-hand side over `steps` steps."""
+    """Count how often integrator `name` evaluates each of the `parts` functions of the right-hand side over `steps` steps."""
     counts = [0] * parts
 
     def counting(part: int) -> Callable[[float], float]:

@@ -163,7 +163,7 @@ def convergence() -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
 
 
 def convergence_rows(h: Sequence[float], errors: Mapping[str, Mapping[str, Sequence[float]]]) -> list[dict[str, str]]:
-    """What `convergence` found, a row an integrator, for a table: the error at the smallest h, and the slope."""
+    """Results of `convergence`, a row an integrator, for a table: the error at the smallest h, and the slope."""
     rows = []
     for name in integrators.INTEGRATORS:
         row = {"integrator": name}
@@ -211,7 +211,7 @@ def safe_depth(errors: Sequence[float]) -> int:
 
 
 def depth_rows(h_values: Sequence[float], dtype: str = "float32") -> list[dict[str, object]]:
-    """How many steps can be taken back, a row for each reversible integrator and a column for each h, for a table."""
+    """Number of steps that can be taken back, a row for each reversible integrator and a column for each h, for a table."""
     most = f"{DEPTHS[-1]:,} or more"
     depths = {
         name: {h: safe_depth(reconstruction_errors(name, h, dtype)) for h in h_values}

@@ -45,7 +45,7 @@ class Unit:
         return (self.arrays.zeros_like(x), x) if self.form == SECOND_ORDER else (x,)
 
     def solution(self, state: State) -> Any:
-        """What of the last state the unit returns, (…, c): both halves, or x."""
+        """The unit's output (…, c), from its final state: both halves, or x."""
         return self.arrays.concatenate(state[-2:], axis=-1) if self.form == PARTITIONED else state[-1]
 
     def advance(self, state: State, step: int, weights: dict[str, Any]) -> State:

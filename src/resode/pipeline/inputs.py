@@ -1,4 +1,4 @@
-"""What a stage is made from: read once, at its start, and the same at its end, or its results are of nothing that anyone can name."""
+"""Inputs of a stage: read once, at its start, and the same at its end, or its results are of nothing that anyone can name."""
 
 import hashlib
 import re

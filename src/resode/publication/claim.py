@@ -1,4 +1,4 @@
-"""How near the runs come to the claim: accuracy over the share of the post's schedule, and the head of the README.
+"""Distance of the runs from the claim: accuracy over the share of the post's schedule, and the head of the README.
 
 Like the report, all of it is worded from files that runs wrote.
 """

@@ -51,6 +51,6 @@ def update(readme: Path = paths.ROOT / "README.md") -> None:
 
 
 def is_current(readme: Path = paths.ROOT / "README.md") -> bool:
-    """Whether the tables of `readme` are those that results/ give."""
+    """Return whether the tables of `readme` are those that results/ give."""
     text = readme.read_text(encoding="utf-8")
     return filled(text, {name: make() for name, make in TABLES.items()}) == text

@@ -47,7 +47,7 @@ STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "sta
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages wrote about one run."""
+    """The files that the stages wrote about one run."""
 
     model: dict
     history: list[dict[str, float]]
@@ -196,7 +196,7 @@ def _against(report: Mapping, line: Mapping) -> str:
 
 
 def banner(report: Mapping) -> str:
-    """What kind of run this is and what may be read from it, as HTML; empty for a reproduction."""
+    """The kind of run and the conclusions it allows, as HTML; empty for a reproduction."""
     text = {DEMO: _demo_text, OTHER_DATA: _altered_text, OTHER_SETTING: _setting_text}.get(report["kind"])
     if text is None:
         return ""
@@ -259,7 +259,7 @@ def comparison_table(report: Mapping) -> str:
 
 
 def sources_list(report: Mapping) -> str:
-    """Where each published figure comes from, as a Markdown list."""
+    """Sources of the published figures, as a Markdown list."""
     return "\n".join(f"- {line['name']}: {line['source']}" for line in report["lines"])
 
 
@@ -323,7 +323,7 @@ def _leaves(content: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def curve_text(report: Mapping, run: Run) -> str:
-    """What the training curve shows, as Markdown: the schedule, and whose curves are drawn."""
+    """The caption of the training curve, as Markdown: the schedule, and whose curves are drawn."""
     drawn = "The published curve is that of another data set and is not drawn."
     if report["kind"] != DEMO:
         drawn = "In grey the published run, whose learning rate dropped after epochs 109 and 218."
@@ -378,7 +378,7 @@ def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
 
 
 def read_trained(folder: Path) -> dict | None:
-    """What training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
+    """Read the files that training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
     if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
         return None
     return {
@@ -389,7 +389,7 @@ def read_trained(folder: Path) -> dict | None:
 
 
 def runs_table(results: Path = paths.RESULTS) -> str:
-    """What the runs of results/runs gave, as a Markdown table; seeds of one setting with mean ± standard deviation."""
+    """Results of the runs in results/runs, as a Markdown table; seeds of one setting with mean ± standard deviation."""
     rows = []
     for name, run in read_runs(results).items():
         metrics, provenance = run["metrics"], run["provenance"]

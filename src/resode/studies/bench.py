@@ -1,4 +1,4 @@
-"""How long an update takes, against what the machine could do and what a user would write without this package.
+"""Time of an update, against what the machine could do and what a user would write without this package.
 
 `resode bench` measures every backend that is installed, each in a process of its own, and writes
 results/bench/<hardware>.json. The images are random bytes in CIFAR-10's shape: an update takes the same time on any.
@@ -185,7 +185,7 @@ def _compiled(chosen: config.Params, precision: str):
 
 
 def _ours(chosen: config.Params, precision: str, dataset, mean, length: int) -> Callable[[], int]:
-    """What `loop.train` does between two epochs' ends: order, random numbers, a block of updates, the loss."""
+    """The work of `loop.train` between two epochs' ends: order, random numbers, a block of updates, the loss."""
     from resode.training import augmentation, engine
 
     updates = engine.Engine(_compiled(chosen, precision), dataset, mean, chosen.augmentation)
@@ -269,7 +269,7 @@ def _matmul(dtype: str, size: int) -> float:
 
 
 def table(folder: Path = FOLDER) -> str:
-    """What the files in results/bench say, as Markdown, one table a machine."""
+    """The files in results/bench as Markdown, one table a machine."""
     parts = []
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -192,7 +192,7 @@ def aggregated(trials: list[dict]) -> dict:
 
 
 def table(folder: Path = FOLDER) -> str:
-    """What the files in results/comparison say, as Markdown: a table a data set, and what it does not show."""
+    """The files in results/comparison as Markdown: a table for each data set, and its limits."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return "\n\n".join(_section(one) for one in found) or "Not compared yet: `resode compare`."
 

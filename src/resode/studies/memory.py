@@ -1,4 +1,4 @@
-"""What training costs in memory and time as units get longer, for each way of going backwards.
+"""Cost of training in memory and time as units get longer, for each way of going backwards.
 
 `resode memory` measures each combination in a process of its own and writes results/memory/<hardware>.json. The network is that
 of params.yaml with the changes in `SETTING` and what the command line adds; the images are random.
@@ -268,7 +268,7 @@ def _jax(network, images, labels) -> tuple[Callable[[], None], dict | None]:
 
 
 def table(folder: Path = FOLDER) -> str:
-    """What the files in results/memory say, as Markdown."""
+    """The files in results/memory as Markdown."""
     measured = [path for path in sorted(folder.glob("*.json")) if path.name != DEEP_FILE]
     parts = [_section(path) for path in measured] + [_deep_section(path) for path in folder.glob(DEEP_FILE)]
     return "\n\n".join(parts) or "Not measured yet: `resode memory`."

@@ -43,7 +43,7 @@ def read() -> dict[str, dict]:
 
 
 def folder(name: str) -> Path:
-    """Where the run `name` has its results."""
+    """The folder of the results of run `name`."""
     return paths.RESULTS / "runs" / name
 
 

@@ -105,7 +105,7 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
 
 
 class Watch:
-    """What has come out so far, told as it comes; engines report to it.
+    """Outcomes so far, printed as they come; engines report to it.
 
     Attributes:
         rows: a row of the table for each trial that is over.

@@ -125,7 +125,7 @@ class Queue:
         return {words[1]: words[-1] for words in lines if words and words[-1] in (_QUEUED, _RUNNING, _FAILED, _SUCCESS)}
 
     def _workers(self) -> bool:
-        """Whether a worker of DVC's queue lives."""
+        """Return whether a worker of DVC's queue lives."""
         found = re.search(r"Worker status: (\d+) active, (\d+) idle", self._dvc("queue", "status"))
         return found is None or found.groups() != ("0", "0")
 

@@ -1,4 +1,4 @@
-"""What the network sees: normalised images, flipped and shifted or cropped at random in training.
+"""Input of the network: normalised images, flipped and shifted or cropped at random in training.
 
 The random numbers are drawn on the host (`draw`) and applied by the backend (`augment`): NumPy's counter-based Philox
 generator gives the same numbers under every backend and for any update in any order, so nothing has to be saved to
@@ -54,7 +54,7 @@ def draw(params: AugmentationParams, seed: int, update: int, batch: int, size: i
 def block(
     params: AugmentationParams, seed: int, update: int, length: int, batch: int, samples: int, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `length` updates from number `update` (from 0) on take: as many as asked for or as the epoch has left.
+    """Input of `length` updates from number `update` (from 0) on: as many as asked for or as the epoch has left.
 
     Args:
         samples: images in the training set; an epoch has ⌊samples / batch⌋ updates.

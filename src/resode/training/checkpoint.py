@@ -159,7 +159,7 @@ def read_handed_over(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
 
 
 def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) -> bool:
-    """Whether trainings of the inputs `ours` and `theirs` are the same in their first `updates` updates.
+    """Return whether trainings of the inputs `ours` and `theirs` are the same in their first `updates` updates.
 
     Args:
         anywhere: code, software and hardware may differ, what is trained may not.

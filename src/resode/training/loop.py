@@ -271,7 +271,7 @@ class _Run:
         if os.getppid() != self.parent:
             return InputError("the process that started this training is gone; stopped, rerun to resume")
         if self.told.is_set() or time.time() > self.stop_at:
-            return TimeOver(f"stopped after update {self.update:,} of {self.total:,}; the same command goes on")
+            return TimeOver(f"stopped after update {self.update:,} of {self.total:,}; run the same command to continue")
         return None
 
     def _advance(self) -> None:
