@@ -24,9 +24,9 @@ TRAIN = """
 import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import test_training as t
-t.training.CHECKPOINT_SECONDS = 0
+t.loop.CHECKPOINT_SECONDS = 0
 try:
-    t.training.train(t.small_dataset(), t.settings(), Path(sys.argv[2]) / "results", Path(sys.argv[3]))
+    t.loop.train(t.small_dataset(), t.settings(), Path(sys.argv[2]) / "results", Path(sys.argv[3]))
 except t.InputError as error:
     sys.exit(f"error: {error}")
 """
@@ -177,7 +177,7 @@ def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(tmp
 
 def test_sigterm_saves_at_once_and_ends_with_one_line(tmp_path):
     script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9").replace(
-        "t.InputError as", "t.training.TimeOver as"
+        "t.InputError as", "t.loop.TimeOver as"
     )
     runs, log = tmp_path / "runs", tmp_path / "log"
     with log.open("w") as output:
