@@ -20,15 +20,13 @@ _GIT_SETTINGS = """[safe]
 directory = *
 """
 # Of the clone itself, since git before 2.32 takes no other place for those above.
-_CLONE_SETTINGS = f"""[core]
-excludesFile = {os.devnull}
-hooksPath = {os.devnull}
-[user]
-name = resode
-email = resode@localhost
-[commit]
-gpgSign = false
-"""
+_CLONE_SETTINGS = {
+    "core.excludesFile": os.devnull,
+    "core.hooksPath": os.devnull,
+    "user.name": "resode",
+    "user.email": "resode@localhost",
+    "commit.gpgSign": "false",
+}
 
 
 @contextmanager
@@ -72,8 +70,9 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _git(folder, "init", "--quiet", "--template=")
         (folder / ".git" / "settings").write_text(_GIT_SETTINGS, encoding="utf-8")
-        with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
-            config.write(_CLONE_SETTINGS)
+        # By git, since DVC's queue reads no configuration file with a section twice.
+        for name, value in _CLONE_SETTINGS.items():
+            _git(folder, "config", name, value)
         # Nothing is tracked yet, so that these are all.
         there = ["-C", str(paths.ROOT), "--work-tree", str(paths.ROOT)]
         listed = _git(folder, *there, "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore")
