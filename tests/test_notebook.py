@@ -129,7 +129,7 @@ def test_a_file_servers_clock_does_not_matter(repository):
     write(repository, f"{WRITE}{late}os.utime(paths.results('toys') / 'toys.json', (1e9, 1e9))")
     notebook.run("toys")
     found = results(repository)
-    assert set(found) == {"toys.json", "toys.ipynb", "toys.html", "mine.txt"} and found["toys.json"] == "new"
+    assert set(found) == {"toys.json", "toys.ipynb", "mine.txt"} and found["toys.json"] == "new"
 
 
 def test_results_may_be_a_link_to_another_disk(repository, monkeypatch):
@@ -200,7 +200,6 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     kernel = '{"argv": ["false"], "display_name": "Another", "language": "python"}'
     files = {
         ".local/share/jupyter/kernels/python3/kernel.json": kernel,
-        ".local/share/jupyter/nbconvert/templates/lab/index.html.j2": "nothing",
         ".config/matplotlib/matplotlibrc": "figure.dpi: 7",
         "matplotlibrc": "figure.dpi: 8",
         ".ipython/profile_default/startup/first.py": "raise SystemExit",
@@ -232,7 +231,7 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     checks += "import jax; assert not jax.config.jax_enable_x64 and jax.config.jax_default_matmul_precision is None\n"
     write(repository, checks + "print('reached')")
     assert cli.main(["toys"]) == 0
-    assert "reached" in results(repository)["toys.html"] and "<html" in results(repository)["toys.html"]
+    assert "reached" in results(repository)["toys.ipynb"]
 
 
 @pytest.mark.parametrize("command", ["check", "toys", "bench"])

@@ -252,12 +252,17 @@ def clone(tmp_path_factory):
 def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
     runs = [_demo(clone) for _ in range(2)]
     assert {"training/model.weights.h5", "training/history.csv", "evaluation/metrics.json"} <= set(runs[0])
-    assert {f"{stage}/{stage}.html" for stage in cli.STAGES} <= set(runs[0])
+    assert {f"{stage}/{stage}.ipynb" for stage in cli.STAGES} <= set(runs[0])
     # How long it took is the only thing that may differ, and the report shows it.
-    timed = {"training/provenance.json", "report/report.html", "report/report.ipynb", "report/report.json"}
+    timed = {
+        "training/provenance.json",
+        "report/report.ipynb",
+        "report/report.json",
+        *(name for name in runs[0] if name.startswith("site/")),
+    }
     assert {name for name in runs[0] if runs[0][name] != runs[1].get(name)} <= timed
     assert json.loads(runs[0]["report/report.json"])["kind"] == "demo"
-    assert b'src="http' not in runs[0]["report/report.html"]
+    assert "site/index.html" in runs[0] and b'src="http' not in runs[0]["site/results/report/report.html"]
     status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
     assert status.stdout == ""
 

@@ -287,7 +287,6 @@ def test_run_is_read_and_report_written(tmp_path):
     built = report.build(run, PUBLISHED)
     report.write(tmp_path / "report", built)
     assert json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8")) == built
-    assert report.links(tmp_path).splitlines()[0] == "- [model](../model/model.html)"
 
 
 @pytest.mark.parametrize("name", ["model/model.json", "training/history.csv", "evaluation/metrics.json"])
@@ -344,19 +343,20 @@ def test_readme_shows_a_reproduction_and_no_demo(tmp_path, changes, shown):
 
 def test_tables_go_between_their_markers():
     begin, end = readme.markers("result")
-    text = readme.filled(f"# Title\n\n{begin}\nold\n{end}\n\nmore\n", {"result": "| new |"})
-    assert text == f"# Title\n\n{begin}\n| new |\n{end}\n\nmore\n"
+    text = readme.filled("docs/page.md", f"# Title\n\n{begin}\nold\n{end}\n\nmore\n", {"result": "[new](results/new)"})
+    assert text == f"# Title\n\n{begin}\n[new](../results/new)\n{end}\n\nmore\n"
 
 
 @pytest.mark.parametrize("order", [(), (1, 0), (0,)])
 def test_readme_without_markers_is_refused(order):
     text = " ".join(readme.markers("speed")[i] for i in order)
     with pytest.raises(InputError, match="README.md needs the lines"):
-        readme.filled(text, {"speed": "table"})
+        readme.filled("README.md", text, {"speed": "table"})
 
 
-def test_readme_of_the_repository_is_current():
-    assert readme.is_current(), "run: python -m resode readme"
+def test_tables_of_the_repository_are_current():
+    for path, text in readme.pages().items():
+        assert path.read_text(encoding="utf-8") == text, "run: python -m resode readme"
 
 
 def write_other_run(results: Path, name: str, accuracy: float) -> None:

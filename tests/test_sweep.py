@@ -331,4 +331,4 @@ def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
     assert {path.stem for path in table.parent.glob("*.json")} == {"dvc", "ray"}
     about = json.loads((table.parent / "dvc.json").read_text(encoding="utf-8"))
     assert about["data"]["name"] == "digits" and about["data"]["validation_fraction"] == 0.25
-    assert (clone / "results" / "sweep" / "sweep.html").is_file()
+    assert (clone / "results" / "sweep" / "sweep.ipynb").is_file()

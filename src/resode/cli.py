@@ -120,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--cpus", type=int, default=1, help="CPUs of a trial on Ray")
     sweep.add_argument("--gpus", type=float, default=0, help="GPUs of a trial on Ray")
     sweep.set_defaults(run=_sweep)
-    commands.add_parser("readme", help="fill the README's tables from results/").set_defaults(run=_readme)
+    commands.add_parser("readme", help="fill the tables of README.md and docs/ from results/").set_defaults(run=_readme)
+    commands.add_parser("site", help="make build/site of docs/ and the pages in results/").set_defaults(run=_site)
     commands.add_parser("check", help="check params.yaml and the backend").set_defaults(run=_check)
     return parser
 
@@ -245,13 +246,19 @@ def _sweep(chosen: argparse.Namespace) -> None:
         engine = Cluster(chosen.address, chosen.cpus, chosen.gpus)
     path = sweep.run(chosen.name, engine)
     notebook.run("sweep")
-    print(f"Written: {path.relative_to(paths.ROOT)} and results/sweep/sweep.html; next: python -m resode readme")
+    print(f"Written: {path.relative_to(paths.ROOT)} and results/sweep/sweep.ipynb; next: python -m resode readme")
 
 
 def _readme(chosen: argparse.Namespace) -> None:
     from resode.publication import readme
 
     readme.update()
+
+
+def _site(chosen: argparse.Namespace) -> None:
+    from resode.publication import site
+
+    print(f"Site: {site.build().relative_to(paths.ROOT)}")
 
 
 def _check(chosen: argparse.Namespace) -> None:

@@ -42,10 +42,6 @@ def own() -> None:
         # IPython complains about one that is not there. A command that only reads runs without.
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-    nbconvert = importlib.util.find_spec("nbconvert")
-    if nbconvert and nbconvert.origin:
-        # Its templates, where pip has put them beside it (--target) and not into the environment.
-        os.environ["JUPYTER_PATH"] = str(Path(nbconvert.origin).parents[1] / "share" / "jupyter")
 
 
 def check_backend() -> None:

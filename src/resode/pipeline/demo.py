@@ -33,5 +33,6 @@ def run(more: list[str]) -> None:
         with files.replaced(BUILD) as partial:
             # The clone may lie on another disk.
             shutil.copytree(clone / "results", partial, dirs_exist_ok=True)
+            shutil.copytree(clone / "build" / "site", partial / "site")
     accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
-    print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nReport: {BUILD / 'report' / 'report.html'}")
+    print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nSite: {BUILD / 'site' / 'index.html'}")

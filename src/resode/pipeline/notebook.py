@@ -1,9 +1,8 @@
-"""Running a stage's notebook and rendering it, so that two equal runs write equal bytes."""
+"""Running a stage's notebook, so that two equal runs write equal bytes."""
 
 import hashlib
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -17,8 +16,6 @@ import yaml
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import TagRemovePreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from resode.base import config, paths
@@ -27,15 +24,11 @@ from resode.base.files import write_text
 from resode.pipeline import inputs
 from resode.training import checkpoint
 
-# Scripts that the page template loads from the network (MathJax, require.js): a page must open offline.
-_REMOTE_SCRIPT = re.compile(r"<script[^>]*\ssrc=[^>]*>\s*</script>")
-
 
 def run(stage: str) -> None:
     """Execute notebooks/`stage`.ipynb with the stage's sections of params.yaml, output streamed to the terminal.
 
-    Writes results/`stage`/`stage`.ipynb and .html (a page of its own that opens offline; the report without code). What the
-    stage writes lies beside its last results until it has succeeded.
+    Writes results/`stage`/`stage`.ipynb. What the stage writes lies beside its last results until it has succeeded.
 
     Raises:
         InputError: wrong parameters, wrong input that the notebook found, or inputs that changed meanwhile; the last results
@@ -57,7 +50,6 @@ def run(stage: str) -> None:
                 executed = _execute(stage, content)
                 normalise(executed)
                 write_text(partial / f"{stage}.ipynb", nbformat.writes(executed) + "\n")
-                write_text(partial / f"{stage}.html", _html(executed, code=stage != "report"))
             with _written(folder):
                 _replace(last, partial, folder)
         finally:
@@ -167,17 +159,3 @@ def _kernel(scratch: Path, environment: dict[str, str]) -> type[AsyncKernelManag
                 await super()._async_interrupt_kernel()
 
     return Kernel
-
-
-def _html(notebook: nbformat.NotebookNode, code: bool) -> str:
-    exporter = HTMLExporter(
-        exclude_input=not code,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        embed_images=True,
-    )
-    exporter.register_preprocessor(
-        TagRemovePreprocessor(remove_cell_tags={"injected-parameters"} if not code else set()), enabled=True
-    )
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": notebook.cells[0].source[2:].split("\n")[0]}})
-    return _REMOTE_SCRIPT.sub("", page)

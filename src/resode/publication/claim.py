@@ -88,7 +88,7 @@ def section(results: Path = paths.RESULTS) -> str:
 
 
 def head(results: Path = paths.RESULTS) -> str:
-    """README, under the claim: the run that says most about it and its curve, and runs in progress; "" where there is neither."""
+    """README, under the claim: the run that says most about it and its curve, and runs in progress; else the other runs."""
     found = points(results)
     paragraphs = [_reproduced(found[0])] if found else []
     waiting = in_progress(results)
@@ -96,6 +96,11 @@ def head(results: Path = paths.RESULTS) -> str:
     if (shown := _shown(found, waiting)) is not None:
         paragraphs.append(
             f"{_beginning(shown)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+        )
+    elif report.read_runs(results):
+        paragraphs.append(
+            "The post's own setting has not been trained to an end here yet. The picture shows what has been: smaller runs, beside the published one."
+            "\n\n![test accuracy of the runs so far over the share of their schedule, beside the published run](results/readme/runs.png)"
         )
     return "\n\n".join(paragraphs)
 
@@ -108,8 +113,10 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
 
     found = points(results)
     shown = _shown(found, in_progress(results))
+    histories = {name: run["history"] for name, run in report.read_runs(results).items()}
     figures = {
         "curve.png": shown and plots_results.training_curve(shown, read_published_curve()),
+        "runs.png": not shown and histories and plots_results.runs(histories, read_published_curve()),
         "share.png": found
         and plots_results.shares([(p.name, p.share, p.metrics) for p in found], read_published_curve()[-1]),
     }

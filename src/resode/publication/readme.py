@@ -1,4 +1,4 @@
-"""The tables of the README, each between its two marker lines and made from results/."""
+"""The tables of README.md and of docs/, each between its two marker lines and made from results/."""
 
 from pathlib import Path
 
@@ -8,16 +8,15 @@ from resode.base.errors import InputError
 from resode.publication import claim, publish, report
 from resode.studies import bench, comparison, memory
 
+# The tables of each page.
 TABLES = {
-    "claim": claim.head,
-    "result": report.readme_table,
-    "runs": report.runs_table,
-    "share": claim.section,
-    "network": publish.text,
-    "comparison": comparison.table,
-    "sweep": sweeps.tables,
-    "speed": bench.table,
-    "memory": memory.table,
+    "README.md": {"result": report.readme_table, "claim": claim.head},
+    "docs/runs.md": {"runs": report.runs_table, "share": claim.section},
+    "docs/predict.md": {"network": publish.text},
+    "docs/systems.md": {"comparison": comparison.table},
+    "docs/choosing.md": {"sweep": sweeps.tables},
+    "docs/speed.md": {"speed": bench.table},
+    "docs/memory.md": {"memory": memory.table},
 }
 
 
@@ -26,8 +25,8 @@ def markers(name: str) -> tuple[str, str]:
     return f"<!-- {name} table: begin -->", f"<!-- {name} table: end -->"
 
 
-def filled(text: str, tables: dict[str, str]) -> str:
-    """`text` with each table between its markers.
+def filled(page: str, text: str, tables: dict[str, str]) -> str:
+    """Return `text`, the content of `page`, with each table between its markers.
 
     Raises:
         InputError: a marker is missing, or two are the wrong way round.
@@ -37,20 +36,25 @@ def filled(text: str, tables: dict[str, str]) -> str:
         before, found_begin, rest = text.partition(begin)
         _, found_end, after = rest.partition(end)
         if not (found_begin and found_end):
-            raise InputError(f"README.md needs the lines {begin} and {end}, in this order; restore them")
-        text = f"{before}{begin}\n{table}\n{end}{after}"
+            raise InputError(f"{page} needs the lines {begin} and {end}, in this order; restore them")
+        # Tables link from the root of the repository.
+        content = table.replace("](results/", f"]({'../' * page.count('/')}results/")
+        text = f"{before}{begin}\n{content}\n{end}{after}"
     return text
 
 
-def update(readme: Path = paths.ROOT / "README.md") -> None:
-    """Rewrite the tables of `readme`, and the figures of results/readme."""
+def pages(root: Path = paths.ROOT) -> dict[Path, str]:
+    """The pages with their tables as the results have them now."""
+    return {
+        root / page: filled(
+            page, (root / page).read_text(encoding="utf-8"), {name: make() for name, make in tables.items()}
+        )
+        for page, tables in TABLES.items()
+    }
+
+
+def update() -> None:
+    """Rewrite the tables of README.md and docs/, and the figures of results/readme."""
     claim.draw()
-    files.write_text(
-        readme, filled(readme.read_text(encoding="utf-8"), {name: make() for name, make in TABLES.items()})
-    )
-
-
-def is_current(readme: Path = paths.ROOT / "README.md") -> bool:
-    """Return whether the tables of `readme` are those that results/ give."""
-    text = readme.read_text(encoding="utf-8")
-    return filled(text, {name: make() for name, make in TABLES.items()}) == text
+    for path, text in pages().items():
+        files.write_text(path, text)

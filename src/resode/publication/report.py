@@ -3,7 +3,6 @@
 Everything here is derived from files the other stages wrote; nothing is computed anew.
 """
 
-import html
 import json
 import statistics
 from collections.abc import Iterator, Mapping
@@ -39,7 +38,6 @@ WORDED = {
     "wall_seconds": "wall time in seconds",
     "resumes": "times resumed",
 }
-STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys")
 
 
 # --- reading
@@ -168,16 +166,13 @@ def write(folder: Path, report: Mapping) -> None:
 
 
 def headline(report: Mapping) -> str:
-    """The result at the top of the page, as HTML."""
+    """The result at the top of the page, as Markdown."""
     line = _by_id(report)["test_accuracy"]
     low, high = line["interval"]
     return (
-        '<div style="margin:1.2em 0">'
-        f'<div style="font-size:2.6em;font-weight:700;line-height:1.1">{percent(line["reproduced"])}</div>'
-        f"<div>test accuracy after the last epoch on <i>{html.escape(report['data'])}</i>: "
-        f"{report['test_correct']:,} of {report['test_total']:,} images, "
-        f"95&nbsp;% interval {percent(low)} to {percent(high)}.<br>"
-        f"{_against(report, line)}</div></div>"
+        f"**{percent(line['reproduced'])}** test accuracy after the last epoch on *{report['data']}*: "
+        f"{report['test_correct']:,} of {report['test_total']:,} images, 95 % interval {percent(low)} to {percent(high)}. "
+        f"{_against(report, line)}"
     )
 
 
@@ -190,56 +185,50 @@ def _against(report: Mapping, line: Mapping) -> str:
     reproduced = verdicts.count(REPRODUCED)
     total = reproduced + verdicts.count(NOT_REPRODUCED)
     return (
-        f"{published} Difference {_signed(distance)} points: <b>{line['verdict']}</b>. "
+        f"{published} Difference {_signed(distance)} points: **{line['verdict']}**. "
         f"{reproduced} of {total} figures with a tolerance are reproduced."
     )
 
 
 def banner(report: Mapping) -> str:
-    """The kind of run and the conclusions it allows, as HTML; empty for a reproduction."""
+    """The kind of run and the conclusions it allows, as a Markdown block quote; empty for a reproduction."""
     text = {DEMO: _demo_text, OTHER_DATA: _altered_text, OTHER_SETTING: _setting_text}.get(report["kind"])
-    if text is None:
-        return ""
-    title, body = text(report)
+    return "".join(f"> {line}\n" for line in text(report).split("\n")) + "\n" if text else ""
+
+
+def _demo_text(report: Mapping) -> str:
     return (
-        '<div style="border-left:6px solid #D55E00;background:#FFF4EC;color:#222;'
-        'padding:0.8em 1.1em;margin:1em 0">'
-        f'<div style="font-weight:700;font-size:1.15em">{title}</div>{body}</div>'
-    )
-
-
-def _demo_text(report: Mapping) -> tuple[str, str]:
-    data = f"<i>{html.escape(report['data'])}</i>"
-    return "This is a demo, not a reproduction.", (
-        f"The whole pipeline ran, from images to this page, but on {data} instead of CIFAR-10, with a "
+        "**This is a demo, not a reproduction.** "
+        f"The whole pipeline ran, from images to this page, but on *{report['data']}* instead of CIFAR-10, with a "
         "smaller network and a shorter schedule, so that it takes minutes on any computer. It shows that "
         "everything works and what a finished report looks like. The task is far easier than CIFAR-10: the "
         "accuracy says nothing about the published claim, and no line below gets a verdict. The published "
-        "figures stand beside it for orientation only. <code>make repro</code> runs the real thing."
+        "figures stand beside it for orientation only. `make repro` runs the real thing."
     )
 
 
-def _altered_text(report: Mapping) -> tuple[str, str]:
-    body = (
-        "<code>data.require_published</code> is off and at least one file of the data set is not the "
+def _altered_text(report: Mapping) -> str:
+    return (
+        "**The data are not the published CIFAR-10.** "
+        "`data.require_published` is off and at least one file of the data set is not the "
         "published one (its SHA-256 differs). Nothing on this page says anything about CIFAR-10 as "
         "published, and no accuracy gets a verdict."
+    ) + _difference_list(report)
+
+
+def _setting_text(report: Mapping) -> str:
+    text = (
+        "**A different setting than the published one.** "
+        "The run's parameters are not those of the published run, so its accuracies get no verdict."
     )
-    return "The data are not the published CIFAR-10.", body + _difference_list(report)
-
-
-def _setting_text(report: Mapping) -> tuple[str, str]:
-    body = "The run's parameters are not those of the published run, so its accuracies get no verdict."
     if report["share"]:
-        body += f" It is the post's setting with {worded(report['share'])} of its schedule."
-    return "A different setting than the published one.", body + _difference_list(report)
+        text += f" It is the post's setting with {worded(report['share'])} of its schedule."
+    return text + _difference_list(report)
 
 
 def _difference_list(report: Mapping) -> str:
-    entries = [f"{section}.{entry}" for section, found in report["differences"].items() for entry in found]
-    if not entries:
-        return ""
-    return "<ul>" + "".join(f"<li>{html.escape(entry)}</li>" for entry in entries) + "</ul>"
+    entries = [f"{section}.{entry}" for section, changed in report["differences"].items() for entry in changed]
+    return "".join(["\n", *(f"\n- {entry}" for entry in entries)]) if entries else ""
 
 
 def comparison_table(report: Mapping) -> str:
@@ -357,12 +346,6 @@ def stability_table(run: Run) -> str:
     ]
     steps = f"growth over {found['unroll_length']} steps"
     return table(("Unit", "h ω", f"Region of {name}", f"{steps}, predicted", "measured"), rows, "lrlrr")
-
-
-def links(results: Path = paths.RESULTS) -> str:
-    """Links from results/report/ to the other stages' pages that exist, as a Markdown list."""
-    pages = [stage for stage in STAGES if (results / stage).is_dir()]
-    return "\n".join(f"- [{stage}](../{stage}/{stage}.html)" for stage in pages)
 
 
 # --- other runs
