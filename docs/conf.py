@@ -35,7 +35,11 @@ def prepared(app, name, source):
     """Leave pages of stages that have not run out of the contents; fold code, and leave out the cells that hold parameters."""
     if name == root_doc:
         lines = source[0].splitlines(keepends=True)
-        source[0] = "".join(line for line in lines if not line.startswith("/") or any(Path(app.srcdir).glob(line[1:].strip() + ".ipynb")))
+        source[0] = "".join(
+            line
+            for line in lines
+            if not line.startswith("/") or any(Path(app.srcdir).glob(line[1:].strip() + ".ipynb"))
+        )
     if not name.startswith("results/"):
         return
     notebook = json.loads(source[0])

@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from test_training import SMALL, settings, small_dataset
-
+from helpers import SMALL, settings, small_dataset
 from resode.analysis import evaluation
 from resode.base import files, paths
 from resode.training import augmentation, loop

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from resode.base import paths
 from resode.base.errors import InputError

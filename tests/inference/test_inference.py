@@ -10,9 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from test_blocks import PAIRS, built
-from test_layers import array, images
 
+from helpers import settings, train
 from resode.analysis import evaluation
 from resode.base import config
 from resode.base.errors import InputError
@@ -21,6 +20,7 @@ from resode.nn import model
 from resode.ode.equations import ODES
 from resode.studies import inference_memory
 from resode.training import augmentation
+from units import PAIRS, array, built, images
 
 ACTIVATIONS = [
     name
@@ -301,8 +301,6 @@ def test_shapes_in_a_file_are_those_of_the_keras_network(block, weights_in_time)
 
 
 def test_folders_of_a_training_are_checked(tmp_path):
-    from test_training import settings, train
-
     train(tmp_path)
     folder = tmp_path / "results"
     assert trained.Network(folder).class_names == ["plain", "dark"]

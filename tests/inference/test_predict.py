@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pytest
-import test_training
 from PIL import Image
 
+from helpers import SMALL, small_dataset
 from resode import cli
 from resode.base import config, paths
 from resode.base.errors import InputError
@@ -19,19 +19,17 @@ from resode.inference import predict
 from resode.training import loop
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture
+def folder(uninterrupted):
     """What a training left."""
-    made = tmp_path_factory.mktemp("trained")
-    test_training.train(made)
-    return made / "results"
+    return uninterrupted / "results"
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Two image files of other sizes, dark and plain as the two classes of the training."""
     made = tmp_path_factory.mktemp("photos")
-    dark, plain = (Image.fromarray(image) for image in test_training.small_dataset().train_images[[1, 0]])
+    dark, plain = (Image.fromarray(image) for image in small_dataset().train_images[[1, 0]])
     dark.resize((70, 50)).save(made / "dark.png")
     plain.resize((40, 90)).save(made / "plain.jpg")
     return [str(made / "dark.png"), str(made / "plain.jpg")]
@@ -134,8 +132,8 @@ def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, 
     assert f"cannot read {older}/mean_image.npy, which belongs to" in error(older, "predict", photos[0])
     resnet = tmp_path / "resnet"
     loop.train(
-        test_training.small_dataset(),
-        config.load({**test_training.SMALL, "model": {"architecture": "resnet20"}}),
+        small_dataset(),
+        config.load({**SMALL, "model": {"architecture": "resnet20"}}),
         resnet,
         tmp_path / "runs",
     )

@@ -2,65 +2,14 @@
 
 import errno
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers import SMALL, files, settings, small_dataset, train
 from resode.base import config
 from resode.base.errors import InputError
-from resode.data.records import Dataset
 from resode.training import checkpoint, loop, schedule
-
-SMALL = {
-    "seed": 0,
-    "data": {},
-    "model": {"channels": [4, 8], "pool_after": [1], "unroll_length": 2},
-    "augmentation": {"horizontal_flip": False},
-    # Batch 8 as the post counts it: 20 updates, 2 epochs of 10 (81 images), a drop in mid-epoch.
-    "training": {
-        "reference_batch_size": 8,
-        "reference_iterations": 20.0,
-        "reference_drops": [15.0],
-        "batch_size": 8,
-        "learning_rate": 0.05,
-        # A checkpoint can come after any update.
-        "block_length": 1,
-    },
-}
-
-
-# What equal runs have in equal bytes.
-KEPT = (loop.WEIGHTS, loop.HISTORY, loop.MEAN_IMAGE)
-
-
-def small_dataset(samples=81):
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, size=(samples, 32, 32, 3), dtype=np.uint8)
-    labels = np.arange(samples, dtype="int32") % 2
-    images[labels == 1, :16] //= 4
-    described = {"name": "noise", "title": "Noise", "published": True, "source": "made here", "sha256": {"a": "b"}}
-    return Dataset("noise", images, labels, images[:20], labels[:20], ["plain", "dark"], described)
-
-
-def settings(**changes):
-    return config.load({name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value
-                        for name, value in SMALL.items()})  # fmt: skip
-
-
-def train(folder: Path, **changes):
-    loop.train(small_dataset(), settings(**changes), folder / "results", folder / "runs")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / "results" / name).read_bytes() for name in KEPT}
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    train(folder)
-    return folder
 
 
 def test_the_schedule_of_params_yaml_is_the_posts():

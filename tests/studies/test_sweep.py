@@ -12,8 +12,6 @@ import tempfile
 import numpy as np
 import pytest
 import yaml
-from test_comparison import noise  # noqa: F401 (a fixture)
-from test_pipeline import clone  # noqa: F401 (a fixture)
 
 from resode import cli
 from resode.analysis import sweeps
@@ -238,7 +236,7 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
         (["cifar10", "--queue"], "make data ARCHIVE=path"),
     ],
 )
-def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):  # noqa: F811
+def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):
     monkeypatch.setattr(paths, "ARCHIVE", tmp_path / "none.tar.gz")
     assert cli.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
@@ -253,7 +251,7 @@ def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeyp
 
 
 @pytest.mark.once
-def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):  # noqa: F811
+def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):
     # Before Ray is imported, which reads them once.
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
@@ -292,7 +290,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
         assert len(list((tmp_path / "runs" / trial.name / "runs").iterdir())) == 1
 
 
-def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):  # noqa: F811
+def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -302,7 +300,7 @@ def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):  
 
 
 @pytest.mark.once
-def test_dvc_and_ray_give_the_same_bytes(clone):  # noqa: F811
+def test_dvc_and_ray_give_the_same_bytes(clone):
     pytest.importorskip("ray")
     # 50 would do no harm: the loss is bounded.
     grid = {"h": [0.1, 1e30], "unroll_length": [2], "seeds": [0]}

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
-from scipy.signal import convolve2d, correlate2d
 
 from resode.nn.blocks import INITIALIZERS, ChannelZeroPadding, HamiltonianConv2D
 from resode.ode.integrators import euler
+from units import adjoint, array, correlate, images, relu
 
 
 def reference_unit(x, kernel, b1, b2, h, steps, activation):
@@ -17,26 +17,6 @@ def reference_unit(x, kernel, b1, b2, h, steps, activation):
     for _ in range(steps):
         y, z = y + h * activation(correlate(z, kernel) + b1), z + h * activation(-adjoint(y, kernel) + b2)
     return np.concatenate([y, z], axis=-1)
-
-
-def correlate(z, kernel):
-    """K z: what deep learning calls a convolution, odd kernel, zeros beyond the border."""
-    result = np.zeros((*z.shape[:-1], kernel.shape[3]))
-    for n, i, o in np.ndindex(len(z), *kernel.shape[2:]):
-        result[n, :, :, o] += correlate2d(z[n, :, :, i], kernel[:, :, i, o], mode="same")
-    return result
-
-
-def adjoint(y, kernel):
-    """Kᵀ y: a true convolution with input and output channels exchanged."""
-    result = np.zeros((*y.shape[:-1], kernel.shape[2]))
-    for n, i, o in np.ndindex(len(y), *kernel.shape[2:]):
-        result[n, :, :, i] += convolve2d(y[n, :, :, o], kernel[:, :, i, o], mode="same")
-    return result
-
-
-def relu(x):
-    return np.maximum(x, 0)
 
 
 def identity(x):
@@ -50,14 +30,6 @@ def unit(channels=6, seed=0, **arguments):
     generator = np.random.default_rng(seed)
     layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
     return layer
-
-
-def images(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 @pytest.mark.parametrize(("activation", "function"), [("relu", relu), ("tanh", np.tanh), (None, identity)])
@@ -204,14 +176,6 @@ def test_saved_model_predicts_the_same(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(array(loaded(x)), array(model(x)))
-
-
-@pytest.fixture
-def mixed_precision():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.config.set_dtype_policy(before)
 
 
 def test_mixed_precision_computes_low_and_keeps_weights_high(mixed_precision):

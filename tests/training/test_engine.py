@@ -1,7 +1,6 @@
 """Updates: the same on both backends, in blocks of any length, and from one commit to the next."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from test_training import SMALL, small_dataset
 
-from resode.base import config, paths
+from helpers import ENVIRONMENT, SMALL, small_dataset
+from resode.base import config
 from resode.training import augmentation, engine, loop
 
 BACKEND = keras.backend.backend()
-GOLDEN = Path(__file__).parent / "golden_losses.json"
+GOLDEN = Path(__file__).parents[1] / "golden_losses.json"
 # Noise that the network cannot learn by heart, at a rate at which rounding errors do not grow exponentially.
 CHOSEN = config.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
 
@@ -62,7 +61,7 @@ def test_both_backends_give_the_same_losses(tmp_path):
         "found = [t.losses(200, 1, t.Path(sys.argv[2])), [part.tolist() for part in order]]\n"
         "t.Path(sys.argv[3]).write_text(json.dumps(found))"
     )
-    environment = {**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": paths.python_path()}
+    environment = ENVIRONMENT | {"KERAS_BACKEND": other}
     arguments = [Path(__file__).parent, tmp_path / "weights.npz", tmp_path / "losses.json"]
     subprocess.run([sys.executable, "-c", script, *arguments], env=environment, check=True)
     theirs, numbers = json.loads((tmp_path / "losses.json").read_text(encoding="utf-8"))
@@ -104,7 +103,7 @@ def test_an_unknown_precision_and_a_block_of_nothing_are_refused():
 
 
 def write_golden() -> None:
-    """Keep this backend's losses: `cd tests && KERAS_BACKEND=jax python test_engine.py`."""
+    """Keep this backend's losses: `KERAS_BACKEND=jax PYTHONPATH=tests python tests/training/test_engine.py`."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
     GOLDEN.write_text(json.dumps({**golden, BACKEND: losses(50, 1)}, indent=1) + "\n", encoding="utf-8")
 

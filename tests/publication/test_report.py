@@ -1,6 +1,5 @@
 """Report: every branch of the verdict, and the README's generated table."""
 
-import copy
 import dataclasses
 import json
 import os
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import published
 from resode.base import paths
 from resode.base.errors import InputError
@@ -17,96 +17,9 @@ from resode.figures import results as plots_results
 from resode.figures import style
 from resode.publication import readme, report
 
-PUBLISHED = published.read_published()
-CLAIM = {
-    "seed": 3,
-    "model": {
-        "architecture": "units",
-        "block": "hamiltonian",
-        "integrator": "euler",
-        "weights_in_time": "shared",
-        "channels": [16, 64, 128, 256, 512, 1024],
-        "pool_after": [1, 4, 5],
-        "h": 0.15,
-        "unroll_length": 4,
-        "kernel_size": 3,
-        "activation": "relu",
-        "kernel_initializer": "keras2_he_normal",
-        "l2": 1e-4,
-    },
-    "augmentation": {"horizontal_flip": True, "shift": 0.1, "interpolation": "nearest"},
-    "training": {
-        "reference_batch_size": 256,
-        "reference_iterations": 64000.0,
-        "reference_drops": [32000.0, 48000.0],
-        "batch_size": 32,
-        "learning_rate": 0.1,
-        "drop_factor": 0.1,
-        "momentum": 0.9,
-    },
-}
-
-
-def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **changes) -> report.Run:
-    """A run of the claim's setting; `changes` are section={key: value}."""
-    params = copy.deepcopy(CLAIM)
-    for section, values in changes.items():
-        params[section] |= values
-    row = {"updates": 1, "train_loss": 0.2, "train_accuracy": 0.997, "test_loss": 0.5}
-    history = [
-        row | {"epoch": 1, "learning_rate": 0.1, "test_accuracy": 0.5},
-        row | {"epoch": 2, "learning_rate": 0.01, "test_accuracy": 0.91},
-        row | {"epoch": 3, "learning_rate": 0.01, "test_accuracy": accuracy, "updates": 4686},
-    ]
-    return report.Run(
-        model={"parameters": {"total": 3157914, "trainable": 3157882}, "matches_published": True},
-        history=history,
-        provenance={
-            "hardware": "CPU",
-            "commit": None,
-            "data": {"name": data, "title": "CIFAR-10", "published": published},
-            "wall_seconds": 7200.0,
-            "params": params,
-        },
-        metrics={
-            "test_accuracy": accuracy,
-            "test_accuracy_low": accuracy - 0.006,
-            "test_accuracy_high": accuracy + 0.006,
-            "test_correct": round(10000 * accuracy),
-            "test_total": 10000,
-            "best_test_accuracy": 0.91,
-            "best_epoch": 2,
-            "last_ten_test_accuracy": accuracy,
-            "train_accuracy": 0.997,
-            "epochs": 3,
-        },
-        stability={
-            "integrator": "euler",
-            "unroll_length": 4,
-            "units": [
-                {"unit": 1, "h_omega": 0.3, "inside": {"euler": False}, "unit_amplification": 1.188, "measured": 1.1},
-                {"unit": 2, "h_omega": 0.3, "inside": {}, "unit_amplification": None, "measured": 1.25},
-            ],
-        },
-    )
-
 
 def verdicts(run: report.Run) -> dict[str, str | None]:
     return {line["id"]: line["verdict"] for line in report.build(run, PUBLISHED)["lines"]}
-
-
-def write_run(run: report.Run, results: Path) -> None:
-    contents = {
-        "model/model.json": run.model,
-        "training/provenance.json": run.provenance,
-        "evaluation/metrics.json": run.metrics,
-        "stability/stability.json": run.stability,
-    }
-    for name, content in contents.items():
-        (results / name).parent.mkdir(parents=True, exist_ok=True)
-        (results / name).write_text(json.dumps(content), encoding="utf-8")
-    lines = [",".join(run.history[0])] + [",".join(map(str, row.values())) for row in run.history]
-    (results / "training" / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def test_published_figures_are_those_of_the_published_curve():
@@ -308,12 +221,6 @@ def test_broken_and_foreign_results_are_refused(tmp_path):
         report.read_run(tmp_path)
 
 
-def test_training_curve_with_and_without_the_published_one():
-    history = make_run().history
-    assert style.png(plots_results.training_curve(history, published.read_published_curve()))
-    assert style.png(plots_results.training_curve(history))
-
-
 def test_readme_without_any_results(tmp_path):
     rows = report.readme_table(tmp_path).splitlines()
     assert rows[2] == "| Parameters | 3,157,914 | not run yet | exact | — |"
@@ -410,3 +317,20 @@ def test_effort_tells_each_piece_and_the_time_of_all():
 def test_report_needs_no_deep_learning_framework():
     code = "import sys, resode.publication.report, resode.figures.results; sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(paths.ROOT / "src")})
+
+
+def test_report_gives_no_verdict_and_no_test_accuracy_of_an_epoch():
+    run = make_run()
+    run.provenance["data"]["validation_fraction"] = 0.1
+    for row in run.history:
+        row["validation_accuracy"] = row.pop("test_accuracy")
+        row["validation_loss"] = row.pop("test_loss")
+    for key in ("best_test_accuracy", "last_ten_test_accuracy"):
+        run.metrics[key.replace("test", "validation")] = run.metrics.pop(key)
+    found = report.build(run, PUBLISHED)
+    lines = {line["id"]: line for line in found["lines"]}
+    assert found["kind"] == report.OTHER_SETTING
+    assert "validation_fraction is 0.1 instead of 0" in report.banner(found)
+    assert lines["test_accuracy"]["reproduced"] == 0.904 and lines["best_test_accuracy"]["reproduced"] is None
+    assert "never" not in report.comparison_table(found)
+    plots_results.training_curve(run.history)

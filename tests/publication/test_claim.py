@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from test_report import PUBLISHED, make_run, write_run
 
+from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import published
 from resode.base import paths
 from resode.base.errors import InputError

@@ -3,12 +3,10 @@
 import json
 import math
 
-import numpy as np
 import pytest
 
-from resode.base import config, paths
+from resode.base import config
 from resode.base.errors import InputError
-from resode.data import records
 from resode.nn.blocks import BLOCKS
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
@@ -29,19 +27,6 @@ TINY = {
     "seeds": [0],
     "variants": [EULER, {**EULER, "model.h": 1e30}],
 }
-
-
-@pytest.fixture
-def noise(tmp_path, monkeypatch):
-    """A data set of noise under the name of the digits, in a folder of data of its own."""
-    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
-    random = np.random.default_rng(0)
-    content = {
-        name: records.encode(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), np.arange(count) % 2)
-        for name, count in (("data_batch_1.bin", 16), (records.TEST_FILE, 8))
-    }
-    described = {"title": "Noise", "class_names": ["a", "b"], "source": "made here", "published": True}
-    records.write(paths.dataset("digits"), content, name="digits", **described)
 
 
 def write(folder, **changes):

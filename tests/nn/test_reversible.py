@@ -4,12 +4,12 @@ import re
 
 import numpy as np
 import pytest
-from test_blocks import PAIRS, array, built, gradients, images
 
 from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, reversible
 from resode.ode import integrators
+from units import PAIRS, array, built, gradients, images
 
 REVERSIBLE = [pair for pair in PAIRS if integrators.INTEGRATORS[pair[1]].reversible]
 

@@ -1,7 +1,6 @@
 """Training on several devices: the same losses as on one, and what is refused."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from test_training import SMALL, settings, small_dataset
 
+from helpers import ENVIRONMENT, SMALL, settings, small_dataset
 from resode.analysis import evaluation
-from resode.base import config, paths
+from resode.base import config
 from resode.base.errors import InputError
 from resode.training import loop
 
@@ -56,7 +55,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
         "found = {d: [t.losses(d), t.train(folder / str(d), d)] for d in (1, 2)}\n"
         "folder.joinpath('found.json').write_text(json.dumps(found))"
     )
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths.python_path()}
+    environment = ENVIRONMENT | {"KERAS_BACKEND": "jax"}
     environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     subprocess.run([sys.executable, "-c", script, Path(__file__).parent, tmp_path], env=environment, check=True)
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))

@@ -1,38 +1,15 @@
 """Every block with every integrator: its numbers, its gradients, its errors, and the habits of a Keras layer."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
-from test_layers import adjoint, array, correlate, images, mixed_precision, relu  # noqa: F401 (a fixture)
 
 from resode.analysis import stability
 from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, model, resnet
 from resode.ode import equations, integrators
-
-H, STEPS = 0.3, 3
-
-
-def makes_sense(block: str, integrator: str) -> bool:
-    own = block == "linear_multistep"
-    return integrators.refusal(integrator, equations.ODES[block].form) is None and (not own or integrator == "euler")
-
-
-ALL = list(itertools.product(blocks.BLOCKS, integrators.INTEGRATORS))
-PAIRS = [pair for pair in ALL if makes_sense(*pair)]
-
-
-def built(block, channels=4, size=(6, 5), seed=0, **arguments):
-    """A built layer whose weights are all random, so that no flip or exchange goes unnoticed."""
-    layer = blocks.BLOCKS[block](**{"h": H, "unroll_length": STEPS, "activation": "tanh", **arguments})
-    layer.build((None, *size, channels))
-    generator = np.random.default_rng(seed)
-    layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
-    return layer
-
+from units import ALL, PAIRS, STEPS, H, adjoint, array, built, correlate, gradients, images, loss, relu
 
 # --- the formulas of the papers, in float64 with SciPy's convolutions, step by step
 
@@ -162,33 +139,6 @@ def test_the_step_before_counts_in_linear_multistep(weights_in_time):
 
 
 # --- gradients
-
-
-def loss(layer, x):
-    """A smooth function of everything the unit returns; its sign tells the outputs apart."""
-    result = layer(x)
-    pattern = np.random.default_rng(7).normal(size=result.shape).astype("float32")
-    return keras.ops.sum(keras.ops.sin(result) * pattern)
-
-
-def gradients(layer, x):
-    """d loss / d weights by the backend's automatic differentiation."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            value = loss(layer, x)
-        found = tape.gradient(value, [v.value for v in layer.trainable_variables], unconnected_gradients="zero")
-        return [np.asarray(tf.convert_to_tensor(one)) for one in found]
-    import jax
-
-    def of(values):
-        with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, values, strict=True))):
-            return loss(layer, x)
-
-    return [
-        np.asarray(one) for one in jax.jit(jax.grad(of))([variable.value for variable in layer.trainable_variables])
-    ]
 
 
 @pytest.mark.parametrize("weights_in_time", ["shared", "free"])

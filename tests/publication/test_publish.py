@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import test_training
 from PIL import Image
 
+from helpers import settings
 from resode import cli
 from resode.analysis import evaluation
 from resode.base import files, paths
@@ -33,7 +33,7 @@ def results(data, tmp_path_factory):
     short = records.Dataset(
         **{**vars(whole), "train_images": whole.train_images[:81], "train_labels": whole.train_labels[:81]}
     )
-    loop.train(short, test_training.settings(), folder / "training", folder / "runs")
+    loop.train(short, settings(), folder / "training", folder / "runs")
     network = trained.Network(folder / "training")
     history = evaluation.read_history(folder / "training" / "history.csv")
     probabilities = network.predict(whole.test_images)

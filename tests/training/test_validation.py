@@ -5,14 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report import PUBLISHED, make_run
-from test_training import KEPT, settings, small_dataset
 
+from helpers import KEPT, settings, small_dataset
 from resode.analysis import evaluation
 from resode.base import config
 from resode.base.errors import InputError
-from resode.figures import results as plots_results
-from resode.publication import report
 from resode.training import augmentation, loop, validation
 
 
@@ -93,20 +90,3 @@ def test_evaluation_reports_the_test_accuracy_once(trained):
     assert {"best_validation_accuracy", "last_ten_validation_accuracy"} <= set(found)
     assert not {"best_test_accuracy", "last_ten_test_accuracy"} & set(found)
     assert "best epoch, validation accuracy" in evaluation.summary(found, "noise").data
-
-
-def test_report_gives_no_verdict_and_no_test_accuracy_of_an_epoch(trained):
-    run = make_run()
-    run.provenance["data"]["validation_fraction"] = 0.1
-    for row in run.history:
-        row["validation_accuracy"] = row.pop("test_accuracy")
-        row["validation_loss"] = row.pop("test_loss")
-    for key in ("best_test_accuracy", "last_ten_test_accuracy"):
-        run.metrics[key.replace("test", "validation")] = run.metrics.pop(key)
-    found = report.build(run, PUBLISHED)
-    lines = {line["id"]: line for line in found["lines"]}
-    assert found["kind"] == report.OTHER_SETTING
-    assert "validation_fraction is 0.1 instead of 0" in report.banner(found)
-    assert lines["test_accuracy"]["reproduced"] == 0.904 and lines["best_test_accuracy"]["reproduced"] is None
-    assert "never" not in report.comparison_table(found)
-    plots_results.training_curve(run.history)

@@ -1,6 +1,5 @@
 """Evaluation: known values, and a refusal where weights and history are of different runs."""
 
-import base64
 import csv
 import io
 import json
@@ -12,8 +11,6 @@ import pytest
 
 from resode.analysis import evaluation
 from resode.base.errors import InputError
-from resode.figures import results as plots_results
-from resode.figures import style
 
 NAMES = ["cat", "dog", "ship"]
 LABELS = np.array([0, 0, 1, 1, 2])
@@ -151,25 +148,6 @@ def test_predict_equals_the_softmax_and_ignores_the_batch_size():
 def test_predict_refuses_what_is_not_finite():
     with pytest.raises(InputError, match="not finite"):
         evaluation.predict(softmax_of_inputs(), np.full((1, 3), np.nan, "float32"))
-
-
-def test_figures_can_be_drawn_without_mistakes():
-    images = np.zeros((5, 32, 32, 3), np.uint8)
-    for chosen in ([], [3], [1, 3]):
-        assert style.png(plots_results.mistakes(images, LABELS, PROBABILITIES, chosen, NAMES))
-
-
-def test_equal_figures_give_equal_bytes():
-    first, second = (style.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2))
-    assert first == second
-
-
-def test_shown_figure_is_the_written_one(tmp_path):
-    figure = plots_results.class_accuracy({"cat": 0.5, "dog": 1.0, "truck": None}, 0.75)
-    shown = style.show(figure, tmp_path / "figure.png", "two <classes>")
-    encoded = base64.b64encode((tmp_path / "figure.png").read_bytes()).decode()
-    assert f"base64,{encoded}" in shown.data
-    assert 'alt="two &lt;classes&gt;"' in shown.data
 
 
 def test_summary_words_the_numbers():

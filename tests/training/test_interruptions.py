@@ -6,43 +6,32 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import test_training
-from test_training import files, settings, small_dataset
 
-from resode.base import paths
+from helpers import ENVIRONMENT, files, settings, small_dataset, train, wait_for
 from resode.base.errors import STOP_AT, TimeOver
 from resode.pipeline import parents
 from resode.training import loop
 
 UNSHARED = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": paths.python_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
 TRAIN = """
-import sys; sys.path.insert(0, sys.argv[1])
+import sys
 from pathlib import Path
-import test_training as t
+import helpers as t
+from resode.base.errors import InputError, TimeOver
 t.loop.CHECKPOINT_SECONDS = 0
 try:
-    t.loop.train(t.small_dataset(), t.settings(), Path(sys.argv[2]) / "results", Path(sys.argv[3]))
-except t.InputError as error:
+    t.loop.train(t.small_dataset(), t.settings(), Path(sys.argv[1]) / "results", Path(sys.argv[2]))
+except InputError as error:
     sys.exit(f"error: {error}")
 """
 LONG = TRAIN.replace("t.settings()", 't.settings(training={"reference_iterations": 1e5, "reference_drops": []})')
 
 
 def command(script: str, folder: Path, runs: Path) -> list:
-    return [sys.executable, "-c", script, Path(test_training.__file__).parent, folder, runs]
-
-
-def wait_for(what, process: subprocess.Popen | None = None, seconds: float = 120):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline and (process is None or process.poll() is None)
-        time.sleep(0.02)
-    return found
+    return [sys.executable, "-c", script, folder, runs]
 
 
 def small_file_system(size: str, mode: str, folder: Path) -> subprocess.CompletedProcess:
@@ -167,18 +156,16 @@ def test_stage_ends_with_the_process_that_is_told_to_it(reused):
 def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(tmp_path, monkeypatch):
     monkeypatch.setenv(STOP_AT, "0")
     with pytest.raises(TimeOver, match="after update 0 of 20"):
-        test_training.train(tmp_path)
+        train(tmp_path)
     assert list(tmp_path.glob("runs/*/*.checkpoint")) and not (tmp_path / "results").exists()
     monkeypatch.delenv(STOP_AT)
-    test_training.train(tmp_path)
-    test_training.train(tmp_path / "whole")
+    train(tmp_path)
+    train(tmp_path / "whole")
     assert files(tmp_path) == files(tmp_path / "whole")
 
 
 def test_sigterm_saves_at_once_and_ends_with_one_line(tmp_path):
-    script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9").replace(
-        "t.InputError as", "t.loop.TimeOver as"
-    )
+    script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9").replace("InputError as", "TimeOver as")
     runs, log = tmp_path / "runs", tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(command(script, tmp_path, runs), env=ENVIRONMENT, stdout=output, stderr=output)
@@ -232,8 +219,8 @@ def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_p
 
     monkeypatch.setattr(loop.stopping, "noticed", lambda: contextlib.nullcontext(Told()))
     with pytest.raises(TimeOver, match="after update 10 of 20"):
-        test_training.train(tmp_path)
+        train(tmp_path)
     monkeypatch.undo()
-    test_training.train(tmp_path)
-    test_training.train(tmp_path / "whole")
+    train(tmp_path)
+    train(tmp_path / "whole")
     assert files(tmp_path) == files(tmp_path / "whole")

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 from keras import ops
-from test_blocks import PAIRS, array, built, gradients, images
 
 from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, model, winograd
 from resode.ode import integrators
+from units import PAIRS, array, built, gradients, images
 
 WAYS = [
     (block, integrator, backward)

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_interruptions import wait_for
 
+from helpers import wait_for
 from resode import cli
 from resode.base import paths, provenance
 from resode.base.errors import InputError

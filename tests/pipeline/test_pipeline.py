@@ -229,25 +229,6 @@ def test_wrong_demo_setting_is_refused_before_anything_runs():
         demo.run(["model.depth=3"])
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A clone of the repository as it stands, changes that are not committed included."""
-    folder = tmp_path_factory.mktemp("clone") / "resode"
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run([*git, "clone", "--quiet", paths.ROOT, folder], check=True)
-    changed = subprocess.run(
-        ["git", "ls-files", "--modified", "--others", "--exclude-standard"],
-        cwd=paths.ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    for name in changed:
-        if (paths.ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((paths.ROOT / name).read_bytes())
-    subprocess.run([*git, "add", "--all"], cwd=folder, check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "as it stands"], cwd=folder, check=True)
-    return folder
-
-
 @pytest.mark.once
 def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
     runs = [_demo(clone) for _ in range(2)]

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_training import SMALL, files, settings, small_dataset, train
 
+from helpers import SMALL, files, settings, small_dataset, train
 from resode import cli
 from resode.base import config, paths
 from resode.base.errors import InputError

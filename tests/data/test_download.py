@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resode.base import paths
 from resode.base.errors import InputError
 from resode.data import archive, cifar10, records
 
 pytestmark = pytest.mark.once
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = paths.ROOT
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE = "data/cifar-10-binary.tar.gz"
 PIPELINE = """\

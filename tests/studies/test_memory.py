@@ -5,12 +5,12 @@ import json
 import keras
 import numpy as np
 import pytest
-from test_blocks import array, built, gradients, images
 
 from resode.base import config
 from resode.base.errors import InputError
 from resode.figures import memory as plots_memory
 from resode.studies import memory
+from units import array, built, gradients, images
 
 BACKEND = keras.backend.backend()
 SMALL = {**memory.SETTING, "model.channels": [8, 8], "model.pool_after": [1]}

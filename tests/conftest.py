@@ -1,0 +1,62 @@
+"""Fixtures of tests in several modules."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from resode.base import paths
+from resode.data import records
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory):
+    """The folder of a small training that nothing stopped."""
+    # Not every test needs TensorFlow or JAX, whose import takes seconds.
+    import helpers
+
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    helpers.train(folder)
+    return folder
+
+
+@pytest.fixture
+def mixed_precision():
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def noise(tmp_path, monkeypatch):
+    """A data set of noise under the name of the digits, in a folder of data of its own."""
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    random = np.random.default_rng(0)
+    content = {
+        name: records.encode(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), np.arange(count) % 2)
+        for name, count in (("data_batch_1.bin", 16), (records.TEST_FILE, 8))
+    }
+    described = {"title": "Noise", "class_names": ["a", "b"], "source": "made here", "published": True}
+    records.write(paths.dataset("digits"), content, name="digits", **described)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone of the repository as it stands, changes that are not committed included."""
+    folder = tmp_path / "clone"
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run([*git, "clone", "--quiet", paths.ROOT, folder], check=True)
+    changed = subprocess.run(
+        ["git", "ls-files", "--modified", "--others", "--exclude-standard"],
+        cwd=paths.ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    for name in changed:
+        if (paths.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((paths.ROOT / name).read_bytes())
+    subprocess.run([*git, "add", "--all"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "as it stands"], cwd=folder, check=True)
+    return folder
