@@ -90,7 +90,7 @@ def test_one_parameter_off_is_not_reproduced():
 
 def test_headline_names_a_failure():
     text = report.headline(report.build(make_run(0.88), PUBLISHED))
-    assert "−2.37 points: <b>not reproduced</b>" in text
+    assert "−2.37 points: **not reproduced**" in text
     assert "4 of 6 figures" in text
 
 

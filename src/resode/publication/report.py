@@ -3,6 +3,7 @@
 Everything here is derived from files the other stages wrote; nothing is computed anew.
 """
 
+import html
 import json
 import statistics
 from collections.abc import Iterator, Mapping
@@ -170,7 +171,7 @@ def headline(report: Mapping) -> str:
     line = _by_id(report)["test_accuracy"]
     low, high = line["interval"]
     return (
-        f"**{percent(line['reproduced'])}** test accuracy after the last epoch on *{report['data']}*: "
+        f"**{percent(line['reproduced'])}** test accuracy after the last epoch on *{html.escape(report['data'])}*: "
         f"{report['test_correct']:,} of {report['test_total']:,} images, 95 % interval {percent(low)} to {percent(high)}. "
         f"{_against(report, line)}"
     )
@@ -199,7 +200,7 @@ def banner(report: Mapping) -> str:
 def _demo_text(report: Mapping) -> str:
     return (
         "**This is a demo, not a reproduction.** "
-        f"The whole pipeline ran, from images to this page, but on *{report['data']}* instead of CIFAR-10, with a "
+        f"The whole pipeline ran, from images to this page, but on *{html.escape(report['data'])}* instead of CIFAR-10, with a "
         "smaller network and a shorter schedule, so that it takes minutes on any computer. It shows that "
         "everything works and what a finished report looks like. The task is far easier than CIFAR-10: the "
         "accuracy says nothing about the published claim, and no line below gets a verdict. The published "

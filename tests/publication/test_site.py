@@ -1,0 +1,82 @@
+"""The site and every link that a reader can follow: in README.md, docs/, notebooks and executed pages, and on the site."""
+
+import html.parser
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from resode.base import paths
+from resode.pipeline.stages import STAGES
+from resode.publication import site
+
+pytestmark = pytest.mark.once
+
+PAGES = [paths.ROOT / "README.md", paths.ROOT / "CONTRIBUTING.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = [*sorted(paths.NOTEBOOKS.glob("*.ipynb")), *sorted(paths.RESULTS.glob("*/*.ipynb"))]
+NOTEBOOKS += sorted(paths.RESULTS.glob("runs/*/*/*.ipynb"))
+# Pages that are there once their stage has run.
+UNRUN = {paths.RESULTS / stage / f"{stage}.ipynb" for stage in STAGES}
+
+
+def words(page: Path) -> str:
+    """What a reader sees of `page` as Markdown: the page, or a notebook's own cells and those that it wrote."""
+    if page.suffix != ".ipynb":
+        return page.read_text(encoding="utf-8")
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    written = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    own = [cell["source"] for cell in cells if cell["cell_type"] == "markdown"]
+    return "\n".join("".join(text) for text in own + [data.get("text/markdown", "") for data in written])
+
+
+@pytest.mark.parametrize("page", PAGES + NOTEBOOKS, ids=lambda page: str(page.relative_to(paths.ROOT)))
+def test_relative_links_lead_somewhere(page):
+    # A notebook is read where its stage puts it.
+    folder = paths.RESULTS / page.stem if page.parent == paths.NOTEBOOKS else page.parent
+    links = re.findall(r"\]\(([^()\s]+)\)", words(page))
+    relative = [urlsplit(link).path for link in links if not urlsplit(link).scheme]
+    targets = [(folder / unquote(path)).resolve() for path in relative if path]
+    assert [str(target) for target in targets if not target.exists() and target not in UNRUN] == []
+
+
+class Links(html.parser.HTMLParser):
+    """Addresses, anchors and images of a page of the site."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.found, self.anchors, self.undescribed = [], set(), []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.found += [
+            given[name] for name in ("href", "src") if given.get(name) and not given[name].startswith("data:")
+        ]
+        self.anchors |= {given["id"]} if given.get("id") else set()
+        self.undescribed += [given.get("src", "")[:80]] if tag == "img" and not given.get("alt") else []
+
+
+def test_site_opens_without_a_network_and_no_link_is_dead(tmp_path):
+    folder = site.build(tmp_path / "site").parent
+    pages = {page: Links(page) for page in folder.rglob("*.html")}
+    assert {"index.html", "docs/index.html", "docs/runs.html", "results/integrators/integrators.html"} <= {
+        str(page.relative_to(folder)) for page in pages
+    }
+    dead, remote = [], []
+    for page, links in pages.items():
+        for link in links.found:
+            address = urlsplit(link)
+            target = (page.parent / unquote(address.path)).resolve() if address.path else page
+            if not address.scheme and not target.exists():
+                dead.append((str(page), link))
+            elif not address.scheme and address.fragment and target in pages:
+                dead += [(str(page), link)] if unquote(address.fragment) not in pages[target].anchors else []
+        text = page.read_text(encoding="utf-8")
+        remote += re.findall(
+            r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?https?:[^>]*>|<link[^>]*href=[\"']https?:[^>]*stylesheet", text
+        )
+    assert dead == [] and remote == []
+    executed = [links for page, links in pages.items() if "results" in page.relative_to(folder).parts]
+    assert [image for links in executed for image in links.undescribed] == []
