@@ -25,7 +25,7 @@ html_copy_source = False
 html_show_copyright = False
 html_show_sourcelink = False
 # The first page is in a folder of its own; this file leads to it.
-html_extra_path = ["static/index.html"]
+html_extra_path = ["extra/index.html"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
