@@ -25,7 +25,7 @@ from resode.base import config, paths
 from resode.base.errors import Diverged, InputError, TimeOver
 from resode.base.files import write_text
 from resode.pipeline import inputs
-from resode.training import checkpoint
+from resode.training import checkpoint, progress
 
 # Scripts that the page template loads from the network (MathJax, require.js): a page must open offline.
 _REMOTE_SCRIPT = re.compile(r"<script[^>]*\ssrc=[^>]*>\s*</script>")
@@ -114,6 +114,7 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
         read = Path(scratch) / "params.yaml"
         write_text(read, yaml.safe_dump(content, sort_keys=False))
         told = {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        told[progress.COLUMNS] = str(progress.columns())
         kernel = _kernel(Path(scratch), told)
         try:
             return papermill.execute_notebook(
