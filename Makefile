@@ -14,6 +14,8 @@ data: .venv/requirements.lock ## ARCHIVE=path: the CIFAR-10 archive (or its unpa
 	python -m resode data "$(or $(ARCHIVE),$(error give the archive: make data ARCHIVE=path))"
 sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (ten minutes)
 	python -m resode sweep --queue
+experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns
+	@dvc exp show --no-pager --drop '.*' --keep '^(Experiment|Created|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs)$$'
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest
 	KERAS_BACKEND=jax python -m pytest -m "not once"
@@ -29,4 +31,4 @@ lint: .venv/requirements.lock ## ruff
 	  && .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .; }
 	@cp $< $@
 
-.PHONY: help setup demo repro data sweep test lint
+.PHONY: help setup demo repro data sweep experiments test lint

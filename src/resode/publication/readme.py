@@ -43,11 +43,22 @@ def filled(text: str, tables: dict[str, str]) -> str:
 
 
 def update(readme: Path = paths.ROOT / "README.md") -> None:
-    """Rewrite the tables of `readme`, and the figures of results/readme."""
+    """Rewrite the tables of `readme`, and the figures and numbers of results/readme."""
     claim.draw()
+    files.write_json(paths.RESULTS / "readme" / "runs.json", runs_metrics())
     files.write_text(
         readme, filled(readme.read_text(encoding="utf-8"), {name: make() for name, make in TABLES.items()})
     )
+
+
+def runs_metrics() -> dict[str, dict[str, float]]:
+    """The main numbers of each finished run of runs.yaml by its name, for `dvc metrics`."""
+    chosen = ("test_accuracy", "validation_accuracy", "train_accuracy", "epochs")
+    return {
+        name: {key: run["metrics"][key] for key in chosen if key in run["metrics"]}
+        | {"hours": round(run["provenance"]["wall_seconds"] / 3600, 2)}
+        for name, run in report.read_runs().items()
+    }
 
 
 def is_current(readme: Path = paths.ROOT / "README.md") -> bool:
