@@ -3,7 +3,6 @@
 Whatever it imports before it knows with which network must do with NumPy and Pillow alone.
 """
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,7 +114,7 @@ def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> s
 
 
 def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_length: int | None) -> None:
-    """Print a line an image.
+    """Print a line an image, and of which data set the classes are.
 
     Args:
         images: image files.
@@ -139,9 +138,10 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
 
         network = Network(weights, unroll_length)
     else:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from resode.inference import trained
 
         network = trained.Network(weights, unroll_length)
     for path, probabilities in zip(images, network.predict(pixels), strict=True):
         print(line(path, probabilities, network.class_names))
+    if network.data:
+        print(f"The classes are those of {quoted(network.data)}.")

@@ -22,7 +22,7 @@ from resode.base import config, paths
 from resode.base.errors import Diverged, InputError, TimeOver
 from resode.base.files import write_text
 from resode.pipeline import inputs
-from resode.training import checkpoint
+from resode.training import checkpoint, progress
 
 
 def run(stage: str) -> None:
@@ -99,7 +99,6 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
     given = inputs.sections(stage, content)
     source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
     os.environ["PYTHONPATH"] = paths.python_path()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("papermill", "traitlets", "asyncio"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=paths.short_temporary()) as scratch:
@@ -107,6 +106,7 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
         read = Path(scratch) / "params.yaml"
         write_text(read, yaml.safe_dump(content, sort_keys=False))
         told = {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        told[progress.COLUMNS] = str(progress.columns())
         kernel = _kernel(Path(scratch), told)
         try:
             return papermill.execute_notebook(
