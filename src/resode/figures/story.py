@@ -265,26 +265,25 @@ def moving_layout() -> LayoutDOM:
     names, labels = list(integrators.INTEGRATORS), [f"{h:g}" for h in SIZES]
     found = paths()
     limits = {name: linear_stability.limit(name) for name in names}
-    h = CategoricalSlider(title="step size h", categories=labels, value="0.15", sizing_mode="stretch_width")
-    steps = Slider(title="steps", start=1, end=MOST_STEPS, value=MOST_STEPS, step=1, sizing_mode="stretch_width")
+    wide = {"sizing_mode": "stretch_width", "stylesheets": [":host { font-size: 16px }"]}
+    h = CategoricalSlider(title="step size h", categories=labels, value="0.15", **wide)
+    steps = Slider(title="steps", start=1, end=MOST_STEPS, value=MOST_STEPS, step=1, **wide)
     choices = [(name, name.replace("_", " ")) for name in names]
-    integrator = Select(title="integrator", value="euler", options=choices, sizing_mode="stretch_width")
+    integrator = Select(title="integrator", value="euler", options=choices, **wide)
     x, v, energy = found["euler"][labels.index("0.15")].astype(float)
     states = ColumnDataSource({"step": np.arange(MOST_STEPS + 1), "x": x, "v": v, "energy": energy}, name="states")
     marker = ColumnDataSource({"h_omega": [0.15], "row": [0]})
     bar = ColumnDataSource({"right": [limits["euler"]], "row": [0]})
     verdicts = {name: [_verdict(name, one, limits[name]) for one in SIZES] for name in names}
-    verdict = Div(text=verdicts["euler"][labels.index("0.15")], sizing_mode="stretch_width")
+    verdict = Div(text=verdicts["euler"][labels.index("0.15")], **wide)
 
-    orbit = _plot(
-        "orbit", "position", "velocity", height=330, x_range=(-2.6, 2.6), y_range=(-2.6, 2.6), match_aspect=True
-    )
+    orbit = _plot("orbit", "position", "velocity", aspect_ratio=1, x_range=(-2.6, 2.6), y_range=(-2.6, 2.6))
     circle = np.linspace(0, 2 * np.pi, 121)
     orbit.line(np.cos(circle), np.sin(circle), color=GREY, line_width=2)
     orbit.line("x", "v", source=states, color=ORANGE, line_alpha=0.5)
     orbit.scatter("x", "v", source=states, color=ORANGE, size=6)
     shown = _plot(
-        "energy, as a multiple of that at the start",
+        "energy over that at the start",
         "step",
         None,
         height=220,
@@ -294,7 +293,7 @@ def moving_layout() -> LayoutDOM:
     )
     shown.line([0, MOST_STEPS], [1, 1], color=GREY, line_width=2)
     shown.line("step", "energy", source=states, color=ORANGE, line_width=2.5)
-    strip = _plot("h ω (orange) against the limit (blue)", "h ω", None, height=130, x_range=(0, 3.2), y_range=(-1, 1))
+    strip = _plot("h ω, and in blue up to the limit", "h ω", None, height=130, x_range=(0, 3.2), y_range=(-1, 1))
     strip.yaxis.visible = strip.ygrid.visible = False
     strip.hbar("row", height=1, left=0, right="right", source=bar, color=BLUE, alpha=0.4)
     strip.scatter("h_omega", "row", source=marker, color=ORANGE, size=14)
@@ -308,7 +307,7 @@ def moving_layout() -> LayoutDOM:
     )  # fmt: skip
     for control in (h, steps, integrator):
         control.js_on_change("value", moved)
-    return column(h, steps, integrator, verdict, orbit, shown, strip, sizing_mode="stretch_width", max_width=560)
+    return column(h, steps, integrator, verdict, orbit, shown, strip, sizing_mode="stretch_width", max_width=440)
 
 
 def _plot(title: str, x: str, y: str | None, **options):
@@ -326,7 +325,7 @@ def _plot(title: str, x: str, y: str | None, **options):
 
 def _verdict(name: str, h_omega: float, limit: float) -> str:
     grows = linear_stability.amplification(name, h_omega)
-    rule = "has no limit above 0" if limit == 0 else f"bounds oscillations up to h ω = {limit:.3g}"
+    rule = "bounds no oscillation" if limit == 0 else f"bounds oscillations up to h ω = {limit:.3g}"
     return f"{name.replace('_', ' ')} {rule}; with h ω = {h_omega:g} its spectral radius is {grows:.4f}."
 
 
@@ -345,29 +344,11 @@ def moving() -> HTML:
     """The moving figure for a page that has Bokeh's scripts; a notebook run by hand gets them here."""
     if "RESODE_STAGE" not in os.environ:
         output_notebook(INLINE, hide_banner=True)
-    item = _numbered(json_item(moving_layout(), "moving-figure"))
+    # Its models are numbered as they are made, from a new kernel on the same way each time.
+    item = json_item(moving_layout(), "moving-figure")
     without = "This figure moves on the site that `make site` builds, and in JupyterLab."
     content = json.dumps(item, separators=(",", ":")).replace("</", "<\\/")
     return HTML(_PAGE.format(root=item["root_id"], without=html.escape(without), item=content))
-
-
-def _numbered(item: dict) -> dict:
-    """`item` with its models' ids counted from 1: Bokeh counts on from all that the process made before."""
-    names: dict[str, str] = {}
-
-    def renamed(value):
-        if isinstance(value, list):
-            return [renamed(one) for one in value]
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: names.setdefault(one, f"m{len(names) + 1}")
-            if key in ("id", "root_id") and isinstance(one, str)
-            else renamed(one)
-            for key, one in value.items()
-        }
-
-    return renamed(item)
 
 
 # --- of a trained network
