@@ -277,7 +277,7 @@ def moving_layout() -> LayoutDOM:
     verdicts = {name: [_verdict(name, one, limits[name]) for one in SIZES] for name in names}
     verdict = Div(text=verdicts["euler"][labels.index("0.15")], **wide)
 
-    orbit = _plot("orbit", "position", "velocity", aspect_ratio=1, x_range=(-2.6, 2.6), y_range=(-2.6, 2.6))
+    orbit = _plot("orbit", "position", "velocity", height=375, max_width=350, x_range=(-2.6, 2.6), y_range=(-2.6, 2.6))
     circle = np.linspace(0, 2 * np.pi, 121)
     orbit.line(np.cos(circle), np.sin(circle), color=GREY, line_width=2)
     orbit.line("x", "v", source=states, color=ORANGE, line_alpha=0.5)
@@ -373,7 +373,7 @@ def trained_feature_maps(results: Path) -> str:
     data, updates = quoted(provenance["data"]["title"]), provenance["updates"]
     link = os.path.relpath(chosen / "evaluation" / "feature_maps.png", results / "story")
     return (
-        f"![channels of y of a test image over the steps of the first unit]({link})\n\n"
-        f"*A test image of {data} and four channels of y after each step of the first unit (after some, where there are many), from"
-        f" {run}, after {updates:,} updates. From row to row little changes: each step is small.*"
+        f"![a test image, and channels of the first unit before it and after its steps]({link})\n\n"
+        f"*The first test image of {data}, and the channels of the first unit that its steps change most, before the unit and after"
+        f" its steps. The network is of {run}, after {updates:,} updates.*"
     )
