@@ -24,7 +24,7 @@ def test_maps_begin_with_the_units_input_and_end_with_its_output(block, shown):
     assert len(maps) == 5 and min(maps) == 0 and max(maps) == 7
     (unit, *_) = model.units(made)
     for step, tensor in ((0, unit.input), (7, unit.output)):
-        expected = keras.Model(made.inputs, tensor).predict(image[None], verbose=0)[0][..., shown]
+        expected = keras.Model(made.input, tensor).predict(image[None], verbose=0)[0][..., shown]
         np.testing.assert_allclose(maps[step], expected, atol=1e-4)
     assert style.png(results.feature_maps(np.zeros((32, 32, 3), np.uint8), maps))
 

@@ -24,7 +24,7 @@ def feature_maps(network: keras.Model, image: np.ndarray, channels: int = 4, row
         return {}
     # A unit of its own with the same weights, whose states are plain images.
     unit = type(units[0]).from_config(units[0].get_config() | {"convolution": "direct"})
-    x = keras.Model(network.inputs, units[0].input)(image[None])
+    x = keras.Model(network.input, units[0].input)(image[None])
     unit.build(x.shape)
     unit.set_weights(units[0].get_weights())
     chosen = set(np.linspace(0, unit.unroll_length, min(rows, unit.unroll_length + 1)).round().astype(int).tolist())
