@@ -27,17 +27,22 @@ def phase_portraits(h: float, steps: int) -> Figure:
     """Explicit Euler steps (dots) and the ODE's solutions (lines) of x' = tanh(K x) for four 2×2 matrices."""
     figure, grid = subplots(2, 2, size=(8.4, 9.0), sharex=True, sharey=True)
     for axes, portrait in zip(grid.flat, PORTRAITS, strict=True):
-        _field(axes, portrait)
-        for start, colour in zip(STARTS, (BLUE, BLUE, ORANGE, ORANGE, GREEN, GREEN), strict=True):
-            _paths(axes, portrait, start, h, steps, colour)
-        axes.set_title(f"eigenvalues {portrait.title}: {_eigenvalues(portrait.eigenvalues)}\n{portrait.meaning}")
-        axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal")
-        axes.grid(False)
+        draw_portrait(axes, portrait, h, steps)
     for axes in grid[-1]:
         axes.set_xlabel("$x_1$")
     for axes in grid[:, 0]:
         axes.set_ylabel("$x_2$", rotation=0)
     return figure
+
+
+def draw_portrait(axes, portrait: Portrait, h: float, steps: int) -> None:
+    """Draw one panel of `phase_portraits`."""
+    _field(axes, portrait)
+    for start, colour in zip(STARTS, (BLUE, BLUE, ORANGE, ORANGE, GREEN, GREEN), strict=True):
+        _paths(axes, portrait, start, h, steps, colour)
+    axes.set_title(f"eigenvalues {portrait.title}: {_eigenvalues(portrait.eigenvalues)}\n{portrait.meaning}")
+    axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal")
+    axes.grid(False)
 
 
 def _field(axes, portrait: Portrait) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resode.analysis.evaluation import tested_on
-from resode.figures.style import BLUE, GREY, INK, ORANGE, styled, subplots
+from resode.figures.style import BLUE, GREY, INK, ORANGE, narrow, styled, subplots
 
 History = Sequence[Mapping[str, float]]
 
@@ -195,4 +195,27 @@ def mistakes(
         title = f"{class_names[predicted]}, {100 * probabilities[index, predicted]:.1f} %"
         axes.set_title(title, color=ORANGE, fontsize=9, pad=14)
         axes.text(0.5, 1.03, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=8.5)
+    return figure
+
+
+@narrow
+def feature_maps(image: np.ndarray, states: Mapping[int, np.ndarray]) -> Figure:
+    """An image, and below it channels of a unit's state before it and after steps of it, a row a step, all on one scale of grey.
+
+    Args:
+        image: uint8 (H, W, 3).
+        states: {number of steps: (height, width, channels)}, the channels that are drawn.
+    """
+    columns = next(iter(states.values())).shape[-1]
+    figure, grid = subplots(1 + len(states), columns, size=(4, 1.0 * (1 + len(states)) + 0.3), squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    grid[0, 0].imshow(image, interpolation="nearest")
+    grid[0, 0].set_ylabel("image")
+    low, high = min(maps.min() for maps in states.values()), max(maps.max() for maps in states.values())
+    for row, (step, maps) in zip(grid[1:], states.items(), strict=True):
+        for axes, channel in zip(row, np.moveaxis(maps, -1, 0), strict=True):
+            axes.imshow(channel, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        row[0].set_ylabel("input" if step == 0 else f"step {step}")
     return figure

@@ -1,5 +1,5 @@
 """The names of the pipeline's stages that are notebooks, in their order, and how one that is not finished ends."""
 
-STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "report")
+STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "story", "report")
 # The exit status of a command that saved what it has and goes on when it is run again.
 UNFINISHED = 75
