@@ -1,6 +1,8 @@
 """Fixtures of tests in several modules."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,12 @@ def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
     helpers.train(folder)
     return folder
+
+
+@pytest.fixture
+def finished(uninterrupted, tmp_path):
+    """A copy of `uninterrupted` that a test may change."""
+    return Path(shutil.copytree(uninterrupted, tmp_path / "finished"))
 
 
 @pytest.fixture

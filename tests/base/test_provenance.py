@@ -7,6 +7,8 @@ import pytest
 
 from resode.base import paths, provenance
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):

@@ -8,8 +8,9 @@ import pytest
 
 from resode.base import paths, quiet
 
+pytestmark = pytest.mark.once
 
-@pytest.mark.once
+
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_backend_starts_without_a_word_and_leaves_stderr_as_it_was(backend):
     program = "import resode, os, keras, tensorflow as tf; keras.ops.ones(1); tf.ones(1); os.write(2, b'I0000 mine')"
@@ -19,7 +20,6 @@ def test_a_backend_starts_without_a_word_and_leaves_stderr_as_it_was(backend):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "I0000 mine")
 
 
-@pytest.mark.once
 def test_errors_are_kept_even_of_a_process_that_crashes():
     program = f"""
 import os

@@ -17,6 +17,8 @@ import pytest
 from resode.base.errors import InputError
 from resode.data import archive, cifar10, digits, records
 
+pytestmark = pytest.mark.once
+
 RECORDS = 20
 
 
@@ -565,7 +567,6 @@ EVIL = {
 }  # fmt: skip
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("evil", EVIL)
 def test_archive_that_holds_more_than_it_can_need_is_refused_at_once(evil, members, tmp_path):
     good = gzip.decompress(tar_gz(tmp_path / "good", members).read_bytes())

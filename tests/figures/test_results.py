@@ -3,10 +3,13 @@
 import base64
 
 import numpy as np
+import pytest
 
 from helpers import make_run
 from resode.analysis import published
 from resode.figures import results, style
+
+pytestmark = pytest.mark.once
 
 NAMES = ["cat", "dog", "ship"]
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import settings, train
+from helpers import settings
 from resode.analysis import evaluation
 from resode.base import config
 from resode.base.errors import InputError
@@ -300,9 +300,8 @@ def test_shapes_in_a_file_are_those_of_the_keras_network(block, weights_in_time)
     assert contents.shapes(chosen, 3) == {"mean_image.value": (32, 32, 3), **found}
 
 
-def test_folders_of_a_training_are_checked(tmp_path):
-    train(tmp_path)
-    folder = tmp_path / "results"
+def test_folders_of_a_training_are_checked(finished):
+    folder = finished / "results"
     assert trained.Network(folder).class_names == ["plain", "dark"]
     good = {path.name: path.read_bytes() for path in folder.iterdir()}
     weights, described = "model.weights.h5", json.loads(good["provenance.json"])

@@ -10,6 +10,8 @@ from resode.figures import style
 from resode.ode import integrators, linear_stability, problems
 from resode.ode.integrators import FIRST_ORDER, INTEGRATORS, PARTITIONED, SECOND_ORDER
 
+pytestmark = pytest.mark.once
+
 # What books say of each: order of accuracy, largest stable h ω on the imaginary axis, symplectic or not. A new integrator
 # needs a line here.
 ORDER = {"euler": 1, "symplectic_euler": 1, "verlet": 2, "midpoint": 2, "leapfrog": 2, "rk4": 4}

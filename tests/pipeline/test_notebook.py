@@ -14,6 +14,8 @@ from resode.base import config, paths, settings
 from resode.base.errors import InputError
 from resode.pipeline import inputs, notebook
 
+pytestmark = pytest.mark.once
+
 STAGE = """
 stages:
   toys:
@@ -173,7 +175,6 @@ sys.exit(cli.main(["toys"]))
 """
 
 
-@pytest.mark.once
 def test_dvc_does_not_record_a_stage_whose_seed_changed_while_it_ran(repository):
     (repository / "run.py").write_text(RUNNER, encoding="utf-8")
     stage = STAGE.replace("PYTHONPATH=src python -m resode toys", f"{sys.executable} run.py")
@@ -194,7 +195,6 @@ def test_dvc_does_not_record_a_stage_whose_seed_changed_while_it_ran(repository)
     assert results(repository) == {"toys.json": "good"} and not (repository / "dvc.lock").exists()
 
 
-@pytest.mark.once
 def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_path):
     home = tmp_path / "home"
     kernel = '{"argv": ["false"], "display_name": "Another", "language": "python"}'

@@ -17,6 +17,8 @@ from resode.base.errors import InputError
 from resode.pipeline import demo, experiments, parents
 from resode.studies import sweep, sweep_dvc
 
+pytestmark = pytest.mark.once
+
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
 
 
@@ -78,18 +80,16 @@ MOMENTS = (
 )
 
 
-@pytest.mark.once
-@pytest.mark.parametrize("last", [".git/index", MOMENTS[-1]])
-def test_a_demo_killed_at_a_moment_of_its_start_leaves_the_tree_as_it_was(last, tree):
+def test_a_demo_killed_at_a_moment_of_its_start_leaves_the_tree_as_it_was(tree):
     """Held at each moment up to the last, where it is killed: what is held has done to files what one killed there has done."""
     before = everything(tree)
     demo = start_demo(tree)
     try:
-        for moment in MOMENTS[: MOMENTS.index(last) + 1]:
+        for moment in MOMENTS:
             wait_for(lambda moment=moment: list(tree.glob(f".runs/demo/clone-*/{moment}")), demo)
             os.killpg(demo.pid, signal.SIGSTOP)
             assert everything(tree) == before, f"when there was {moment}"
-            if moment != last:
+            if moment != MOMENTS[-1]:
                 os.killpg(demo.pid, signal.SIGCONT)
     finally:
         os.killpg(demo.pid, signal.SIGKILL)

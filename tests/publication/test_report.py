@@ -17,6 +17,8 @@ from resode.figures import results as plots_results
 from resode.figures import style
 from resode.publication import readme, report
 
+pytestmark = pytest.mark.once
+
 
 def verdicts(run: report.Run) -> dict[str, str | None]:
     return {line["id"]: line["verdict"] for line in report.build(run, PUBLISHED)["lines"]}

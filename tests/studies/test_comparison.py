@@ -12,6 +12,8 @@ from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
 from resode.studies import comparison
 
+pytestmark = pytest.mark.once
+
 EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.channels": [4]}
 TINY = {
     "settings": {

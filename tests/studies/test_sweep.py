@@ -22,6 +22,8 @@ from resode.publication import readme
 from resode.studies import sweep, sweep_dvc, sweep_ray
 from resode.training import checkpoint
 
+pytestmark = pytest.mark.once
+
 TINY = {
     "settings": {
         "data.name": "digits",
@@ -250,14 +252,13 @@ def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeyp
     assert paths.short_temporary() == "/var/tmp"
 
 
-@pytest.mark.once
 def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):
     # Before Ray is imported, which reads them once.
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     monkeypatch.setattr(sweep_ray, "_WATCH_SECONDS", 1)
-    grid = {"h": [0.1, 0.2, 1e30], "unroll_length": [2, 3, 4], "seeds": [0]}
+    grid = {"h": [0.1, 1e30], "unroll_length": [2, 3], "seeds": [0]}
     trials = sweep.planned("tiny", write(tmp_path, **grid))
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     lost = cluster.add_node(num_cpus=1)
@@ -281,7 +282,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
     finally:
         cluster.shutdown()
     statuses = [watch.rows[trial]["status"] for trial in trials]
-    assert statuses.count(sweeps.FAILED) == 0 and len(watch.rows) == 9
+    assert statuses.count(sweeps.FAILED) == 0 and len(watch.rows) == 4
     assert {trial.h for trial in trials if watch.rows[trial]["status"] == sweeps.DIVERGED} == {1e30}
     for trial in trials:
         log = (tmp_path / "runs" / trial.name / "log").read_text(encoding="utf-8")
@@ -299,7 +300,6 @@ def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):
         sweep_ray.Cluster("localhost:6379").run(trials, sweep.Watch(trials))
 
 
-@pytest.mark.once
 def test_dvc_and_ray_give_the_same_bytes(clone):
     pytest.importorskip("ray")
     # 50 would do no harm: the loss is bounded.

@@ -19,6 +19,8 @@ from resode.training import loop
 CHANGES = {
     "training": {"reference_iterations": 50.0, "reference_drops": [40.0], "learning_rate": 0.01},
     "data": {"validation_fraction": 0.1},
+    # Each further step is compiled four times.
+    "model": {"channels": [4], "pool_after": [], "unroll_length": 1},
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers import ENVIRONMENT, files, settings, small_dataset, train, wait_for
-from resode.base.errors import STOP_AT, TimeOver
+from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.pipeline import parents
 from resode.training import loop
 
@@ -27,7 +27,8 @@ try:
 except InputError as error:
     sys.exit(f"error: {error}")
 """
-LONG = TRAIN.replace("t.settings()", 't.settings(training={"reference_iterations": 1e5, "reference_drops": []})')
+MANY = {"reference_iterations": 1e5, "reference_drops": []}
+LONG = TRAIN.replace("t.settings()", f"t.settings(training={MANY})")
 
 
 def command(script: str, folder: Path, runs: Path) -> list:
@@ -61,8 +62,9 @@ def mounts() -> bool:
 needs_mounts = pytest.mark.skipif(not mounts(), reason="this system lets no test mount a file system")
 
 
+@pytest.mark.once
 @needs_mounts
-def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path):
+def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(uninterrupted, tmp_path):
     done = small_file_system("40k", "", tmp_path)
     assert done.returncode == 1, done.stderr
     error = done.stderr.strip().splitlines()[-1]
@@ -71,10 +73,10 @@ def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path):
     assert not (tmp_path / "results").exists() and not [path for path in kept if ".checkpoint." in path.name]
     assert [path.suffix for path in kept].count(".checkpoint") in (1, 2)
     loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "kept")
-    loop.train(small_dataset(), settings(), tmp_path / "whole" / "results", tmp_path / "whole" / "runs")
-    assert files(tmp_path) == files(tmp_path / "whole")
+    assert files(tmp_path) == files(uninterrupted)
 
 
+@pytest.mark.once
 @needs_mounts
 def test_read_only_folder_is_one_line(tmp_path):
     done = small_file_system("10m", f"mount -o remount,ro '{tmp_path}/mount'", tmp_path)
@@ -83,18 +85,7 @@ def test_read_only_folder_is_one_line(tmp_path):
     assert error.startswith("error: cannot write") and error.endswith("Read-only file system; make the folder writable")
 
 
-def test_second_process_is_refused_with_the_firsts_id(tmp_path):
-    runs = tmp_path / "runs"
-    with subprocess.Popen(command(LONG, tmp_path, runs), env=ENVIRONMENT, stdout=subprocess.DEVNULL) as first:
-        try:
-            wait_for(lambda: list(runs.glob("*/*.checkpoint")), first)
-            second = subprocess.run(command(LONG, tmp_path, runs), env=ENVIRONMENT, capture_output=True, text=True)
-        finally:
-            first.kill()
-    assert second.returncode == 1
-    assert f"error: the same already runs as process {first.pid}" in second.stderr
-
-
+@pytest.mark.once
 def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
     runs = tmp_path / "runs"
     parent = "import subprocess, sys; subprocess.run(sys.argv[1:])"
@@ -111,6 +102,7 @@ def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
     assert list(runs.glob("*/*.checkpoint"))
 
 
+@pytest.mark.once
 def test_stage_ends_with_the_command_that_started_it(tmp_path):
     stage = "from resode.pipeline import parents; parents.stop_when_gone(0.05); import time; print('on', flush=True); time.sleep(60)"
     outer = f'{sys.executable} -c "{stage}" & echo $! > pid; wait'
@@ -131,6 +123,7 @@ def test_stage_ends_with_the_command_that_started_it(tmp_path):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("reused", [False, True])
 def test_stage_ends_with_the_process_that_is_told_to_it(reused):
     """Of DVC in a session of its own; a process with the same id that began at another time is another one."""
@@ -153,26 +146,31 @@ def test_stage_ends_with_the_process_that_is_told_to_it(reused):
     starter.communicate()
 
 
-def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(tmp_path, monkeypatch):
+def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(uninterrupted, tmp_path, monkeypatch):
     monkeypatch.setenv(STOP_AT, "0")
     with pytest.raises(TimeOver, match="after update 0 of 20"):
         train(tmp_path)
     assert list(tmp_path.glob("runs/*/*.checkpoint")) and not (tmp_path / "results").exists()
     monkeypatch.delenv(STOP_AT)
     train(tmp_path)
-    train(tmp_path / "whole")
-    assert files(tmp_path) == files(tmp_path / "whole")
+    assert files(tmp_path) == files(uninterrupted)
 
 
-def test_sigterm_saves_at_once_and_ends_with_one_line(tmp_path):
+@pytest.mark.once
+def test_second_process_is_refused_and_sigterm_saves_the_first_and_ends_it_with_one_line(tmp_path):
     script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9").replace("InputError as", "TimeOver as")
     runs, log = tmp_path / "runs", tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(command(script, tmp_path, runs), env=ENVIRONMENT, stdout=output, stderr=output)
-    # Without checkpoints the first sign of life is the time an update takes.
-    wait_for(lambda: "ms an update" in log.read_text(), process)
-    process.terminate()
-    assert process.wait(30) == 1
+    try:
+        # Without checkpoints the first sign of life is the time an update takes.
+        wait_for(lambda: "ms an update" in log.read_text(), process)
+        with pytest.raises(InputError, match=f"the same already runs as process {process.pid}"):
+            loop.train(small_dataset(), settings(training=MANY), tmp_path / "second", runs)
+        process.terminate()
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
     last = log.read_text().splitlines()[-1]
     (path,) = runs.glob("*/*.checkpoint")
     assert last == f"error: stopped after update {int(path.stem):,} of 100,000; run the same command to continue"
@@ -195,6 +193,7 @@ print("saved", flush=True)
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("child", "said"), [(NOTICES, "on\nsaved\n"), ("print('on', flush=True); input()", "on\n")])
 def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     process = subprocess.Popen(
@@ -208,7 +207,7 @@ def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; run the same command to continue"
 
 
-def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_path, monkeypatch):
+def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
     class Told:
         looks = 0
 
@@ -222,5 +221,4 @@ def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(tmp_p
         train(tmp_path)
     monkeypatch.undo()
     train(tmp_path)
-    train(tmp_path / "whole")
-    assert files(tmp_path) == files(tmp_path / "whole")
+    assert files(tmp_path) == files(uninterrupted)

@@ -28,6 +28,7 @@ def clock(monkeypatch):
     return now
 
 
+@pytest.mark.once
 def test_lines_in_a_pipe_come_every_ten_seconds_and_later_every_minute(clock, capsys):
     shown, told = [], progress.Progress(epochs=3, per_epoch=200)
     for second in range(1, 300):
@@ -44,6 +45,7 @@ def test_lines_in_a_pipe_come_every_ten_seconds_and_later_every_minute(clock, ca
     assert lines[5].endswith(", 1000.0 ms an update") and lines[6].startswith("epoch 1/3 60%")
 
 
+@pytest.mark.once
 def test_a_line_on_a_terminal_moves_and_is_no_wider(clock, monkeypatch, capsys):
     monkeypatch.setenv(progress.COLUMNS, "60")
     told = progress.Progress(epochs=3, per_epoch=10)
@@ -61,6 +63,7 @@ def test_a_line_on_a_terminal_moves_and_is_no_wider(clock, monkeypatch, capsys):
     assert {len(line) for line in lines} == {59}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("name", "moves"), [("OTHER", True), ("DVC_STAGE", False), ("MAKELEVEL", False)])
 def test_no_line_moves_under_dvc_and_make(clock, name, moves, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
@@ -68,6 +71,7 @@ def test_no_line_moves_under_dvc_and_make(clock, name, moves, monkeypatch):
     assert bool(progress.columns()) == moves
 
 
+@pytest.mark.once
 def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys):
     told = progress.Progress(epochs=2, per_epoch=10)
     told.begin(1)
