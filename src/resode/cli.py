@@ -206,7 +206,6 @@ def _publish(chosen: argparse.Namespace) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from resode.publication import publish
 
     publish.verify()

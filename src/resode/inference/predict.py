@@ -3,7 +3,6 @@
 Whatever it imports before it knows with which network must do with NumPy and Pillow alone.
 """
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,7 +138,6 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
 
         network = Network(weights, unroll_length)
     else:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from resode.inference import trained
 
         network = trained.Network(weights, unroll_length)

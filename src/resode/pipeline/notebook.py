@@ -99,7 +99,6 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
     given = inputs.sections(stage, content)
     source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
     os.environ["PYTHONPATH"] = paths.python_path()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("papermill", "traitlets", "asyncio"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=paths.short_temporary()) as scratch:

@@ -1,0 +1,70 @@
+"""TensorFlow's C++ messages while it is imported: errors are shown, the notes that every machine without a GPU gets are not."""
+
+import importlib.abc
+import importlib.machinery
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+
+# Written before TensorFlow looks at TF_CPP_MIN_LOG_LEVEL.
+_NOTES = r"^WARNING: All log messages before absl::InitializeLog\(\) is called|^[IW][0-9]{4} "
+_NO_DRIVER = r"|^E[0-9]{4} .*failed call to cuInit"
+_DRIVER = "/dev/nvidiactl"
+
+
+def install() -> None:
+    """Let the import of TensorFlow by whatever module be a quiet one."""
+    # Warnings and notes are left out, errors are not.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "tensorflow":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        driver = os.path.exists(_DRIVER)
+        with _stderr_without(_NOTES + ("" if driver else _NO_DRIVER)):
+            super().exec_module(module)
+            if not driver:
+                # TensorFlow looks for GPUs once. Without a driver it calls that an error.
+                module.config.list_physical_devices()
+
+
+@contextmanager
+def _stderr_without(pattern: str) -> Iterator[None]:
+    """Leave out the lines that match `pattern` of what this process writes to file descriptor 2.
+
+    A process of its own passes the others on, so that they are seen even if this one crashes.
+    """
+    sys.stderr.flush()
+    with open(os.dup(2), "wb") as stderr:
+        try:
+            command = ["grep", "--line-buffered", "-v", "-E", pattern]
+            grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stderr)
+        except OSError:
+            # Without grep the notes are shown.
+            yield
+            return
+        os.dup2(grep.stdin.fileno(), 2)
+        grep.stdin.close()
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr.fileno(), 2)
+            # Not for ever: what was started meanwhile may hold its input open.
+            with suppress(subprocess.TimeoutExpired):
+                grep.wait(1)

@@ -1,0 +1,102 @@
+"""The line on what a training does: on a terminal it moves, elsewhere a new one comes from time to time."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+
+from resode.base.text import duration
+
+# Environment variable: the width of the terminal that shows what a notebook's kernel prints, or 0.
+COLUMNS = "RESODE_COLUMNS"
+# Seconds between two looks at a moving line; between two new lines in the first minute, and later.
+_MOVING, _FIRST, _LATER = 1, 10, 60
+
+
+def columns() -> int:
+    """Return the width of the terminal on which a line can move; 0 in a pipe, and under DVC and make, whose output is kept."""
+    if COLUMNS in os.environ:
+        return int(os.environ[COLUMNS])
+    if not sys.stdout.isatty() or {"DVC_STAGE", "MAKELEVEL"} & os.environ.keys():
+        return 0
+    return shutil.get_terminal_size().columns
+
+
+class Progress:
+    """Epoch, share of it done, loss, accuracy, time left, speed and the last test of a training.
+
+    Args:
+        epochs: of the whole training.
+        per_epoch: updates an epoch.
+    """
+
+    def __init__(self, epochs: int, per_epoch: int):
+        self._epochs, self._per_epoch = epochs, per_epoch
+        self._columns = columns()
+        self._started = self._shown = time.monotonic()
+        # Updates done in so many seconds, without the first call, which compiles, and without tests.
+        self._updates, self._seconds = 0, 0.0
+        self._tested = ""
+        self._test_seconds = 0.0
+        self._compiled = False
+
+    def add_updates(self, updates: int, seconds: float) -> None:
+        """Count the `updates` of one compiled call, which took so many `seconds`."""
+        if self._compiled:
+            self._updates += updates
+            self._seconds += seconds
+        self._compiled = True
+
+    def add_test(self, row: Mapping[str, float], split: str, seconds: float) -> None:
+        """Take the test accuracy of an epoch from its `row` of the history."""
+        self._tested = f", {split} accuracy {row[f'{split}_accuracy']:.4f} after epoch {row['epoch']}"
+        self._test_seconds = seconds
+
+    def due(self) -> bool:
+        """Return whether it is time to show something, so that nothing is fetched from the device before."""
+        now = time.monotonic()
+        later = _FIRST if now - self._started <= 60 else _LATER
+        return now - self._shown >= (_MOVING if self._columns else later)
+
+    def show_updates(self, update: int, metrics: Mapping[str, float], last: bool = False) -> None:
+        """Show that `update` updates are done.
+
+        Args:
+            metrics: loss and accuracy of the epoch so far.
+            last: end the line.
+        """
+        epoch = (update - 1) // self._per_epoch
+        share = (update - epoch * self._per_epoch) / self._per_epoch
+        self._show(
+            f"epoch {epoch + 1}/{self._epochs} {share:.0%}, loss {metrics['loss']:.4f}, accuracy"
+            f" {metrics['accuracy']:.4f}{self._left(update)}{self._tested}",
+            last,
+        )
+
+    def show_test(self, update: int, share: float) -> None:
+        """Show that `share` of the test after `update` updates is done."""
+        self._show(f"epoch {update // self._per_epoch}/{self._epochs} tested to {share:.0%}{self._left(update)}{self._tested}")
+
+    def end(self) -> None:
+        """End a line that moves."""
+        if self._columns:
+            print(flush=True)
+
+    def _left(self, update: int) -> str:
+        if not self._updates:
+            return ""
+        each = self._seconds / self._updates
+        left = each * (self._epochs * self._per_epoch - update)
+        left += self._test_seconds * (self._epochs - update // self._per_epoch)
+        then = time.localtime(time.time() + left)
+        ends = time.strftime("%H:%M" if left < 12 * 3600 else "%d %b %H:%M", then)
+        return f", {duration(left)} left, ends {ends}, {1000 * each:.1f} ms an update"
+
+    def _show(self, text: str, last: bool = False) -> None:
+        self._shown = time.monotonic()
+        if self._columns:
+            width = self._columns - 1
+            print("\r" + text[:width].ljust(width), end="\n" if last else "", flush=True)
+        else:
+            print(text, flush=True)
