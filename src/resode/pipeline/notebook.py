@@ -22,7 +22,7 @@ from resode.base import config, paths
 from resode.base.errors import Diverged, InputError, TimeOver
 from resode.base.files import write_text
 from resode.pipeline import inputs
-from resode.training import checkpoint
+from resode.training import checkpoint, progress
 
 
 def run(stage: str) -> None:
@@ -106,6 +106,7 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
         read = Path(scratch) / "params.yaml"
         write_text(read, yaml.safe_dump(content, sort_keys=False))
         told = {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        told[progress.COLUMNS] = str(progress.columns())
         kernel = _kernel(Path(scratch), told)
         try:
             return papermill.execute_notebook(

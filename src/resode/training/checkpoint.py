@@ -60,7 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
                 f"the file system of {folder} has no locks ({error.strerror}); make {paths.RUNS} a link to a folder on another"
             ) from error
         # What a kill in the middle of a write left.
-        for partial in folder.glob(".*.checkpoint.*"):
+        for partial in folder.glob(".*.*.*"):
             partial.unlink()
         try:
             os.truncate(file.name, 0)

@@ -38,7 +38,9 @@ class Curves:
         events = []
         for row in rows:
             values = [
-                summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "epoch"
+                summary_pb2.Summary.Value(tag=name, simple_value=value)
+                for name, value in row.items()
+                if name != "epoch"
             ]
             summary = summary_pb2.Summary(value=values)
             events.append(event_pb2.Event(wall_time=time.time(), step=row["epoch"], summary=summary))

@@ -1,4 +1,4 @@
-"""Training: the post's schedule, one line and one row an epoch, resumable after a kill."""
+"""Training: the post's schedule, one row an epoch, resumable after a kill."""
 
 import csv
 import hashlib
@@ -19,11 +19,12 @@ from resode.base import paths, provenance, stopping, strict_yaml
 from resode.base.config import ModelParams, Params, TrainingParams
 from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
-from resode.base.text import duration
 from resode.data.records import Dataset
 from resode.nn import model
 from resode.training import augmentation, checkpoint, engine, schedule, validation
+from resode.training.curves import Curves
 from resode.training.losses import cross_entropy
+from resode.training.progress import Progress
 
 CHECKPOINT_SECONDS = 60
 WEIGHTS = "model.weights.h5"
@@ -35,8 +36,6 @@ MEAN_IMAGE = "mean_image.npy"
 # schedule, seconds, and the processes that did it one after another.
 PIECE = ("of", "from", "to", "seconds", "processes")
 _TEST_BATCH = 500
-# Timed before the expected duration is told; the first updates compile.
-_WARM_UP, _TIMED = 3, 10
 
 
 def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
@@ -132,7 +131,8 @@ def train(
         results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
             row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms), `metrics.json` (its last
             row) and `provenance.json`.
-        runs: folder of the checkpoints, in which those of other schedules are looked for too.
+        runs: folder of the run folders, in which checkpoints of other schedules are looked for too. In a run's folder the history
+            grows with each epoch, as `history.csv` and as TensorBoard's events.
         handed_over: a checkpoint to go on from if it is further, made by whatever code on whatever machine; see `checkpoint`.
 
     Raises:
@@ -146,35 +146,49 @@ def train(
     if params.data.validation_fraction:
         dataset, *held_out = validation.split(dataset, params.data.validation_fraction, params.seed)
         tested = ("validation", *held_out)
-    per_epoch = len(dataset.train_images) // params.training.batch_size
-    if per_epoch == 0:
-        raise InputError(
-            f"training.batch_size = {params.training.batch_size}: {dataset.name} has only {len(dataset.train_images)} images"
-        )
-    epochs = schedule.updates(params.training) // per_epoch
-    if epochs == 0:
-        raise InputError(
-            f"training.reference_iterations = {params.training.reference_iterations:g} make {schedule.updates(params.training)}"
-            f" updates, less than one epoch of {per_epoch}"
-        )
+    _epochs(dataset, params.training)
     inputs = all_inputs(dataset, params)
     folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     with checkpoint.locked(folder), stopping.noticed() as told:
-        _Run(dataset, tested, params, inputs, folder, epochs, per_epoch, told).finish(results, handed_over)
+        _Run(dataset, tested, params, folder, told).finish(results, handed_over)
+
+
+def _epochs(dataset: Dataset, params: TrainingParams) -> tuple[int, int]:
+    """The number of epochs, and of updates in each.
+
+    Raises:
+        InputError: there is not one.
+    """
+    per_epoch = len(dataset.train_images) // params.batch_size
+    if per_epoch == 0:
+        raise InputError(
+            f"training.batch_size = {params.batch_size}: {dataset.name} has only {len(dataset.train_images)} images"
+        )
+    updates = schedule.updates(params)
+    if updates < per_epoch:
+        raise InputError(
+            f"training.reference_iterations = {params.reference_iterations:g} make {updates}"
+            f" updates, less than one epoch of {per_epoch}"
+        )
+    return updates // per_epoch, per_epoch
 
 
 class _Run:
-    """One training in its locked run folder."""
+    """One training in its locked run folder.
+
+    Args:
+        dataset: whose training images are all trained on.
+        tested: the name of the images to test with after each epoch, they and their labels.
+        folder: the run folder.
+        told: set to let it save and stop.
+    """
 
     def __init__(
         self,
         dataset: Dataset,
         tested: tuple[str, np.ndarray, np.ndarray],
         params: Params,
-        inputs: dict,
         folder: Path,
-        epochs: int,
-        per_epoch: int,
         told: threading.Event,
     ):
         if keras.backend.backend() == "tensorflow":
@@ -182,8 +196,10 @@ class _Run:
 
             # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
             tf.config.experimental.enable_op_determinism()
-        self.dataset, self.params, self.inputs, self.folder, self.told = dataset, params, inputs, folder, told
-        self.epochs, self.per_epoch, self.total = epochs, per_epoch, epochs * per_epoch
+        self.dataset, self.params, self.folder, self.told = dataset, params, folder, told
+        self.inputs = all_inputs(dataset, params)
+        self.epochs, self.per_epoch = _epochs(dataset, params.training)
+        self.total = self.epochs * self.per_epoch
         with engine.distributed(params.training.devices):
             self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
         self.mean = augmentation.mean_image(dataset.train_images)
@@ -195,6 +211,8 @@ class _Run:
         self.drops = schedule.drops(params.training)
         self.parent = os.getppid()
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
+        self.saved = time.monotonic()
+        self.progress = Progress(self.epochs, self.per_epoch)
 
     def finish(self, results: Path, handed_over: Path | None) -> None:
         """Train to the end and write the results."""
@@ -206,20 +224,29 @@ class _Run:
 
     def _train(self) -> None:
         self._begin_piece()
-        self.started = self.saved = self.epoch_started = time.monotonic()
-        self.first = self.update
-        self.timer = None
-        while len(self.history) < self.epochs:
-            if reason := self._reason_to_stop():
-                self._save()
-                raise reason
-            # By the history and not by the update alone: a checkpoint can lie between an epoch and its test.
-            if self.update == (len(self.history) + 1) * self.per_epoch:
-                self._end_epoch()
-            else:
-                self._advance()
-            if self.update in self.drops or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
-                self._save()
+        # What a killed process has written may be ahead of its checkpoint.
+        if self.history:
+            self._write_history(self.folder)
+        else:
+            (self.folder / HISTORY).unlink(missing_ok=True)
+        curves = Curves(self.folder / "tensorboard", self.history)
+        self.saved = time.monotonic()
+        try:
+            while len(self.history) < self.epochs:
+                if reason := self._reason_to_stop():
+                    self._save()
+                    raise reason
+                # By the history and not by the update alone: a checkpoint can lie between an epoch and its test.
+                if self.update < (len(self.history) + 1) * self.per_epoch:
+                    self._advance()
+                elif row := self._end_epoch():
+                    self.history.append(row)
+                    self._write_history(self.folder)
+                    curves.add(row)
+                if self.update in self.drops or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+                    self._save()
+        finally:
+            self.progress.end()
         # The complete training, so that a results folder that is lost can be written again.
         self._save()
 
@@ -288,33 +315,31 @@ class _Run:
         )
         self.engine.run(*numbers)
         self.update += len(numbers[0])
-        self._check_loss((self.update - 1) // self.per_epoch + 1)
-        self._tell_expected()
+        self.progress.begin(self.update)
+        if self.progress.due():
+            self.progress.show_updates(self.update, self._metrics())
 
-    def _check_loss(self, epoch: int) -> None:
-        if not math.isfinite(self.engine.metrics()["loss"]):
+    def _metrics(self) -> dict[str, float]:
+        """Mean loss and accuracy of the epoch so far.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        found = self.engine.metrics()
+        if self.update and not math.isfinite(found["loss"]):
             raise Diverged(
-                f"{Diverged.SAYS} in epoch {epoch} with model.h = {self.params.model.h:g}; choose a smaller h or"
-                f" learning rate (the last good checkpoint stays in {self.folder})"
+                f"{Diverged.SAYS} in epoch {(self.update - 1) // self.per_epoch + 1} with model.h = {self.params.model.h:g};"
+                f" choose a smaller h or learning rate (the last good checkpoint stays in {self.folder})"
             )
+        return found
 
-    def _tell_expected(self) -> None:
-        done = (self.update - self.first) // self.block
-        if done == _WARM_UP:
-            self.timer = (self.update, time.monotonic())
-        elif done == _WARM_UP + _TIMED and self.timer:
-            update, then = self.timer
-            each = (time.monotonic() - then) / (self.update - update)
-            left = each * (self.total - self.update)
-            print(
-                f"{1000 * each:.1f} ms an update: expect {duration(left)} and the tests after each epoch.", flush=True
-            )
-
-    def _end_epoch(self) -> None:
-        train = self.engine.metrics()
+    def _end_epoch(self) -> dict[str, float] | None:
+        """The row of the epoch that is done in the history; None, and all as before, if there is a reason to stop."""
+        train = self._metrics()
+        started = time.monotonic()
         test = self._test()
         if test is None:
-            return
+            return None
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
         # The rate of the epoch's last update, as the optimiser applied it.
@@ -330,19 +355,10 @@ class _Run:
             f"{self.split}_loss": round(test["loss"], 6),
             f"{self.split}_accuracy": round(test["accuracy"], 6),
         }
-        self.history.append(row)
-        now = time.monotonic()
-        # None, if a checkpoint lay between the epoch and its test.
-        done = max(self.update - self.first, 1)
-        left = (now - self.started) / done * (self.total - self.update)
-        each = (now - self.epoch_started) / min(done, self.per_epoch)
-        self.epoch_started = now
-        print(
-            f"epoch {epoch}/{self.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}"
-            f"  {self.split} loss {test['loss']:.4f}  {self.split} accuracy {test['accuracy']:.4f}"
-            f"  rate {row['learning_rate']:g}  {1000 * each:.1f} ms/update  {duration(left)} left",
-            flush=True,
-        )
+        self.progress.add_test(row, self.split, time.monotonic() - started)
+        if self.update == self.total or self.progress.due():
+            self.progress.show_updates(self.update, train)
+        return row
 
     def _test(self) -> dict[str, float] | None:
         """Loss and accuracy of the images to test with; None, and all as before, if there is a reason to stop before the end."""
@@ -350,6 +366,8 @@ class _Run:
 
         def look(batch: int, logs: dict | None = None) -> None:
             self.network.stop_evaluating = self._reason_to_stop() is not None
+            if self.progress.due():
+                self.progress.show_test(self.update, min(1, (batch + 1) * _TEST_BATCH / len(self.test_labels)))
 
         test = self.network.evaluate(
             self.test_images,
@@ -383,6 +401,7 @@ class _Run:
             self.pieces.append({"from": self.update, "to": self.update, "seconds": 0.0, "processes": 1, **how})
 
     def _save(self) -> None:
+        self._metrics()
         now = time.monotonic()
         self.pieces[-1] |= {"to": self.update, "seconds": self.pieces[-1]["seconds"] + now - self.saved}
         self.saved = now
@@ -406,11 +425,7 @@ class _Run:
         mean = io.BytesIO()
         np.save(mean, self.mean)
         write_bytes(results / MEAN_IMAGE, mean.getvalue())
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.history)
-        write_text(results / HISTORY, table.getvalue())
+        self._write_history(results)
         write_json(results / METRICS, self.history[-1])
         pieces = [{**piece, "seconds": round(piece["seconds"], 1)} for piece in self.pieces]
         write_json(
@@ -427,6 +442,13 @@ class _Run:
                 "params": self.inputs["params"],
             },
         )
+
+    def _write_history(self, folder: Path) -> None:
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_text(folder / HISTORY, table.getvalue())
 
 
 def all_inputs(dataset: Dataset, params: Params) -> dict:

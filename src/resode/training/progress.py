@@ -34,24 +34,24 @@ class Progress:
     def __init__(self, epochs: int, per_epoch: int):
         self._epochs, self._per_epoch = epochs, per_epoch
         self._columns = columns()
+        # Whether a line that moves waits for its end.
+        self._open = False
         self._started = self._shown = time.monotonic()
-        # Updates done in so many seconds, without the first call, which compiles, and without tests.
-        self._updates, self._seconds = 0, 0.0
+        # The update after the first compiled call, and when that was; seconds of the tests since, and of the last one.
+        self._first: tuple[int, float] | None = None
+        self._tests = self._test = 0.0
         self._tested = ""
-        self._test_seconds = 0.0
-        self._compiled = False
+        # Seconds an update, as far as they are known.
+        self._each: float | None = None
 
-    def add_updates(self, updates: int, seconds: float) -> None:
-        """Count the `updates` of one compiled call, which took so many `seconds`."""
-        if self._compiled:
-            self._updates += updates
-            self._seconds += seconds
-        self._compiled = True
+    def begin(self, update: int) -> None:
+        """Measure the speed from here on: the call up to `update` has compiled."""
+        self._first = self._first or (update, time.monotonic())
 
     def add_test(self, row: Mapping[str, float], split: str, seconds: float) -> None:
-        """Take the test accuracy of an epoch from its `row` of the history."""
+        """Take the test accuracy of an epoch from its `row` of the history; its test took so many `seconds`."""
         self._tested = f", {split} accuracy {row[f'{split}_accuracy']:.4f} after epoch {row['epoch']}"
-        self._test_seconds = seconds
+        self._tests, self._test = self._tests + seconds, seconds
 
     def due(self) -> bool:
         """Return whether it is time to show something, so that nothing is fetched from the device before."""
@@ -59,44 +59,47 @@ class Progress:
         later = _FIRST if now - self._started <= 60 else _LATER
         return now - self._shown >= (_MOVING if self._columns else later)
 
-    def show_updates(self, update: int, metrics: Mapping[str, float], last: bool = False) -> None:
+    def show_updates(self, update: int, metrics: Mapping[str, float]) -> None:
         """Show that `update` updates are done.
 
         Args:
             metrics: loss and accuracy of the epoch so far.
-            last: end the line.
         """
+        if self._first and update > self._first[0]:
+            self._each = (time.monotonic() - self._first[1] - self._tests) / (update - self._first[0])
         epoch = (update - 1) // self._per_epoch
         share = (update - epoch * self._per_epoch) / self._per_epoch
         self._show(
             f"epoch {epoch + 1}/{self._epochs} {share:.0%}, loss {metrics['loss']:.4f}, accuracy"
-            f" {metrics['accuracy']:.4f}{self._left(update)}{self._tested}",
-            last,
+            f" {metrics['accuracy']:.4f}{self._left(update)}{self._tested}"
         )
 
     def show_test(self, update: int, share: float) -> None:
         """Show that `share` of the test after `update` updates is done."""
-        self._show(f"epoch {update // self._per_epoch}/{self._epochs} tested to {share:.0%}{self._left(update)}{self._tested}")
+        self._show(
+            f"epoch {update // self._per_epoch}/{self._epochs} tested to {share:.0%}{self._left(update)}{self._tested}"
+        )
 
     def end(self) -> None:
         """End a line that moves."""
-        if self._columns:
+        if self._open:
             print(flush=True)
+        self._open = False
 
     def _left(self, update: int) -> str:
-        if not self._updates:
+        if self._each is None:
             return ""
-        each = self._seconds / self._updates
-        left = each * (self._epochs * self._per_epoch - update)
-        left += self._test_seconds * (self._epochs - update // self._per_epoch)
+        left = self._each * (self._epochs * self._per_epoch - update)
+        left += self._test * (self._epochs - update // self._per_epoch)
         then = time.localtime(time.time() + left)
         ends = time.strftime("%H:%M" if left < 12 * 3600 else "%d %b %H:%M", then)
-        return f", {duration(left)} left, ends {ends}, {1000 * each:.1f} ms an update"
+        return f", {duration(left)} left, ends {ends}, {1000 * self._each:.1f} ms an update"
 
-    def _show(self, text: str, last: bool = False) -> None:
+    def _show(self, text: str) -> None:
         self._shown = time.monotonic()
         if self._columns:
             width = self._columns - 1
-            print("\r" + text[:width].ljust(width), end="\n" if last else "", flush=True)
+            print("\r" + text[:width].ljust(width), end="", flush=True)
+            self._open = True
         else:
             print(text, flush=True)
