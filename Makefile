@@ -16,6 +16,8 @@ sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's que
 	python -m resode sweep --queue
 site: .venv/requirements.lock ## a site of the pages in docs/ and results/, in build/site
 	@python -m resode site
+experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns
+	@dvc exp show --no-pager --drop '.*' --keep '^(Experiment|Created|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs)$$'
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest
 	KERAS_BACKEND=jax python -m pytest -m "not once"
@@ -31,4 +33,4 @@ lint: .venv/requirements.lock ## ruff
 	  && .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .; }
 	@cp $< $@
 
-.PHONY: help setup demo repro data sweep site test lint
+.PHONY: help setup demo repro data sweep site experiments test lint

@@ -2,4 +2,5 @@
 
 from resode.base import quiet
 
+__version__ = "0.1.0"
 quiet.install()

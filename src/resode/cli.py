@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import resode
 from resode.base import paths, settings
 from resode.base.errors import InputError, TimeOver
 from resode.pipeline.stages import STAGES, UNFINISHED
@@ -19,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal, one that may not have every letter.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     chosen = _parser().parse_args(arguments)
+    if chosen.run is None:
+        _parser().print_help()
+        return 0
     settings.own()
     try:
         if not getattr(chosen, "low_memory", False):
@@ -46,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="resode", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {resode.__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
     cifar10 = commands.add_parser("cifar10", help="verify the archive and write data/cifar10")
     cifar10.add_argument(
         "archive", type=Path, nargs="?", default=paths.ARCHIVE, help="the archive or its unpacked folder"
@@ -123,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("readme", help="fill the tables of README.md and docs/ from results/").set_defaults(run=_readme)
     commands.add_parser("site", help="make build/site of docs/ and the pages in results/").set_defaults(run=_site)
     commands.add_parser("check", help="check params.yaml and the backend").set_defaults(run=_check)
+    completion = commands.add_parser("completion", help="print a script that lets a shell complete `resode`")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.set_defaults(run=_completion)
     return parser
 
 
@@ -263,4 +272,13 @@ def _site(chosen: argparse.Namespace) -> None:
 def _check(chosen: argparse.Namespace) -> None:
     from resode.base import config
 
-    config.load()
+    content = config.read()
+    config.validate(content)
+    count = sum(len(section) if isinstance(section, dict) else 1 for section in content.values())
+    print(f"{paths.PARAMS.name}: all {count} values valid")
+
+
+def _completion(chosen: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(_parser(), chosen.shell))

@@ -43,7 +43,8 @@ def exported(folder: Path, path: Path) -> str:
 def test_predictions_need_no_data_and_not_the_parameters_of_today(folder, photos, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "none")
     assert cli.main(["predict", *photos, "--weights", str(folder)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == "The classes are those of Noise."
     for line, path in zip(lines, photos, strict=True):
         words = line.removeprefix(f"{path}: ").replace(",", "").split()
         assert sorted(words[::3]) == ["dark", "plain"] and words[2] == words[5] == "%"

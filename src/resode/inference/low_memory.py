@@ -148,7 +148,7 @@ class Network:
 
     Args:
         path: the file, see `safetensors`. Its metadata hold `model`, the section of the parameters, and `class_names`, both
-            in JSON; its tensors are named by layer and weight of the Keras network, besides `mean_image.value`.
+            in JSON, and perhaps `data`, the title of the data set; its tensors are named by layer and weight of the Keras network, besides `mean_image.value`.
         unroll_length: steps a unit, if other than trained with; only where they share their weights.
 
     Raises:
@@ -158,6 +158,7 @@ class Network:
     def __init__(self, path: Path, unroll_length: int | None = None):
         self._file = safetensors.File(path)
         model, self.class_names = contents.read(self._file, ACTIVATIONS)
+        self.data = self._file.metadata.get("data")
         model = with_unroll_length(model, unroll_length)
         self._channels, self._pool_after = model["channels"], model["pool_after"]
         names = ("block", "integrator", "weights_in_time", "h", "unroll_length", "kernel_size", "gamma")

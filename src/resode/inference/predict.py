@@ -114,7 +114,7 @@ def line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> s
 
 
 def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_length: int | None) -> None:
-    """Print a line an image.
+    """Print a line an image, and of which data set the classes are.
 
     Args:
         images: image files.
@@ -143,3 +143,5 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
         network = trained.Network(weights, unroll_length)
     for path, probabilities in zip(images, network.predict(pixels), strict=True):
         print(line(path, probabilities, network.class_names))
+    if network.data:
+        print(f"The classes are those of {quoted(network.data)}.")

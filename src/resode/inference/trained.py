@@ -29,6 +29,7 @@ class Network:
         class_names: one name a class.
         mean: the mean image (H, W, C).
         keras: the Keras model.
+        data: title of the data set it was trained on, or None in files that do not say.
         told: what `publish.write` tells of the network, {name: value}; empty for any other.
 
     Raises:
@@ -45,6 +46,7 @@ class Network:
     def _read_file(self, path: Path, unroll_length: int | None) -> None:
         file = safetensors.File(path)
         model, self.class_names = contents.read(file, low_memory.ACTIVATIONS)
+        self.data = file.metadata.get("data")
         self.mean = file.tensors("mean_image")["value"]
         contents.check_mean_image(self.mean, str(path))
         try:
@@ -67,6 +69,7 @@ class Network:
         try:
             provenance = json.loads((folder / loop.PROVENANCE).read_text(encoding="utf-8"))
             self.class_names: list[str] = provenance["class_names"]
+            self.data = provenance["data"]["title"]
             self.mean: np.ndarray = np.load(folder / loop.MEAN_IMAGE)
             params = ModelParams.model_validate(provenance["params"]["model"])
         except OSError as error:
@@ -95,11 +98,17 @@ def export(folder: Path, path: Path) -> None:
     network = Network(folder)
     if network.params["architecture"] != "units":
         raise InputError(f"{folder} holds a {network.params['architecture']}; low-memory inference is for units")
-    files.write_bytes(path, encoded(network.keras, network.params, network.class_names, network.mean))
+    content = encoded(network.keras, network.params, network.class_names, network.mean, data=network.data)
+    files.write_bytes(path, content)
 
 
 def encoded(
-    network: keras.Model, params: dict, class_names: list[str], mean: np.ndarray, told: dict | None = None
+    network: keras.Model,
+    params: dict,
+    class_names: list[str],
+    mean: np.ndarray,
+    told: dict | None = None,
+    data: str | None = None,
 ) -> bytes:
     """The bytes of the file that `inference.Network` reads.
 
@@ -109,6 +118,7 @@ def encoded(
         class_names: one name a class.
         mean: the mean image (H, W, C).
         told: what else is to be told of it, {name: value}.
+        data: title of the data set it was trained on.
     """
     tensors = {
         f"{layer.name}.{weight.name}": keras.ops.convert_to_numpy(weight)
@@ -118,4 +128,6 @@ def encoded(
     metadata = {"model": json.dumps(params), "class_names": json.dumps(class_names, ensure_ascii=False)}
     if told:
         metadata["told"] = json.dumps(told, ensure_ascii=False)
+    if data:
+        metadata["data"] = data
     return safetensors.encode({"mean_image.value": mean, **tensors}, metadata)

@@ -25,6 +25,8 @@ def run(more: list[str]) -> None:
     """
     content = config.changed(config.read_settings(SETTINGS) | config.settings(more))
     with experiments.scratch(paths.RUNS / "demo") as clone:
+        # Without its hints on git, of no use in a clone that is deleted.
+        (clone / ".dvc" / "config.local").write_text("[core]\n    autostage = true\n", encoding="utf-8")
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         # Other than DVC's queue, what runs here is of no use without this process.
         os.environ[parents.STARTED_BY] = parents.this()

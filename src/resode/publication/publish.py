@@ -35,7 +35,7 @@ def write(name: str | None = None) -> None:
         "test_correct": run["metrics"]["test_correct"],
         "test_total": run["metrics"]["test_total"],
     }
-    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told)
+    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told, network.data)
     files.write_bytes(paths.NETWORK, content)
     files.write_text(_card_path(), card(told["run"], run, network.keras.count_params()))
 

@@ -54,7 +54,18 @@ def pages(root: Path = paths.ROOT) -> dict[Path, str]:
 
 
 def update() -> None:
-    """Rewrite the tables of README.md and docs/, and the figures of results/readme."""
+    """Rewrite the tables of README.md and docs/, and the figures and numbers of results/readme."""
     claim.draw()
+    files.write_json(paths.RESULTS / "readme" / "runs.json", runs_metrics())
     for path, text in pages().items():
         files.write_text(path, text)
+
+
+def runs_metrics() -> dict[str, dict[str, float]]:
+    """The main numbers of each finished run of runs.yaml by its name, for `dvc metrics`."""
+    chosen = ("test_accuracy", "validation_accuracy", "train_accuracy", "epochs")
+    return {
+        name: {key: run["metrics"][key] for key in chosen if key in run["metrics"]}
+        | {"hours": round(run["provenance"]["wall_seconds"] / 3600, 2)}
+        for name, run in report.read_runs().items()
+    }
