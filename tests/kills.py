@@ -87,6 +87,8 @@ def finish(folder: Path) -> dict[str, bytes]:
     if start(folder).wait():
         raise RuntimeError((folder / "log").read_text(encoding="utf-8"))
     assert not _unfinished(folder)
+    (history,) = folder.glob("runs/*/history.csv")
+    assert history.read_bytes() == (folder / "results" / loop.HISTORY).read_bytes()
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
