@@ -26,6 +26,7 @@ HISTORY_COLUMNS = (
 # classes are nearly tied. A couple of images in a thousand, never fewer than one, are put down to that.
 ROUNDING = 0.002
 LAST_EPOCHS = 10
+CLASS_ACCURACY = "class_accuracy.json"
 
 
 def tested_on(history: Sequence[Mapping[str, float]]) -> str:
@@ -203,7 +204,11 @@ def write(
     probabilities: np.ndarray,
     class_names: Sequence[str],
 ) -> None:
-    """Write `metrics.json` and `confusion.csv` to `folder`."""
-    files.write_json(Path(folder) / "metrics.json", dict(numbers))
+    """Write `metrics.json`, `class_accuracy.json` and `confusion.csv` to `folder`."""
+    # In a file of their own, so that DVC's tables of metrics are no wider than a screen.
+    files.write_json(Path(folder) / CLASS_ACCURACY, numbers["class_accuracy"])
+    files.write_json(
+        Path(folder) / "metrics.json", {name: value for name, value in numbers.items() if name != "class_accuracy"}
+    )
     predicted = probabilities.argmax(axis=1)
     files.write_text(Path(folder) / "confusion.csv", confusion_csv(labels, predicted, class_names))

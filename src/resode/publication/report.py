@@ -364,10 +364,14 @@ def read_trained(folder: Path) -> dict | None:
     """Read the files that training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
     if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
         return None
+    metrics = _json(folder / "evaluation" / "metrics.json")
+    # Older evaluations have them among the metrics.
+    if (by_class := folder / "evaluation" / evaluation.CLASS_ACCURACY).is_file():
+        metrics["class_accuracy"] = _json(by_class)
     return {
         "history": evaluation.read_history(folder / "training" / "history.csv"),
         "provenance": _json(folder / "training" / "provenance.json"),
-        "metrics": _json(folder / "evaluation" / "metrics.json"),
+        "metrics": metrics,
     }
 
 
