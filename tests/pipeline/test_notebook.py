@@ -13,6 +13,7 @@ from resode import cli
 from resode.base import config, paths, settings
 from resode.base.errors import InputError
 from resode.pipeline import inputs, notebook
+from resode.training import progress
 
 pytestmark = pytest.mark.once
 
@@ -282,3 +283,10 @@ def test_folders_of_settings_are_there_where_they_can_be_made(repository, monkey
     (repository / "file").touch()
     monkeypatch.setattr(paths, "RUNS", repository / "file")
     settings.own()
+
+
+def test_a_kernel_knows_the_terminal_and_tensorflow_is_quiet_in_it(repository, monkeypatch, capfd):
+    monkeypatch.setenv(progress.COLUMNS, "77")
+    write(repository, "import tensorflow\nfrom resode.training import progress\nprint(progress.columns())")
+    assert cli.main(["toys"]) == 0
+    assert capfd.readouterr() == ("77\n", "")

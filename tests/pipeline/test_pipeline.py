@@ -120,6 +120,16 @@ def test_equations_and_prediction_in_little_memory_need_no_keras(package):
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths.python_path()}, check=True)
 
 
+def test_dvc_has_metrics_and_plots_in_a_fresh_clone_and_plots_need_no_network():
+    declared = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))
+    for kind in ("metrics", "plots"):
+        assert any((paths.ROOT / name).is_file() for name in declared[kind])
+    # The tables of DVC's plots are drawn by scripts from the network; images are not.
+    assert {Path(name).suffix for name in declared["plots"]} == {".png"}
+    assert "html_template = plots.html" in (paths.ROOT / ".dvc" / "config").read_text(encoding="utf-8")
+    assert "script" not in (paths.ROOT / ".dvc" / "plots.html").read_text(encoding="utf-8")
+
+
 def test_data_and_augmentation_do_not_depend_on_the_model():
     for stage in ("cifar10", "digits", "augmentation"):
         assert "model" not in STAGES[stage].get("params", [])

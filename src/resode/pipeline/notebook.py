@@ -150,7 +150,9 @@ def _kernel(scratch: Path, environment: dict[str, str]) -> type[AsyncKernelManag
         def kernel_spec(self) -> KernelSpec:
             # Jupyter takes a $ for the beginning of a variable's name, and two for one.
             quoted = {name: value.replace("$", "$$") for name, value in environment.items()}
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            # This package before all others, since it keeps them quiet.
+            start = "import resode; from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+            argv = [sys.executable, "-c", start, "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python", env=quoted)
 
         async def _async_interrupt_kernel(self) -> None:
