@@ -9,7 +9,7 @@ demo: .venv/requirements.lock ## every stage on handwritten digits, results in b
 	python -m resode demo
 repro: .venv/requirements.lock ## every stage on CIFAR-10 with params.yaml
 	@python -m resode check
-	@dvc repro || { test -e data/cifar-10-binary.tar.gz || echo "The archive could not be downloaded. Bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
+	@python -m resode.pipeline.dvc repro || { python -m resode check; test -e data/cifar-10-binary.tar.gz || echo "The archive could not be downloaded. Bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
 data: .venv/requirements.lock ## ARCHIVE=path: the CIFAR-10 archive (or its unpacked folder) from a file
 	python -m resode data "$(or $(ARCHIVE),$(error give the archive: make data ARCHIVE=path))"
 sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (ten minutes)

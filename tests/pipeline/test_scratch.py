@@ -1,7 +1,9 @@
 """Demo and queue in scratch clones: the user's own tree stays as it is, whenever they end and whatever git is told."""
 
 import errno
+import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -9,12 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.exceptions import ReproductionError
+from dvc.stage.exceptions import StageCmdFailedError
 
 from helpers import wait_for
 from resode import cli
 from resode.base import paths, provenance
 from resode.base.errors import InputError
-from resode.pipeline import demo, experiments, parents
+from resode.pipeline import demo, dvc, experiments, parents
 from resode.studies import sweep, sweep_dvc
 
 pytestmark = pytest.mark.once
@@ -154,6 +158,45 @@ def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_p
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_ctrl_c_waits_for_dvc_which_waits_for_its_stage(tree, monkeypatch):
+    ended = []
+
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.append(True)
+        return subprocess.CompletedProcess([], 255)
+
+    monkeypatch.setattr(paths, "ROOT", tree)
+    monkeypatch.setattr(paths, "RUNS", tree / ".runs")
+    monkeypatch.setattr(experiments, "dvc", interrupted)
+    monkeypatch.setenv(parents.STARTED_BY, "")
+    with pytest.raises(KeyboardInterrupt):
+        demo.run([])
+    assert ended and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.once
+def test_a_stage_that_failed_has_the_last_word(tmp_path):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\nno_scm = true\nanalytics = false\n", encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: echo stopped >&2; exit 130}}\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": paths.python_path(), "DVC_SITE_CACHE_DIR": str(tmp_path / "cache")}
+
+    command = [sys.executable, "-m", "resode.pipeline.dvc", "repro"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (255, "stopped\n") and "Running stage 'a'" in done.stdout
+
+
+def test_what_dvc_itself_has_to_say_is_said():
+    def record(error):
+        return logging.LogRecord("dvc", logging.ERROR, "", 0, "", None, (type(error), error, None))
+
+    failed = ReproductionError("failed to reproduce")
+    assert dvc._is_news(record(failed)) and dvc._is_news(logging.makeLogRecord({}))
+    failed.__cause__ = StageCmdFailedError("command", 1)
+    assert not dvc._is_news(record(failed))
+
+
 def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tree)
     disk = tmp_path / "disk"
@@ -239,6 +282,27 @@ def test_a_path_that_dvc_cannot_take_is_refused_before_anything_starts(command, 
     monkeypatch.setattr(paths, "ROOT", tmp_path / "x{a}")
     assert cli.main([command, *(["file"] if command == "data" else [])]) == 1
     assert "because of the '{' in its path; move the repository" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", [".dvc", "databases"])
+def test_a_folder_that_takes_no_more_of_dvc_is_named(where, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "databases"))
+    (tmp_path / where).touch()
+    assert cli.main(["check"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: DVC cannot write in {tmp_path / where}") and error.count("\n") == 1
+
+
+@pytest.mark.once
+def test_a_limit_on_file_sizes_is_one_line():
+    command = [sys.executable, "-m", "resode", "check"]
+    limited = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    environment = {**os.environ, "PYTHONPATH": paths.python_path()}
+    done = subprocess.run(command, env=environment, preexec_fn=limited, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: DVC cannot write in ") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("File too large; free space, make the folder writable, or lift a limit of ulimit -f\n")
 
 
 @pytest.mark.parametrize("name", ["müller", "a#b", "a?b", "x{a}"])

@@ -21,6 +21,8 @@ DATA = ROOT / "data"
 ARCHIVE = DATA / "cifar-10-binary.tar.gz"
 # Not an output of any stage: DVC deletes outputs before it runs a stage, and checkpoints must survive that.
 RUNS = ROOT / ".runs"
+# More than DVC's databases grow by in one command.
+_DVC_BYTES = 8_000_000
 
 
 def python_path() -> str:
@@ -51,10 +53,21 @@ def short_temporary() -> str:
 
 
 def check_for_dvc(refused: str = "[{}]") -> None:
-    """Check that DVC can work in this folder: it takes some characters of a path for something else.
+    """Check that DVC can work here: it takes some characters of a path for something else, and keeps databases in two folders.
 
     Raises:
-        InputError: the path has a character that the regular expression `refused` matches.
+        InputError: the path has a character that the regular expression `refused` matches, or a folder takes no more files.
     """
     if found := re.search(refused, str(ROOT)):
         raise InputError(f"DVC cannot do this in {ROOT}, because of the {found[0]!r} in its path; move the repository")
+    from dvc.dirs import site_cache_dir
+
+    for folder in (ROOT / ".dvc" / "tmp", Path(site_cache_dir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(_DVC_BYTES))
+        except OSError as error:
+            raise InputError(
+                f"DVC cannot write in {folder}: {error.strerror}; free space, make the folder writable, or lift a limit of ulimit -f"
+            ) from error

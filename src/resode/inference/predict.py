@@ -4,7 +4,8 @@ Whatever it imports before it knows with which network must do with NumPy and Pi
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def read_image(path: Path) -> np.ndarray:
         if not (path.is_file() or path.is_dir() or not path.exists()):
             raise InputError(f"cannot read {shown}: it is not an ordinary file")
         # What Pillow warns of, it then refuses or reads.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        with _silent(), warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
             width, height = image.size
@@ -73,6 +74,19 @@ def read_image(path: Path) -> np.ndarray:
     except Exception as error:
         # Of a damaged file each of Pillow's decoders says so in its own way.
         raise InputError(f"cannot read {shown} as an image: {quoted(str(error))}") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing goes to stderr: libtiff writes there by itself what Pillow raises, or what does no harm."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import yaml
 
@@ -30,7 +33,11 @@ def run(more: list[str]) -> None:
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         # Other than DVC's queue, what runs here is of no use without this process.
         os.environ[parents.STARTED_BY] = parents.this()
-        if experiments.dvc(clone, "repro", "report").returncode:
+        with _interrupted_last():
+            status = experiments.dvc(clone, "repro", "report").returncode
+        if status:
+            # What filled a disk may be the clone.
+            paths.check_for_dvc()
             raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
         with files.replaced(BUILD) as partial:
             # The clone may lie on another disk.
@@ -38,3 +45,16 @@ def run(more: list[str]) -> None:
             shutil.copytree(clone / "build" / "site", partial / "site")
     accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
     print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nSite: {BUILD / 'site' / 'index.html'}")
+
+
+@contextmanager
+def _interrupted_last() -> Iterator[None]:
+    """Ctrl-C ends this process when what is inside has ended, which it reaches as well: killed, DVC could not wait for its stage."""
+    told = []
+    before = signal.signal(signal.SIGINT, lambda *_: told.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if told:
+        raise KeyboardInterrupt

@@ -115,14 +115,17 @@ def _copy(name: str, folder: Path) -> None:
 
 
 def dvc(clone: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    """Run `dvc` with `arguments` in `clone`; `options` are those of `subprocess.run`."""
+    """Run `dvc` with `arguments` in `clone`; `options` are those of `subprocess.run`. See `pipeline.dvc` for what it says."""
     environment = {
         **_environment(clone),
+        "PYTHONPATH": paths.python_path(),
         # dvc.yaml calls the interpreter "python".
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
         provenance.TOLD: json.dumps(provenance.commit()),
     }
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=clone, env=environment, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "resode.pipeline.dvc", *arguments], cwd=clone, env=environment, **options
+    )
 
 
 def flags(settings: dict) -> list[str]:

@@ -1,0 +1,23 @@
+"""`python -m resode.pipeline.dvc` in the place of `dvc`: a stage that failed has said why itself, and has the last word."""
+
+import logging
+import sys
+
+from dvc import cli
+from dvc.stage.exceptions import StageCmdFailedError
+
+
+def main(arguments: list[str]) -> int:
+    """Run DVC with `arguments` and return its exit status."""
+    for handler in logging.getLogger("dvc").handlers:
+        handler.addFilter(_is_news)
+    return cli.main(arguments)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error and error.__cause__, StageCmdFailedError)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
