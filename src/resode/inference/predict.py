@@ -3,6 +3,7 @@
 Whatever it imports before it knows with which network must do with NumPy and Pillow alone.
 """
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
