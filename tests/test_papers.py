@@ -166,9 +166,12 @@ def test_zero_channels_surround_those_of_y_and_of_z():
 
 def test_stochastic_depth_has_the_residuals_as_expectation():
     given = built("preresnet20_stochastic")
-    survivals = [layer for layer in given.layers if isinstance(layer, keras.layers.Dropout)]
+    survivals = [layer for layer in given.layers if isinstance(layer, preactivation.StochasticDepth)]
     # Linear from 0 at the first of 9 blocks, which has no layer for it, to 1 - p_L = 0.5 at the last.
     assert [layer.rate for layer in survivals] == pytest.approx([0.5 * block / 8 for block in range(1, 9)])
+    # Checkpoints hold their draws by name, whatever else this process built.
+    names = [{variable.path for variable in one.variables} for one in (given, built("preresnet20_stochastic"))]
+    assert names[0] == names[1] and sum("seed" in name for name in names[0]) == 8
     last, x, draws = survivals[-1], images(4, 2, 2, 64), 1000
     found = np.array([array(last(x, training=True)) for _ in range(draws)])
     dead = ~found.any(axis=(1, 2, 3, 4))

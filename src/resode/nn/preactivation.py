@@ -73,8 +73,7 @@ def build(
         f = _residual(x, CHANNELS[stage], stride, l2, name)
         death_rate = (1 - LAST_SURVIVAL) * block / (3 * blocks - 1) if stochastic else 0.0
         if death_rate:
-            # One draw for the whole batch.
-            f = layers.Dropout(death_rate, noise_shape=(1, 1, 1, 1), name=f"{name}_survival")(f)
+            f = StochasticDepth(death_rate, name=f"{name}_survival")(f)
         if multistep and within:
             x = LinearMultistepSum(name=f"{name}_sum")([before, shortcut, f])
         else:
@@ -82,6 +81,31 @@ def build(
         before = shortcut
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(activated(x, "head"))
     return keras.Model(image, classifier(x, classes, l2), name=("lm_resnet" if multistep else "preresnet") + str(depth))
+
+
+@keras.saving.register_keras_serializable(package="resode")
+class StochasticDepth(layers.Layer):
+    """In training zero with probability `rate`, and else x / (1 − rate), one draw for the whole batch; otherwise x."""
+
+    def __init__(self, rate: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = rate
+        # Named, lest Keras number it, as it does Dropout's: checkpoints hold variables by name.
+        self.seed_generator = keras.random.SeedGenerator(name=f"{self.name}_seed")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """The block's part, or nothing of it."""
+        if not training:
+            return inputs
+        return keras.random.dropout(inputs, self.rate, (1,) * len(inputs.shape), self.seed_generator)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that build an equal layer."""
+        return {**super().get_config(), "rate": self.rate}
 
 
 @keras.saving.register_keras_serializable(package="resode")
