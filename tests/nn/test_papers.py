@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from test_layers import array, images
 
 from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import hamiltonian_network, model, preactivation
+from units import array, images
 
 NETWORKS = ("preresnet20", "lm_resnet20", "lm_resnet20_stochastic", "hamiltonian38")
 
