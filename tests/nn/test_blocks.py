@@ -19,6 +19,9 @@ def rates(block, weights, activation):
     if block == "hamiltonian":
         K, b1, b2 = weights
         return lambda y, z: (activation(correlate(z, K) + b1), activation(-adjoint(y, K) + b2))
+    if block == "one_bias_hamiltonian":
+        K, b = weights
+        return lambda y, z: (activation(correlate(z, K) + b), -activation(adjoint(y, K) + b))
     if block == "two_layer_hamiltonian":
         K1, b1, K2, b2 = weights
         return lambda y, z: (
@@ -42,7 +45,7 @@ def reference(block, integrator, x, weights_of_step, activation=np.tanh, h=H, st
     """What the unit should return, by the method's formula; `weights_of_step(j)` are the weights of step j."""
     x = x.astype("float64")
     half = x.shape[-1] // 2
-    halves = block in ("hamiltonian", "two_layer_hamiltonian")
+    halves = block in ("hamiltonian", "one_bias_hamiltonian", "two_layer_hamiltonian")
     state = (x[..., :half], x[..., half:]) if halves else (0 * x, x) if block == "second_order" else (x,)
     before = None
     for j in range(steps):
@@ -60,6 +63,10 @@ def reference(block, integrator, x, weights_of_step, activation=np.tanh, h=H, st
             y, z = state
             y = y + h * F(y, z)[0]
             new = (y, z + h * F(y, z)[1])
+        elif integrator == "symplectic_euler_z_first":
+            y, z = state
+            z = z + h * F(y, z)[1]
+            new = (y + h * F(y, z)[0], z)
         elif integrator == "verlet":
             y, z = state
             y = y + h / 2 * F(y, z)[0]
@@ -78,7 +85,7 @@ def reference(block, integrator, x, weights_of_step, activation=np.tanh, h=H, st
 
 
 # The formulas that `reference` has. What is added to INTEGRATORS has its order of accuracy tested, and here its gradients.
-WRITTEN = ("euler", "symplectic_euler", "verlet", "midpoint", "leapfrog", "rk4")
+WRITTEN = ("euler", "symplectic_euler", "symplectic_euler_z_first", "verlet", "midpoint", "leapfrog", "rk4")
 
 
 @pytest.mark.parametrize(("block", "integrator"), [pair for pair in PAIRS if pair[1] in WRITTEN])
@@ -98,6 +105,23 @@ def test_unit_equals_its_formula(block, integrator):
 
     expected = reference(block, integrator, x, of_step, activation=relu)
     np.testing.assert_allclose(array(free(x)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("activation", "least"), [("tanh", 0.05), ("relu", 0.3)])
+def test_haber_and_ruthottos_step_is_not_the_posts(activation, least):
+    """Four steps of Meganet's HamiltonianNN, written out, and how far the post's ODE with equal weights is from them."""
+    x = images(2, 6, 5, 4)
+    given = {"unroll_length": 4, "activation": activation}
+    theirs = built("one_bias_hamiltonian", integrator="symplectic_euler_z_first", **given)
+    K, b = theirs.get_weights()
+    sigma, (y, z) = {"tanh": np.tanh, "relu": relu}[activation], np.split(x.astype("float64"), 2, axis=-1)
+    for _ in range(4):
+        z = z - H * sigma(adjoint(y, K) + b)
+        y = y + H * sigma(correlate(z, K) + b)
+    np.testing.assert_allclose(array(theirs(x)), np.concatenate([y, z], axis=-1), rtol=1e-5, atol=1e-5)
+    posts = built("hamiltonian", integrator="symplectic_euler", **given)
+    posts.set_weights([K, b, b])
+    assert np.abs(array(posts(x)) - array(theirs(x))).max() > least
 
 
 def test_verlets_positions_are_leapfrogs():

@@ -14,9 +14,13 @@ pytestmark = pytest.mark.once
 
 # What books say of each: order of accuracy, largest stable h ω on the imaginary axis, symplectic or not. A new integrator
 # needs a line here.
-ORDER = {"euler": 1, "symplectic_euler": 1, "verlet": 2, "midpoint": 2, "leapfrog": 2, "rk4": 4}
-LIMIT = {"euler": 0, "symplectic_euler": 2, "verlet": 2, "midpoint": 1, "leapfrog": 2, "rk4": 8**0.5}
-SYMPLECTIC = ["symplectic_euler", "verlet", "leapfrog"]
+ORDER = {
+    "euler": 1, "symplectic_euler": 1, "symplectic_euler_z_first": 1, "verlet": 2, "midpoint": 2, "leapfrog": 2, "rk4": 4
+}  # fmt: skip
+LIMIT = {
+    "euler": 0, "symplectic_euler": 2, "symplectic_euler_z_first": 2, "verlet": 2, "midpoint": 1, "leapfrog": 2, "rk4": 8**0.5
+}  # fmt: skip
+SYMPLECTIC = ["symplectic_euler", "symplectic_euler_z_first", "verlet", "leapfrog"]
 
 
 def test_every_integrator_is_tested():
@@ -112,6 +116,7 @@ def test_amplification_in_closed_form(h_omega):
     expected = {
         "euler": np.sqrt(1 + x**2),
         "symplectic_euler": two(2 - x**2, 1),
+        "symplectic_euler_z_first": two(2 - x**2, 1),
         "verlet": two(2 - x**2, 1),
         "leapfrog": two(2 - x**2, 1),
         "midpoint": two(2j * x, -1),

@@ -1,11 +1,13 @@
 """The schema of params.yaml: what may be set, and what is refused before anything runs."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from resode.base import paths, strict_yaml
 from resode.base.errors import InputError
@@ -20,8 +22,26 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 # Larger ones overflow float32.
 StepSize = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
+# A network of one of the papers: its family, its number of layers, and whether blocks are left out at random.
+ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9]\d{1,3})(_stochastic)?")
 # Of one wrong file so many are told.
 _MESSAGES = 5
+
+
+def _known_architecture(name: str) -> str:
+    found = ARCHITECTURE.fullmatch(name)
+    family, depth, stochastic = found.groups() if found else ("", 0, None)
+    possible = {
+        "resnet": depth in ("20", "32", "56") and not stochastic,
+        "hamiltonian": depth in ("38", "74") and not stochastic,
+    }
+    if name != "units" and not possible.get(family, found and int(depth) % 6 == 2 and int(depth) > 2):
+        raise PydanticCustomError(
+            "architecture",
+            "input should be units, resnet20, resnet32, resnet56, hamiltonian38, hamiltonian74, or preresnetN or lm_resnetN with"
+            " N = 6 n + 2 layers, and _stochastic behind these two for stochastic depth",
+        )
+    return name
 
 
 class _Section(BaseModel):
@@ -38,9 +58,9 @@ class DataParams(_Section):
 
 
 class ModelParams(_Section):
-    """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels; or a ResNet."""
+    """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels; or the network of a paper."""
 
-    architecture: Literal["units", "resnet20", "resnet32", "resnet56"]
+    architecture: Annotated[str, AfterValidator(_known_architecture)]
     block: Literal[tuple(ODES)]
     integrator: Literal[tuple(integrators.INTEGRATORS)]
     backward: Literal["store", "recompute", "reversible"]

@@ -310,6 +310,23 @@ class HamiltonianConv2D(ODEConv2D):
 
 
 @keras.saving.register_keras_serializable(package="resode")
+class OneBiasHamiltonianConv2D(ODEConv2D):
+    r"""Haber and Ruthotto's Hamiltonian unit: one bias, and the minus outside of σ.
+
+        y' = σ(K z + b),    z' = −σ(Kᵀ y + b)
+
+    With `integrator="symplectic_euler_z_first"` it is theirs: z⁺ = z − h σ(Kᵀ y + b), y⁺ = y + h σ(K z⁺ + b). With σ = ReLU, z only
+    falls, where the z of `HamiltonianConv2D` only grows.
+
+    Input and output: (batch, height, width, c), c even.
+    Weights: `kernel` (k, k, c/2, c/2), `b` (c/2,): k² (c/2)² + c/2 parameters.
+    Sources: Haber and Ruthotto (2017), and their code, Meganet (HamiltonianNN). Arguments and errors: see `ODEConv2D`.
+    """
+
+    block = "one_bias_hamiltonian"
+
+
+@keras.saving.register_keras_serializable(package="resode")
 class TwoLayerHamiltonianConv2D(ODEConv2D):
     r"""Chang et al.'s Hamiltonian unit, each right-hand side with a convolution inside and its transpose outside of σ.
 
@@ -424,6 +441,7 @@ class LinearMultistepConv2D(ResidualConv2D):
 
 _BLOCKS = (
     HamiltonianConv2D,
+    OneBiasHamiltonianConv2D,
     TwoLayerHamiltonianConv2D,
     AntisymmetricConv2D,
     SecondOrderConv2D,

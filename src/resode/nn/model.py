@@ -1,12 +1,13 @@
 """The post's network: a convolutional stem, units that grow in channels, a linear classifier. The units are any block."""
 
+from functools import partial
 from typing import Any
 
 import keras
 from keras import layers
 
-from resode.base.config import ModelParams
-from resode.nn import resnet
+from resode.base.config import ARCHITECTURE, ModelParams
+from resode.nn import hamiltonian_network, preactivation, resnet
 from resode.nn.blocks import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
 from resode.ode.equations import ODES
 
@@ -28,7 +29,8 @@ def build(
         between 2×2 average pooling after the units in `pool_after`, zero channels where the next unit has more
         head    average over what is left of the image, softmax
 
-    Source: S. Rome (2018), srome.github.io, and the notebook beside it; with architecture resnetN, see `resnet.build`.
+    Source: S. Rome (2018), srome.github.io, and the notebook beside it. Other architectures are those of the papers, see `resnet`,
+    `preactivation` and `hamiltonian_network`.
 
     Args:
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
@@ -44,7 +46,14 @@ def build(
         3157914
     """
     if params.architecture != "units":
-        return resnet.build(int(params.architecture.removeprefix("resnet")), params.l2, classes, input_shape)
+        family, depth, stochastic = ARCHITECTURE.fullmatch(params.architecture).groups()
+        of_paper = {
+            "resnet": resnet.build,
+            "preresnet": partial(preactivation.build, multistep=False, stochastic=bool(stochastic)),
+            "lm_resnet": partial(preactivation.build, multistep=True, stochastic=bool(stochastic)),
+            "hamiltonian": partial(hamiltonian_network.build, convolution=convolution),
+        }
+        return of_paper[family](int(depth), l2=params.l2, classes=classes, input_shape=input_shape)
     image = keras.Input(input_shape, name="image")
     x = _stem(image, params)
     more = {"gamma": params.gamma} if ODES[params.block].antisymmetric else {}

@@ -44,9 +44,7 @@ def build(
         >>> build(20).count_params()
         271098
     """
-    blocks, rest = divmod(depth - 2, 6)
-    if rest or blocks < 1:
-        raise ValueError(f"depth must be 6 n + 2 with n of at least 1. Received: depth={depth}")
+    blocks = blocks_of_a_stage(depth)
     image = keras.Input(input_shape, name="image")
     x = _convolution(image, CHANNELS[0], 1, l2, "stem")
     x = layers.Activation("relu", name="stem_activation")(x)
@@ -54,15 +52,31 @@ def build(
         stage, within = divmod(block, blocks)
         x = _block(x, CHANNELS[stage], 2 if stage and not within else 1, l2, f"block{block + 1}")
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
-    # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
-    x = layers.Dense(
+    return keras.Model(image, classifier(x, classes, l2), name=f"resnet{depth}")
+
+
+def blocks_of_a_stage(depth: int) -> int:
+    """The number n of blocks in each of three stages that make 6 n + 2 layers.
+
+    Raises:
+        ValueError: no whole number of blocks makes `depth`.
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"depth must be 6 n + 2 with n of at least 1. Received: depth={depth}")
+    return blocks
+
+
+def classifier(x: Any, classes: int, l2: float) -> Any:
+    """Class probabilities of the features x, (batch, n)."""
+    # They stay in float32 under mixed precision: the loss takes their logarithm.
+    return layers.Dense(
         classes,
         activation="softmax",
         kernel_regularizer=keras.regularizers.L2(l2),
         dtype="float32",
         name="head_softmax",
     )(x)
-    return keras.Model(image, x, name=f"resnet{depth}")
 
 
 def _block(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:
@@ -79,15 +93,28 @@ def _block(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:
 
 
 def _convolution(x: Any, channels: int, stride: int, l2: float, name: str, number: int | str = "") -> Any:
-    x = layers.Conv2D(
+    x = convolution(x, channels, 3, stride, l2, f"{name}_convolution{number}")
+    return layers.BatchNormalization(name=f"{name}_normalization{number}")(x)
+
+
+def convolution(
+    x: Any, channels: int, size: int, stride: int, l2: float, name: str, initializer: Any = "he_normal"
+) -> Any:
+    """A convolution without bias that pads with zeros."""
+    return layers.Conv2D(
         channels,
-        3,
+        size,
         strides=stride,
         padding="same",
         use_bias=False,
-        kernel_initializer="he_normal",
+        kernel_initializer=initializer,
         kernel_regularizer=keras.regularizers.L2(l2),
         data_format="channels_last",
-        name=f"{name}_convolution{number}",
+        name=name,
     )(x)
-    return layers.BatchNormalization(name=f"{name}_normalization{number}")(x)
+
+
+def activated(x: Any, name: str) -> Any:
+    """ReLU(BN(x))."""
+    x = layers.BatchNormalization(name=f"{name}_normalization")(x)
+    return layers.Activation("relu", name=f"{name}_activation")(x)

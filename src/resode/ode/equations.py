@@ -27,6 +27,14 @@ def hamiltonian(on: Any, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
     )
 
 
+def one_bias_hamiltonian(on: Any, kernel: Any, b: Any) -> RightHandSide:
+    """Haber and Ruthotto's: y' = σ(K z + b), z' = −σ(Kᵀ y + b). Their steps advance z first, see `symplectic_euler_z_first`."""
+    return (
+        lambda z: on.activation(on.convolve(z, kernel) + b),
+        lambda y: -on.activation(on.convolve_transposed(y, kernel) + b),
+    )
+
+
 def two_layer_hamiltonian(on: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
     """Chang et al.'s: y' = K₁ᵀ σ(K₁ z + b₁), z' = −K₂ᵀ σ(K₂ y + b₂)."""
     return (
@@ -100,6 +108,7 @@ class ODE:
 
 ODES = {
     "hamiltonian": ODE(hamiltonian, PARTITIONED, _shared_kernel, (1, 1), oscillates=True, normal=True),
+    "one_bias_hamiltonian": ODE(one_bias_hamiltonian, PARTITIONED, _one_kernel, (1, 1), oscillates=True, normal=True),
     "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, _two_kernels, (2, 2), oscillates=True),
     "antisymmetric": ODE(
         antisymmetric, FIRST_ORDER, _one_kernel, (2,), oscillates=True, normal=True, antisymmetric=True

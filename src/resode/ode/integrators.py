@@ -79,6 +79,18 @@ def symplectic_euler(f: RightHandSide, h: float) -> list[Shear]:
     return [Shear(0, 1, lambda z: h * f(z)), Shear(1, 0, lambda y: h * g(y))]
 
 
+def symplectic_euler_z_first(f: RightHandSide, h: float) -> list[Shear]:
+    """The other symplectic Euler method, the adjoint of the first: y advances from the new z (Meganet's HamiltonianNN). Order 1.
+
+        z⁺ = z + h g(y)
+        y⁺ = y + h f(z⁺)
+
+    Returns:
+        The shears of a step.
+    """
+    return symplectic_euler(f, h)[::-1]
+
+
 def verlet(f: RightHandSide, h: float) -> list[Shear]:
     """Störmer-Verlet: half a step of y, a whole one of z, the other half of y. Order 2.
 
@@ -206,6 +218,7 @@ _HALVES = "it advances two halves of a state in turn, and this block's state has
 INTEGRATORS = {
     "euler": Integrator(euler, reversible=False),
     "symplectic_euler": Integrator(symplectic_euler, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
+    "symplectic_euler_z_first": Integrator(symplectic_euler_z_first, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
     "verlet": Integrator(verlet, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
     "midpoint": Integrator(midpoint, midpoint_start),
     "leapfrog": Integrator(

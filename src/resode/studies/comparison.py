@@ -228,8 +228,10 @@ def _section(found: Mapping) -> str:
 
 
 def _caveat(found: Mapping, seeds: int) -> str:
-    units = [variant["unit_parameters"] for variant in found["variants"] if variant["unit_parameters"]]
-    alls = [variant["parameters"] for variant in found["variants"] if variant["unit_parameters"]]
+    # The papers' own networks have their own sizes.
+    equal = [variant for variant in found["variants"] if variant["params"]["architecture"] == "units"]
+    units = [variant["unit_parameters"] for variant in equal]
+    alls = [variant["parameters"] for variant in equal]
     flops = [variant["flop_per_image"] for variant in found["variants"]]
     steps = sorted({variant["params"]["h"] for variant in found["variants"]})
     # The relative standard error of a standard deviation from n normally distributed values, roughly.
