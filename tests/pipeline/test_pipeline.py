@@ -1,6 +1,7 @@
 """The repository itself: the pipeline's definition, and the whole of it in a clone."""
 
 import ast
+import gc
 import graphlib
 import json
 import os
@@ -38,10 +39,23 @@ def test_dependencies_exist():
                 assert (paths.ROOT / dependency).exists(), f"{stage}: {dependency}"
 
 
+def parsed(source: str) -> ast.AST:
+    """The syntax tree of `source`.
+
+    Without garbage collection: Python 3.11 cannot build a tree while an object that is collected has a traceback printed, which
+    parses too.
+    """
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
+
+
 def imports(source: str) -> set[str]:
     """The modules and packages of ours that `source` imports, as "package/module"."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.startswith("resode.")}
         elif isinstance(node, ast.ImportFrom):
@@ -219,7 +233,7 @@ def test_params_yaml_is_read_in_any_locale():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_text_is_read_and_written_as_utf8(path):
     """Ruff's PLW1514 asks for it too, where it can tell that something is a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
         called = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
         keywords = {keyword.arg for keyword in node.keywords} if called else set()
         # `files.write_text` writes UTF-8 itself.

@@ -127,7 +127,7 @@ def test_run_that_is_not_finished_and_file_of_another_version(published, tmp_pat
     with pytest.raises(InputError, match="holds no finished run; run: resode run eighth"):
         publish.write("eighth")
     file = safetensors.File(published)
-    assert set(file.metadata) == {"model", "class_names", "told"}
+    assert set(file.metadata) == {"model", "class_names", "data", "told"}
     published.write_bytes(safetensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, {"model": "{}"}))
     with pytest.raises(InputError, match="holds no network of this version"):
         trained.Network(published)
