@@ -1,4 +1,4 @@
-"""TensorFlow's C++ messages while it is imported: errors are shown, the notes that every machine without a GPU gets are not."""
+"""TensorFlow's messages: exceptions and fatal errors are shown, the notes of its C++ code are not."""
 
 import importlib.abc
 import importlib.machinery
@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
 
-# Written before TensorFlow looks at TF_CPP_MIN_LOG_LEVEL.
+# Written while TensorFlow is imported, before it looks at TF_CPP_MIN_LOG_LEVEL.
 _NOTES = r"^WARNING: All log messages before absl::InitializeLog\(\) is called|^[IW][0-9]{4} "
-_NO_DRIVER = r"|^E[0-9]{4} .*failed call to cuInit"
-_DRIVER = "/dev/nvidiactl"
 
 
 def install() -> None:
     """Let the import of TensorFlow by whatever module be a quiet one."""
-    # Warnings and notes are left out, errors are not.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Of what it logs as errors, it raises those that matter; others come with every call of `evaluate`, or without a GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _Finder())
 
@@ -35,12 +33,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
-        driver = os.path.exists(_DRIVER)
-        with _stderr_without(_NOTES + ("" if driver else _NO_DRIVER)):
+        with _stderr_without(_NOTES):
             super().exec_module(module)
-            if not driver:
-                # TensorFlow looks for GPUs once. Without a driver it calls that an error.
-                module.config.list_physical_devices()
 
 
 @contextmanager
