@@ -362,7 +362,7 @@ def stability_table(run: Run) -> str:
 def links(results: Path = paths.RESULTS) -> str:
     """Links from results/report/ to the other stages' pages that exist, as a Markdown list."""
     pages = [stage for stage in STAGES if (results / stage).is_dir()]
-    return "\n".join(f"- [{stage}](../{stage}/{stage}.html)" for stage in pages)
+    return "\n".join(f"- [{stage}](../{stage}/{stage}.ipynb)" for stage in pages)
 
 
 # --- other runs
