@@ -40,6 +40,11 @@ def results(stage: str) -> Path:
     return partial(stage) if stage == os.environ.get("RESODE_STAGE") else RESULTS / stage
 
 
+def written(stage: str) -> Path:
+    """Folder that the notebook of `stage` writes to. Opened in Jupyter, and not run by the pipeline, it is one that git ignores."""
+    return results(stage) if "RESODE_RESULTS" in os.environ else ROOT / "build" / "notebooks" / stage
+
+
 def partial(stage: str) -> Path:
     """Folder of what `stage` has written while it runs, beside that of its last results, on their disk if that is a link."""
     folder = Path(os.path.realpath(RESULTS / stage))

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from resode.figures.style import BLUE, INK, ORANGE, styled, subplots
+from resode.figures.style import BLUE, INK, ORANGE, WIDTH, styled, subplots
 
 
 @styled
@@ -24,7 +24,7 @@ def augmented(originals: np.ndarray, variants: np.ndarray) -> Figure:
         variants: (updates, N, H, W, 3) in [0, 255].
     """
     rows = [originals, *variants]
-    figure, grid = subplots(len(rows), len(originals), size=(1.1 * len(originals), 1.16 * len(rows)))
+    figure, grid = subplots(len(rows), len(originals), size=(WIDTH, WIDTH * len(rows) / len(originals)))
     for number, (images, line) in enumerate(zip(rows, grid, strict=True)):
         for axes, image in zip(line, images, strict=True):
             axes.imshow(np.clip(image / 255, 0, 1), interpolation="nearest")
@@ -42,12 +42,13 @@ def shift_distribution(shifts: np.ndarray, limit: float) -> Figure:
         shifts: (N, 2), pixels down and right.
         limit: largest shift in pixels.
     """
-    figure, panels = subplots(1, 2, size=(8, 2.8), sharey=True)
+    figure, panels = subplots(1, 2, size=(WIDTH, 2.8), sharey=True)
     for axes, values, name, colour in zip(panels, shifts.T, ("down", "right"), (BLUE, ORANGE), strict=True):
         if limit > 0:
             axes.hist(values, bins=24, range=(-limit, limit), density=True, color=colour, alpha=0.8)
             axes.hlines(1 / (2 * limit), -limit, limit, color=INK, linewidth=1.5, label="uniform")
-            axes.legend(loc="lower center", frameon=True)
         axes.set(xlabel=f"shift {name} (pixels)")
     panels[0].set_ylabel("density")
+    if limit > 0:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
     return figure

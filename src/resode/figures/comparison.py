@@ -5,31 +5,37 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resode.figures.style import BLUE, GREY, INK, ORANGE, styled, subplots
+from resode.figures.style import BLUE, GREY, INK, ORANGE, WIDTH, styled, subplots
 from resode.ode.equations import ODES
 
 
 @styled
 def accuracies(comparison: Mapping) -> Figure:
-    """Test accuracy of every trial (dots), mean and standard deviation of every variant (bars), a group a block; how many trials diverged, on the right.
+    """Test accuracy of every trial (dots), mean and standard deviation of every variant (bars), a group a block; how
+    many trials diverged, on the right.
 
     Args:
         comparison: the content of a file of results/comparison.
     """
-    variants = comparison["variants"]
-    figure, axes = subplots(size=(7.6, 0.9 + 0.27 * len(variants)))
-    for row, variant in enumerate(variants):
-        _variant(axes, row, variant)
-    axes.set_yticks(range(len(variants)), [_label(variant["params"]) for variant in variants], fontsize=9)
-    axes.set_ylim(len(variants) - 0.4, -0.6)
-    blocks = [variant["params"]["block"] for variant in variants]
-    for row in range(1, len(variants)):
-        if blocks[row] != blocks[row - 1]:
-            axes.axhline(row - 0.5, color=GREY, linewidth=0.8)
+    figure, axes = subplots(size=(WIDTH, 1.0))
+    labels, last = [], None
+    for variant in comparison["variants"]:
+        group, label = _names(variant["params"])
+        if group != last:
+            # A row of its own: beside the axes of a narrow figure there is no place for both names.
+            axes.axhline(len(labels) - 0.5, color=GREY, linewidth=0.8)
+            labels.append(group)
+        if label:
+            labels.append(f"{label}  ")
+        last = group
+        _variant(axes, len(labels) - 1, variant)
+    figure.set_figheight(0.9 + 0.22 * len(labels))
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.set_title("Test accuracy after the last epoch", loc="left")
+    axes.set_title("Test accuracy after the last epoch")
     figure.legend(
         handles=[
             Line2D([], [], linestyle="", marker="o", markersize=5, color=BLUE, label="one seed"),
@@ -51,11 +57,12 @@ def _variant(axes, row: int, variant: Mapping) -> None:
     if variant["diverged"]:
         # Right of the axes: it has no accuracy.
         text = f"{variant['diverged']} of {len(variant['trials'])} diverged"
-        axes.text(1.01, row, text, color=ORANGE, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
+        axes.text(1.01, row, text, color=ORANGE, va="center", fontsize=9.5, transform=axes.get_yaxis_transform())
 
 
-def _label(chosen: Mapping) -> str:
+def _names(chosen: Mapping) -> tuple[str, str]:
+    """The names of a variant's block and integrator; "" for the integrator of what has steps of its own."""
     if chosen["architecture"] != "units":
-        return chosen["architecture"]
-    integrator = "" if ODES[chosen["block"]].own_steps else f", {chosen['integrator']}"
-    return f"{chosen['block']}{integrator}".replace("_", " ")
+        return chosen["architecture"], ""
+    integrator = "" if ODES[chosen["block"]].own_steps else chosen["integrator"]
+    return chosen["block"].replace("_", " "), integrator.replace("_", " ")

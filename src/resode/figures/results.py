@@ -1,4 +1,4 @@
-"""Figures of the evaluation and report notebooks, and the style of all results' figures."""
+"""Figures of the evaluation and report notebooks."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resode.analysis.evaluation import tested_on
-from resode.figures.style import BLUE, GREY, INK, ORANGE, narrow, styled, subplots
+from resode.figures.style import BLUE, GREY, INK, ORANGE, WIDTH, narrow, styled, subplots
 
 History = Sequence[Mapping[str, float]]
 
@@ -23,24 +23,24 @@ def training_curve(history: History, published: History | None = None) -> Figure
         history: rows of results/training/history.csv.
         published: rows of reference/published_training_curve.csv, or None.
     """
-    figure, (left, right) = subplots(1, 2, size=(10, 4.4))
-    for axes, quantity in ((left, "accuracy"), (right, "loss")):
+    figure, (upper, lower) = subplots(2, 1, size=(WIDTH, 6.4), sharex=True)
+    for axes, quantity in ((upper, "accuracy"), (lower, "loss")):
         if published:
             _curves(axes, published, quantity, (GREY, GREY), "published")
         _curves(axes, history, quantity, (ORANGE, BLUE), "this run")
-        axes.set_xlabel("epoch")
         axes.margins(x=0.01)
         if published and len(history) < len(published) / 2:
             # The epochs of a shorter run would be lost at the left edge.
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    left.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    left.set_title("Accuracy")
-    right.set_title("Loss (cross-entropy + L2 penalty)")
-    right.set_ylim(bottom=0)
-    _mark_drops(left, history, published)
-    _mark_drops(right, history, published)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    upper.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    upper.set_title("Accuracy")
+    lower.set_title("Loss (cross-entropy + L2 penalty)")
+    lower.set_ylim(bottom=0)
+    lower.set_xlabel("epoch")
+    _mark_drops(upper, history, published)
+    _mark_drops(lower, history, published)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -51,7 +51,7 @@ def runs(histories: Mapping[str, History], published: History | None = None) -> 
     Args:
         histories: rows of each run's history.csv by name.
     """
-    figure, axes = subplots(size=(8, 4.4))
+    figure, axes = subplots(size=(WIDTH, 3.8 + 0.2 * len(histories)))
     if published:
         _share_done(axes, published, "published", GREY)
     for name, rows in histories.items():
@@ -61,7 +61,7 @@ def runs(histories: Mapping[str, History], published: History | None = None) -> 
     axes.set_xlabel("share of the run's schedule")
     axes.set_title("Test accuracy")
     axes.margins(x=0.01)
-    axes.legend()
+    figure.legend(loc="outside lower center")
     return figure
 
 
@@ -73,14 +73,17 @@ def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Ma
         runs: name, share, and `metrics` of the evaluation, of each.
         published: last row of reference/published_training_curve.csv.
     """
-    figure, axes = subplots(size=(7, 4.2))
+    figure, axes = subplots(size=(WIDTH, 4.4))
     axes.axhline(published["test_accuracy"], color=GREY, linewidth=1.0, linestyle="--")
     axes.plot(1, published["test_accuracy"], "D", color=GREY, markersize=8, label="published")
     for name, share, metrics in runs:
         middle = metrics["test_accuracy"]
         reach = [[middle - metrics["test_accuracy_low"]], [metrics["test_accuracy_high"] - middle]]
         axes.errorbar(share, middle, reach, fmt="o", color=ORANGE, markersize=6, capsize=3)
-        axes.annotate(f"{name}, {100 * middle:.2f} %", (share, middle), (8, -4), textcoords="offset points", va="top")
+        # To the left of the later points, or it would run out of the axes.
+        side, align = (-8, "right") if share > 0.2 else (8, "left")
+        text = f"{name}, {100 * middle:.2f} %"
+        axes.annotate(text, (share, middle), (side, -4), textcoords="offset points", ha=align, va="top")
     axes.plot([], [], "o", color=ORANGE, label="here, with Wilson's 95 % interval")
     axes.set_xscale("log", base=2)
     axes.set_xlim(right=1.6)
@@ -88,7 +91,7 @@ def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Ma
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.1f} %")
     axes.set_xlabel("share of the post's schedule")
     axes.set_title("Test accuracy after the last epoch")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -113,7 +116,7 @@ def _mark_drops(axes, history: History, published: History | None) -> None:
         drops = [b["epoch"] for a, b in zip(rows or [], (rows or [])[1:], strict=False) if _lower(b, a)]
         for number, epoch in enumerate(drops):
             whose = "published" if rows is published else "this run"
-            label = f"learning rate drops, {whose}" if number == 0 else None
+            label = f"rate drops, {whose}" if number == 0 else None
             axes.axvline(epoch - 0.5, color=colour, linestyle=style, linewidth=1.0, label=label, zorder=1)
 
 
@@ -128,8 +131,8 @@ def _lower(row: Mapping[str, float], before: Mapping[str, float]) -> bool:
 def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Confusion matrix; colour is the share of the actual class, the number the count of images."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    figure, axes = subplots(size=(7.2, 6.2))
-    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure, axes = subplots(size=(WIDTH, 4.9))
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -140,10 +143,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             colour = "white" if share[row, column] > 0.55 else INK
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8.5)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the actual class")
-    bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9.5)
     return figure
 
 
@@ -153,15 +153,15 @@ def class_accuracy(accuracies: Mapping[str, float | None], overall: float) -> Fi
     known = {name: value for name, value in accuracies.items() if value is not None}
     names = sorted(known, key=known.get)
     values = [100 * known[name] for name in names]
-    figure, axes = subplots(size=(7.2, 0.6 + 0.36 * len(names)))
+    figure, axes = subplots(size=(WIDTH, 0.8 + 0.3 * len(names)))
     axes.hlines(names, 0, values, color="#C9DDEA", linewidth=5)
     axes.plot(values, names, "o", color=BLUE, markersize=7)
-    near = {"fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}}
     for name, value in zip(names, values, strict=True):
-        axes.annotate(f"{value:.1f} %", (value, name), (9, 0), textcoords="offset points", va="center", **near)
+        # Right of the axes, out of the dashed line's way.
+        axes.text(1.02, name, f"{value:.1f} %", va="center", transform=axes.get_yaxis_transform())
     axes.axvline(100 * overall, color=ORANGE, linewidth=1.2, linestyle="--")
-    axes.set_title(f"Test accuracy by class; dashed: all classes, {100 * overall:.2f} %", loc="left")
-    axes.set_xlim(0, 112)
+    axes.set_title(f"Test accuracy; dashed: all classes, {100 * overall:.2f} %")
+    axes.set_xlim(0, 103)
     axes.set_xticks(range(0, 101, 20))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     axes.grid(False, axis="y")
@@ -182,9 +182,9 @@ def mistakes(
         images: uint8 (N, H, W, 3), all test images.
         labels: (N,); probabilities: (N, classes); chosen: indices into them.
     """
-    columns = min(5, max(1, len(chosen)))
+    columns = 3
     rows = max(1, -(-len(chosen) // columns))
-    figure, grid = subplots(rows, columns, size=(1.75 * max(columns, 3), 2.15 * rows), squeeze=False)
+    figure, grid = subplots(rows, columns, size=(WIDTH, 1.7 * rows), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     if not len(chosen):
@@ -193,8 +193,8 @@ def mistakes(
         predicted = probabilities[index].argmax()
         axes.imshow(images[index], interpolation="nearest")
         title = f"{class_names[predicted]}, {100 * probabilities[index, predicted]:.1f} %"
-        axes.set_title(title, color=ORANGE, fontsize=9, pad=14)
-        axes.text(0.5, 1.03, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=8.5)
+        axes.set_title(title, color=ORANGE, fontsize=9.5, pad=16)
+        axes.text(0.5, 1.05, f"is {class_names[labels[index]]}", transform=axes.transAxes, ha="center", fontsize=9.5)
     return figure
 
 

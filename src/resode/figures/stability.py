@@ -7,14 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resode.analysis.stability import Unit
-from resode.figures.style import BLUE, GREEN, INK, ORANGE, styled, subplots
+from resode.figures.style import BLUE, GREEN, INK, ORANGE, WIDTH, styled, subplots
 from resode.ode import linear_stability
 
 
 @styled
 def unit_growth(units: Sequence[Unit]) -> Figure:
     """Growth of a small perturbation over each unit: predicted for the linearised unit, where it is, and measured."""
-    figure, axes = subplots(size=(8.0, 4.0))
+    figure, axes = subplots(size=(WIDTH, 4.4))
     numbers = np.arange(len(units))
     drawn = [
         ("predicted, the mode stretched most", [u.unit_amplification for u in units], "_", ORANGE, 26, ORANGE),
@@ -33,7 +33,7 @@ def unit_growth(units: Sequence[Unit]) -> Figure:
     axes.margins(x=0.1, y=0.12)
     axes.grid(False, axis="x")
     # The bar that marks a prediction is as wide as the unit's column; in the legend it need not be.
-    for handle in figure.legend(loc="outside lower center", ncols=2).legend_handles:
+    for handle in figure.legend(loc="outside lower center").legend_handles:
         handle.set_markersize(min(handle.get_markersize(), 12))
     return figure
 
@@ -41,7 +41,7 @@ def unit_growth(units: Sequence[Unit]) -> Figure:
 @styled
 def amplification_over_h(units: Sequence[Unit], integrator: str, h: float, largest_h: float = 1.0) -> Figure:
     """Amplification of one step of `integrator` at each unit's ω, over h; a line a unit."""
-    figure, axes = subplots(size=(7.6, 4.0))
+    figure, axes = subplots(size=(WIDTH, 4.2))
     steps = np.linspace(0, max(largest_h, 1.2 * h), 200)
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(units)))
     for unit, colour in zip(units, colours, strict=True):
@@ -53,5 +53,5 @@ def amplification_over_h(units: Sequence[Unit], integrator: str, h: float, large
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.95), max(high, 1.05))
     axes.margins(x=0)
-    figure.legend(loc="outside right center")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure

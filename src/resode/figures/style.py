@@ -34,6 +34,8 @@ STYLE = {
 }
 # For figures of at most 4 inches, which a phone shows nearly whole: their smallest words stay readable there.
 NARROW = {"font.size": 12.5, "axes.titlesize": 12.5, "axes.labelsize": 12.5, "legend.fontsize": 12.5}
+# Inches. At most this wide, a figure scaled to a phone's 360 pixels has text of 10 pixels.
+WIDTH = 5.0
 # Pixels per inch of the PNG, and of the page it is shown on.
 RESOLUTION, SHOWN = 150, 100
 
@@ -71,23 +73,27 @@ def png(figure: Figure) -> bytes:
     figure.savefig(content, format="png", dpi=RESOLUTION, metadata={"Software": None})
     if any(axes.images for axes in figure.axes):
         return content.getvalue()
-    # Drawings have few colours: 64, the rare ones among them, make a third of the bytes, and pages hold those again.
+    # Drawings have few colours: 96, the rare ones among them, make a third of the bytes, and pages hold those again.
     drawing, content = PIL.Image.open(content).convert("RGB"), io.BytesIO()
-    drawing.quantize(64, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
+    drawing.quantize(96, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
         content, "png", optimize=True
     )
     return content.getvalue()
 
 
-def show(figure: Figure, path: Path, alt: str) -> HTML:
-    """Write `figure` to `path` as PNG and return it for the notebook.
+def show(figure: Figure, path: Path, alt: str, caption: str = "") -> HTML:
+    """Write `figure` to `path` as PNG and return it with its caption for the notebook.
 
     Args:
         alt: what the figure shows, for those who cannot see it.
+        caption: what to see in it, for all; where it needs mathematics, it is written below in Markdown instead.
     """
     content = png(figure)
     files.write_bytes(path, content)
-    # As HTML and not as an image output: nbconvert drops an image output's description.
+    # As HTML and not as an image output, which has no place for a description.
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     width = round(SHOWN * figure.get_figwidth())
-    return HTML(f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">')
+    image = f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
+    # Browsers indent a figure by 40 pixels on either side, which a phone does not have.
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return HTML(f'<figure style="margin:1em 0">{image}{below}</figure>')

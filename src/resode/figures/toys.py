@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resode.analysis.toys import EDGE, Outcome, Points
-from resode.figures.style import BLUE, INK, ORANGE, styled, subplots
+from resode.figures.style import BLUE, INK, ORANGE, WIDTH, styled, subplots
 
-COLUMNS = 4
+COLUMNS = 3
 # So many of the test points are drawn, more hide each other; all points in the wrong region are.
 DRAWN = 300
 COLOURS = np.array([BLUE, ORANGE])
@@ -19,23 +19,20 @@ PALE = ("#D6E8F4", "#FBE3D3")
 @styled
 def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
     """Each classifier's two regions with the first DRAWN test points; circled: the test points in the wrong one."""
-    rows = -(-(len(outcomes) + 1) // COLUMNS)
-    figure, grid = subplots(rows, COLUMNS, size=(2.25 * COLUMNS, 2.65 * rows), sharex=True, sharey=True)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    rows = -(-len(outcomes) // COLUMNS)
+    figure, grid = subplots(rows, COLUMNS, size=(WIDTH, 2.2 * rows + 0.5), sharex=True, sharey=True)
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.06)
     for axes, outcome in zip(grid.flat, outcomes, strict=False):
         _regions(axes, outcome)
         _points(axes, points, outcome)
-        axes.set_title(
-            f"{outcome.block.replace('_', ' ')}\n{outcome.integrator.replace('_', ' ')}: {100 * outcome.test_accuracy:.1f} %",
-            fontsize=9.5,
-        )
+        names = f"{outcome.block}\n{outcome.integrator}".replace("_", " ")
+        axes.set_title(f"{names}\n{100 * outcome.test_accuracy:.1f} %", fontsize=9.5, weight="normal")
         axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         axes.grid(False)
-    # The panels that are left over hold the legend.
     for axes in grid.flat[len(outcomes) :]:
         axes.axis("off")
     dots = {"linestyle": "", "marker": "o", "markersize": 5}
-    grid.flat[-1].legend(
+    figure.legend(
         handles=[
             Line2D([], [], color=BLUE, label="test point, class 0", **dots),
             Line2D([], [], color=ORANGE, label="test point, class 1", **dots),
@@ -51,7 +48,8 @@ def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
             ),
             Line2D([], [], color=INK, linewidth=1, label="decision boundary"),
         ],
-        loc="center",
+        loc="outside lower center",
+        ncols=2,
     )
     return figure
 

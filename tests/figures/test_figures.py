@@ -1,0 +1,133 @@
+"""Figures: legible on a phone, none hidden behind another, drawn from the committed results where there are any."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+
+from resode.analysis import evaluation, sweeps, toys
+from resode.analysis.published import read_published_curve
+from resode.analysis.stability import Unit
+from resode.base import config, paths
+from resode.figures import augmentation, comparison, integrators, memory, results, stability, style, sweep
+from resode.figures import model as drawings
+from resode.figures import toys as regions
+from resode.nn import blocks, model
+from resode.ode import problems
+
+RUN = paths.RESULTS / "runs" / "cpu-quarter"
+# Of a phone's screen, in CSS pixels: what a page leaves for a figure, and the smallest letters.
+SCREEN, LETTERS = 360, 9.49
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+OSCILLATORS = [problems.OSCILLATOR, problems.TANH_OSCILLATOR]
+UNITS = [Unit(n, f"unit{n}", 16, 32, 3.0, 0.45, {"euler": False}, 1.1, 1.4, 0.9, 1.0, 0.8) for n in (1, 2)]
+
+
+def read(path):
+    return json.loads((paths.RESULTS / path).read_text(encoding="utf-8"))
+
+
+def history():
+    return evaluation.read_history(RUN / "training" / "history.csv")
+
+
+def metrics():
+    return json.loads((RUN / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def mistakes():
+    images, numbers = np.zeros((7, 32, 32, 3), np.uint8), np.arange(7)
+    return results.mistakes(images, numbers, np.eye(10)[numbers + 1], numbers, NAMES)
+
+
+def boundaries():
+    few = config.load().toys.model_copy(update={"points": 20, "unroll_length": 2, "updates": 3})
+    outcome = toys.outcome("spirals", "two_layer_hamiltonian", "symplectic_euler", few, 0)
+    return regions.boundaries(toys.problem("spirals", 20, 0)[1], [outcome] * 4)
+
+
+def drawn(block, integrator):
+    chosen = {"block": block, "integrator": integrator, "channels": [16], "pool_after": []}
+    return drawings.draw_unit(model.units(model.build(config.load({"model": chosen}).model))[0])
+
+
+FIGURES = {
+    "phase portraits": lambda: integrators.phase_portraits(0.1, 2),
+    "orbits": lambda: integrators.orbits(OSCILLATORS, 0.1, 5),
+    "energy errors": lambda: integrators.energy_errors(OSCILLATORS, 0.1, 5),
+    "amplification": integrators.amplification,
+    "convergence": lambda: integrators.convergence(*problems.convergence()),
+    "eigenvalues": lambda: integrators.eigenvalues({block: np.array([1j, -1j]) for block in blocks.BLOCKS}, 0.5),
+    "reconstruction": lambda: integrators.reconstruction(0.15),
+    "growth of units": lambda: stability.unit_growth(UNITS),
+    "amplification over h": lambda: stability.amplification_over_h(UNITS, "euler", 0.15),
+    "toys": boundaries,
+    "training curve": lambda: results.training_curve(history(), read_published_curve()),
+    "runs": lambda: results.runs({"cpu-quarter": history()}, read_published_curve()),
+    "shares": lambda: results.shares([("cpu-quarter", 0.25, metrics())], read_published_curve()[-1]),
+    "confusion": lambda: results.confusion(np.full((10, 10), 1000), NAMES),
+    "class accuracy": lambda: results.class_accuracy(metrics()["class_accuracy"], metrics()["test_accuracy"]),
+    "mistakes": mistakes,
+    "mean image": lambda: augmentation.mean_image(np.zeros((32, 32, 3))),
+    "augmented": lambda: augmentation.augmented(np.zeros((6, 32, 32, 3)), np.zeros((4, 6, 32, 32, 3))),
+    "shifts": lambda: augmentation.shift_distribution(np.zeros((9, 2)), 3.2),
+    "memory": lambda: memory.growth(read("memory/cpu-amd-epyc-2-cores.json")),
+    "comparison": lambda: comparison.accuracies(read("comparison/digits.json")),
+    "sweep": lambda: sweep.heat_map(sweeps.outcome("digits")),
+    "network": lambda: drawings.draw_network(model.build(config.load().model)),
+    "the post's unit": lambda: drawn("hamiltonian", "euler"),
+    "a unit's equations": lambda: drawn("two_layer_hamiltonian", "rk4"),
+    "a unit's own steps": lambda: drawn("linear_multistep", "euler"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_can_be_read_on_a_phone(name):
+    figure = FIGURES[name]()
+    assert style.png(figure).startswith(b"\x89PNG")
+    shown = min(SCREEN, style.SHOWN * figure.get_figwidth())
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    small = [text.get_text() for text in texts if text.get_fontsize() / 72 * shown / figure.get_figwidth() < LETTERS]
+    assert not small
+    # What sticks out is cut off.
+    figure.draw_without_rendering()
+    texts = [text for legend in figure.legends for text in legend.get_texts()]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+    whole = figure.bbox.padded(1)
+    boxes = {text.get_text(): text.get_window_extent() for text in texts if text.get_text()}
+    assert not [
+        text
+        for text, box in boxes.items()
+        if box.x0 < whole.x0 or box.y0 < whole.y0 or box.x1 > whole.x1 or box.y1 > whole.y1
+    ]
+
+
+def test_where_methods_agree_the_narrower_line_is_on_the_wider_one():
+    for axes in (
+        *FIGURES["convergence"]().axes,
+        *FIGURES["energy errors"]().axes,
+        *FIGURES["reconstruction"]().axes,
+        *FIGURES["memory"]().axes,
+    ):
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        order = sorted(lines, key=lambda line: line.get_zorder())
+        widths = [line.get_linewidth() for line in order]
+        assert len(lines) > 2 and widths == sorted(widths, reverse=True)
+
+
+def test_convolution_and_pooling_differ_in_more_than_colour():
+    axes = FIGURES["network"]().axes[0]
+    hatches = {}
+    for patch in axes.patches:
+        hatches.setdefault(to_hex(patch.get_facecolor()), set()).add(patch.get_hatch())
+    assert hatches[to_hex(drawings.POOL)].isdisjoint(hatches[to_hex(drawings.WEIGHTS)])
+
+
+def test_what_reconstruction_cuts_off_is_said_on_its_axis():
+    for axes in FIGURES["reconstruction"]().axes:
+        lowest = min(line.get_ydata().min() for line in axes.lines if not line.get_label().startswith("_"))
+        labels = dict(zip(axes.get_yticks(), (text.get_text() for text in axes.get_yticklabels()), strict=True))
+        assert lowest == integrators.LEAST and labels[integrators.LEAST].startswith("≤")
