@@ -152,31 +152,6 @@ def test_predict_refuses_what_is_not_finite():
         evaluation.predict(softmax_of_inputs(), np.full((1, 3), np.nan, "float32"))
 
 
-<<<<<<< ours
-=======
-def test_figures_can_be_drawn_without_mistakes():
-    images = np.zeros((5, 32, 32, 3), np.uint8)
-    for chosen in ([], [3], [1, 3]):
-        assert style.png(plots_results.mistakes(images, LABELS, PROBABILITIES, chosen, NAMES))
-
-
-def test_equal_figures_give_equal_bytes():
-    first, second = (style.png(plots_results.confusion(np.eye(3, dtype=int), NAMES)) for _ in range(2))
-    assert first == second
-
-
-def test_shown_figure_is_the_written_one(tmp_path):
-    figure = plots_results.class_accuracy({"cat": 0.5, "dog": 1.0, "truck": None}, 0.75)
-    shown = style.show(figure, tmp_path / "figure.png", "two <classes>", "Two classes & more.")
-    encoded = base64.b64encode((tmp_path / "figure.png").read_bytes()).decode()
-    assert f"base64,{encoded}" in shown.data
-    assert 'alt="two &lt;classes&gt;"' in shown.data
-    assert (
-        shown.data.count("<figure") == 1 and "<figcaption>Two classes &amp; more.</figcaption></figure>" in shown.data
-    )
-
-
->>>>>>> theirs
 def test_summary_words_the_numbers():
     text = evaluation.summary(evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES), "pets").data
     assert "**60.00 %** of the test images of pets" in text

@@ -27,10 +27,11 @@ def test_equal_figures_give_equal_bytes():
 
 def test_shown_figure_is_the_written_one(tmp_path):
     figure = results.class_accuracy({"cat": 0.5, "dog": 1.0, "truck": None}, 0.75)
-    shown = style.show(figure, tmp_path / "figure.png", "two <classes>")
+    shown = style.show(figure, tmp_path / "figure.png", "two <classes>", "Two classes & more.")
     encoded = base64.b64encode((tmp_path / "figure.png").read_bytes()).decode()
     assert f"base64,{encoded}" in shown.data
     assert 'alt="two &lt;classes&gt;"' in shown.data
+    assert "<figcaption>Two classes &amp; more.</figcaption></figure>" in shown.data
 
 
 def test_training_curve_with_and_without_the_published_one():
