@@ -2,12 +2,15 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 
 import nbformat
 import pytest
+import yaml
 from jupyter_client import AsyncKernelManager
+from nbclient import NotebookClient
 
 from resode import cli
 from resode.base import config, paths, settings
@@ -290,3 +293,29 @@ def test_a_kernel_knows_the_terminal_and_tensorflow_is_quiet_in_it(repository, m
     write(repository, "import tensorflow\nfrom resode.training import progress\nprint(progress.columns())")
     assert cli.main(["toys"]) == 0
     assert capfd.readouterr() == ("77\n", "")
+
+
+@pytest.mark.parametrize("stage", ["model", "integrators", "toys"])
+def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(stage, tmp_path, monkeypatch):
+    copied = ("src", "notebooks", "reference")
+    for name in copied:
+        shutil.copytree(paths.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    small = {"toys.points": 20, "toys.updates": 3, "integrators.energy_steps": 20, "model.channels": [4, 16]}
+    content = yaml.safe_dump(config.changed({**small, "model.pool_after": [1]}), sort_keys=False)
+    (tmp_path / "params.yaml").write_text(content, encoding="utf-8")
+    for name in ("RESODE_PARAMS", "RESODE_RESULTS", "RESODE_STAGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
+    # Python would write its caches beside the sources.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    opened = nbformat.read(tmp_path / "notebooks" / f"{stage}.ipynb", as_version=4)
+    before = {path for name in copied for path in (tmp_path / name).rglob("*")}
+    NotebookClient(
+        opened, kernel_name="python3", resources={"metadata": {"path": str(tmp_path / "notebooks")}}
+    ).execute()
+    assert {path.name for path in tmp_path.iterdir()} == {*copied, "params.yaml", "build"}
+    assert {path for name in copied for path in (tmp_path / name).rglob("*")} == before
+    shown = "".join(str(output.data) for cell in opened.cells for output in cell.get("outputs", []) if "data" in output)
+    drawn = sorted((tmp_path / "build" / "notebooks" / stage).glob("*.png"))
+    assert drawn and shown.count("<figcaption>") == len(drawn)
+    assert "build" in (paths.ROOT / ".gitignore").read_text(encoding="utf-8").split()

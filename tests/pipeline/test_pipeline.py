@@ -5,6 +5,7 @@ import gc
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -287,3 +288,11 @@ def _demo(clone: Path) -> dict[str, bytes]:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     folder = clone / "build" / "demo"
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_links_of_a_notebook_lead_from_its_results_to_those_of_a_stage(notebook):
+    source = nbformat.read(paths.NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
+    text = "".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
+    relative = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert set(relative) <= {f"../{stage}/{stage}.ipynb" for stage in cli.STAGES}

@@ -159,7 +159,7 @@ def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
         lines = [(0.1, "0.35", line) for line in textwrap.wrap(headline, 64)]
         lines += [(0.3, "black", part) for line in _equations(part) for part in line.split(",    ")]
         for left, colour, line in lines:
-            axes.text(left, top, line, size=SMALL if left == 0.1 else 10.5, color=colour, va="center")
+            axes.text(left, top, line, size=SMALL if left == 0.1 else 10, color=colour, va="center")
             top -= 0.26
         top -= 0.12
 
