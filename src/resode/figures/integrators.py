@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, styled, subplots
+from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, lowest, styled, subplots
 from resode.ode import integrators, linear_stability, problems
 from resode.ode.integrators import INTEGRATORS
 from resode.ode.problems import PORTRAITS, STARTS, Portrait, Problem
@@ -89,15 +89,20 @@ def orbits(shown: Sequence[Problem], h: float, steps: int) -> Figure:
             axes.plot(*path.T, ".", color=COLOURS[number % len(COLOURS)], markersize=5)
             # On top: where the method is good, its dots would hide the line.
             axes.plot(*exact.T, color=GREY, linewidth=1.0, zorder=3)
-            axes.set_title(name, weight="normal")
+            axes.set_title(_two_lines(name), weight="normal")
             axes.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), xticks=(-2, 0, 2), yticks=(-2, 0, 2), aspect="equal")
-        for axes in panels.flat[len(INTEGRATORS) :]:
-            axes.axis("off")
         for axes in panels[:, 0]:
             axes.set_ylabel(f"{problem.name}\nvelocity")
-    for axes in grid[-1]:
-        axes.set_xlabel("position")
+        for axes in lowest(panels, len(INTEGRATORS)):
+            axes.set_xlabel("position")
     return figure
+
+
+def _two_lines(name: str) -> str:
+    """`name`, broken where its words fit best into a narrow panel's title."""
+    words = name.split("_")
+    breaks = [("_".join(words[:n]) + "_", "_".join(words[n:])) for n in range(1, len(words))]
+    return "\n".join(min(breaks, key=lambda lines: max(map(len, lines)))) if len(name) > 16 else name
 
 
 @styled
@@ -171,11 +176,9 @@ def eigenvalues(found: Mapping[str, np.ndarray], h: float) -> Figure:
             axes.plot([], [], color=colour, linewidth=1.3, label=f"region of {name}")
         axes.plot(h * values.real, h * values.imag, ".", color=BLUE, markersize=5, label="h λ")
         axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-        axes.set_title("_\n".join(block.rsplit("_", 1)), weight="normal")
+        axes.set_title(_two_lines(block), weight="normal")
         axes.set(aspect="equal", xlim=(-3, 1.2), ylim=(-3, 3))
-    for axes in grid.flat[len(found) :]:
-        axes.axis("off")
-    for axes in grid[-1]:
+    for axes in lowest(grid, len(found)):
         axes.set_xlabel("Re h λ")
     for axes in grid[:, 0]:
         axes.set_ylabel("Im h λ")

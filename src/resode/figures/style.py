@@ -9,8 +9,10 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import PIL.Image
 from IPython.display import HTML
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resode.base import files
@@ -31,6 +33,7 @@ STYLE = {
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "legend.columnspacing": 1.0,
 }
 # For figures of at most 4 inches, which a phone shows nearly whole: their smallest words stay readable there.
 NARROW = {"font.size": 12.5, "axes.titlesize": 12.5, "axes.labelsize": 12.5, "legend.fontsize": 12.5}
@@ -67,15 +70,26 @@ def subplots(*shape: int, size: tuple[float, float], **options):
     return figure, axes
 
 
+def lowest(grid: np.ndarray, count: int) -> list[Axes]:
+    """Hide the panels of `grid` after the first `count`; return the lowest of each column, which have the numbers of the x-axis."""
+    for axes in grid.flat[count:]:
+        axes.axis("off")
+    columns = grid.shape[1]
+    found = [grid[(count - 1 - column) // columns, column] for column in range(min(columns, count))]
+    for axes in found:
+        axes.tick_params(labelbottom=True)
+    return found
+
+
 def png(figure: Figure) -> bytes:
     """`figure` as PNG; equal figures give equal bytes."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=RESOLUTION, metadata={"Software": None})
     if any(axes.images for axes in figure.axes):
         return content.getvalue()
-    # Drawings have few colours: 96, the rare ones among them, make a third of the bytes, and pages hold those again.
+    # Drawings have few colours: 128, the rare ones among them, make a third of the bytes, and pages hold those again.
     drawing, content = PIL.Image.open(content).convert("RGB"), io.BytesIO()
-    drawing.quantize(96, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
+    drawing.quantize(128, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
         content, "png", optimize=True
     )
     return content.getvalue()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resode.analysis.toys import EDGE, Outcome, Points
-from resode.figures.style import BLUE, INK, ORANGE, WIDTH, styled, subplots
+from resode.figures.style import BLUE, INK, ORANGE, WIDTH, lowest, styled, subplots
 
 COLUMNS = 3
 # So many of the test points are drawn, more hide each other; all points in the wrong region are.
@@ -29,8 +29,7 @@ def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
         axes.set_title(f"{names}\n{100 * outcome.test_accuracy:.1f} %", fontsize=9.5, weight="normal")
         axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         axes.grid(False)
-    for axes in grid.flat[len(outcomes) :]:
-        axes.axis("off")
+    lowest(grid, len(outcomes))
     dots = {"linestyle": "", "marker": "o", "markersize": 5}
     figure.legend(
         handles=[
