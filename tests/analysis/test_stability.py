@@ -101,6 +101,7 @@ def norm(matrix: np.ndarray) -> float:
 
 OMEGA = {
     "hamiltonian": lambda unit: norm(operator(unit, "kernel")),
+    "one_bias_hamiltonian": lambda unit: norm(operator(unit, "kernel")),
     "two_layer_hamiltonian": lambda unit: norm(operator(unit, "kernel1")) * norm(operator(unit, "kernel2")),
     "antisymmetric": lambda unit: norm(operator(unit, "kernel") - operator(unit, "kernel").T),
     "second_order": lambda unit: norm(operator(unit, "kernel")),
@@ -108,7 +109,7 @@ OMEGA = {
     "linear_multistep": lambda unit: norm(operator(unit, "kernel1")) * norm(operator(unit, "kernel2")),
 }
 # The blocks with imaginary eigenvalues get a verdict, for each integrator that solves them.
-JUDGED = ("hamiltonian", "two_layer_hamiltonian", "antisymmetric", "second_order")
+JUDGED = ("hamiltonian", "one_bias_hamiltonian", "two_layer_hamiltonian", "antisymmetric", "second_order")
 SOLVING = {
     block: [name for name in INTEGRATORS if block in JUDGED and not refusal(name, ODES[block].form)] for block in BLOCKS
 }

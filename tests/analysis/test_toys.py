@@ -44,14 +44,14 @@ def test_classes_lie_where_the_formulas_put_them(monkeypatch):
 
 @pytest.mark.parametrize(("name", "block", "integrator"), CHOSEN)
 def test_stable_blocks_are_useful(name, block, integrator):
-    found = toys.outcome(name, block, integrator, GIVEN.toys, GIVEN.seed)
+    found = toys.classifier(name, block, integrator, GIVEN.toys, GIVEN.seed)
     assert found.test_accuracy >= 0.97
     assert len(found.wrong) == round((1 - found.test_accuracy) * GIVEN.toys.points)
 
 
 def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
     few = GIVEN.toys.model_copy(update={"points": 20, "unroll_length": 2, "updates": 3})
-    first, second = (toys.outcome("spirals", "hamiltonian", "euler", few, 0) for _ in range(2))
+    first, second = (toys.classifier("spirals", "hamiltonian", "euler", few, 0) for _ in range(2))
     np.testing.assert_array_equal(first.probability, second.probability)
     assert first.row == second.row and first.probability.shape == (toys.SIDE, toys.SIDE)
     toys.write(tmp_path, [first])

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from resode.analysis import evaluation, sweeps, toys
 from resode.analysis.published import read_published_curve
-from resode.analysis.stability import Unit
+from resode.analysis.stability import UnitStability
 from resode.base import config, paths
 from resode.figures import augmentation, comparison, integrators, memory, results, stability, style, sweep
 from resode.figures import model as drawings
@@ -22,7 +22,7 @@ RUN = paths.RESULTS / "runs" / "cpu-quarter"
 SCREEN, LETTERS = 360, 9.49
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 OSCILLATORS = [problems.OSCILLATOR, problems.TANH_OSCILLATOR]
-UNITS = [Unit(n, f"unit{n}", 16, 32, 3.0, 0.45, {"euler": False}, 1.1, 1.4, 0.9, 1.0, 0.8) for n in (1, 2)]
+UNITS = [UnitStability(n, f"unit{n}", 16, 32, 3.0, 0.45, {"euler": False}, 1.1, 1.4, 0.9, 1.0, 0.8) for n in (1, 2)]
 
 
 def read(path):
@@ -44,7 +44,7 @@ def mistakes():
 
 def boundaries():
     few = config.load().toys.model_copy(update={"points": 20, "unroll_length": 2, "updates": 3})
-    outcome = toys.outcome("spirals", "two_layer_hamiltonian", "symplectic_euler", few, 0)
+    outcome = toys.classifier("spirals", "two_layer_hamiltonian", "symplectic_euler", few, 0)
     return regions.boundaries(toys.problem("spirals", 20, 0)[1], [outcome] * 4)
 
 

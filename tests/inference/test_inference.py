@@ -57,7 +57,7 @@ def compare(folder: Path, count: int = 2, **changes):
     network, chosen, mean = random_network(**changes)
     path, chosen_images = write(folder, network, chosen, mean), pixels(count)
     expected = evaluation.predict(network, np.asarray(augmentation.normalise(chosen_images, mean)))
-    found = low_memory.Network(path).predict(chosen_images)
+    found = low_memory.NumPyNetwork(path).predict(chosen_images)
     assert found.dtype == np.float32 and expected.std(axis=0).max() > 1e-3
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -130,7 +130,7 @@ def test_unroll_length_is_set_at_run_time(tmp_path):
     deeper = model.build(config.ModelParams(**{**chosen, "unroll_length": 6, "h": h}), classes=3)
     deeper.set_weights(network.get_weights())
     expected = evaluation.predict(deeper, np.asarray(augmentation.normalise(pixels(2), mean)))
-    np.testing.assert_allclose(low_memory.Network(path, 6).predict(pixels(2)), expected, atol=1e-5)
+    np.testing.assert_allclose(low_memory.NumPyNetwork(path, 6).predict(pixels(2)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_unroll_length_that_is_not_possible(changes, steps, message):
 def test_predictions_that_are_not_finite_are_refused(tmp_path):
     path = write(tmp_path, *random_network(block="residual", h=1e20))
     with pytest.raises(InputError, match="not finite; take more steps"):
-        low_memory.Network(path, 500).predict(pixels(1))
+        low_memory.NumPyNetwork(path, 500).predict(pixels(1))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -268,7 +268,7 @@ def whole(tmp_path_factory):
     return write(tmp_path_factory.mktemp("whole"), *random_network()).read_bytes()
 
 
-@pytest.mark.parametrize("reader", [low_memory.Network, trained.Network])
+@pytest.mark.parametrize("reader", [low_memory.NumPyNetwork, trained.Network])
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damaged_files_are_one_line(damage, reader, whole, tmp_path):
     path = tmp_path / "file"
@@ -279,7 +279,7 @@ def test_damaged_files_are_one_line(damage, reader, whole, tmp_path):
     assert "resode export NAME.safetensors" in str(caught.value) and len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("reader", [low_memory.Network, trained.Network])
+@pytest.mark.parametrize("reader", [low_memory.NumPyNetwork, trained.Network])
 @pytest.mark.parametrize(
     ("words", "change"), [(words, change) for words, changes in OTHERS.items() for change in changes]
 )
@@ -338,7 +338,7 @@ def test_folders_of_a_training_are_checked(finished):
 
 def test_missing_file_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot read .*none: No such file"):
-        low_memory.Network(tmp_path / "none")
+        low_memory.NumPyNetwork(tmp_path / "none")
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(InputError, match="not an ordinary file"):
-        low_memory.Network(tmp_path / "fifo")
+        low_memory.NumPyNetwork(tmp_path / "fifo")

@@ -1,27 +1,20 @@
 """Performance of the trained network on the test set: accuracy, its interval, its mistakes."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix
 
 from resode.base import files
 from resode.base.errors import InputError
 from resode.base.text import percent
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "updates",
-    "learning_rate",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
+HISTORY_COLUMNS = ("epoch", "updates", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 # The device that evaluates rounds differently from the one that trained, which tips an image whose two best
 # classes are nearly tied. A couple of images in a thousand, never fewer than one, are put down to that.
 ROUNDING = 0.002
@@ -93,13 +86,6 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     return float(interval.low), float(interval.high)
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts (classes, classes): row = actual class, column = predicted class."""
-    matrix = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(matrix, (np.asarray(labels, dtype=int), np.asarray(predicted, dtype=int)), 1)
-    return matrix
-
-
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
     """Indices of the `n` wrongly classified images the network was surest of, surest first.
 
@@ -112,10 +98,7 @@ def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, n: in
 
 
 def metrics(
-    history: Sequence[Mapping[str, float]],
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    class_names: Sequence[str],
+    history: Sequence[Mapping[str, float]], probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> dict:
     """Every number of the evaluation, as fractions between 0 and 1.
 
@@ -140,7 +123,7 @@ def metrics(
     low, high = wilson_interval(correct, total)
     accuracies = [row[f"{split}_accuracy"] for row in history]
     best = int(np.argmax(accuracies))
-    matrix = confusion_matrix(labels, predicted, len(class_names))
+    matrix = confusion_matrix(labels, predicted, labels=range(len(class_names)))
     return {
         "test_accuracy": correct / total,
         "test_accuracy_low": low,
@@ -188,27 +171,15 @@ def _same_run(accuracy: float, last: Mapping[str, float], total: int) -> None:
         )
 
 
-def confusion_csv(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> str:
-    """`actual,predicted`, one row per test image: what the `confusion` template of `dvc plots` counts."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["actual", "predicted"])
-    writer.writerows([class_names[a], class_names[p]] for a, p in zip(labels, predicted, strict=True))
-    return text.getvalue()
-
-
 def write(
-    folder: Path,
-    numbers: Mapping,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
+    folder: Path, numbers: Mapping, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
-    """Write `metrics.json`, `class_accuracy.json` and `confusion.csv` to `folder`."""
+    """Write `metrics.json`, `class_accuracy.json` and `confusion.csv`, a row a test image, which the template `confusion` of `dvc plots` counts."""
     # In a file of their own, so that DVC's tables of metrics are no wider than a screen.
     files.write_json(Path(folder) / CLASS_ACCURACY, numbers["class_accuracy"])
     files.write_json(
         Path(folder) / "metrics.json", {name: value for name, value in numbers.items() if name != "class_accuracy"}
     )
-    predicted = probabilities.argmax(axis=1)
-    files.write_text(Path(folder) / "confusion.csv", confusion_csv(labels, predicted, class_names))
+    names = np.asarray(class_names)
+    table = pd.DataFrame({"actual": names[labels], "predicted": names[probabilities.argmax(axis=1)]})
+    files.write_text(Path(folder) / "confusion.csv", table.to_csv(index=False, lineterminator="\n"))

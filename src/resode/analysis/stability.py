@@ -120,7 +120,7 @@ def _largest_eigenvalue(operator: LinearOperator, tolerance: float) -> float:
 
 
 @dataclass(frozen=True)
-class Unit:
+class UnitStability:
     """Stability of one unit, linearised where σ′ = 1, and the measured growth of a small perturbation.
 
     Attributes:
@@ -148,7 +148,7 @@ class Unit:
     measured_from_first: float
 
 
-def unit_table(network: keras.Model, images: np.ndarray, tolerance: float = 1e-4) -> list[Unit]:
+def unit_table(network: keras.Model, images: np.ndarray, tolerance: float = 1e-4) -> list[UnitStability]:
     """One row for each layer of `network` that solves an ODE, from the input to the output; empty if it has none.
 
     Args:
@@ -165,14 +165,14 @@ def unit_table(network: keras.Model, images: np.ndarray, tolerance: float = 1e-4
     ]
 
 
-def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, from_first: np.ndarray) -> Unit:
+def _unit(number: int, layer: ODEConv2D, tolerance: float, gains: np.ndarray, from_first: np.ndarray) -> UnitStability:
     _, height, _, channels = layer.input.shape
     omega = frequency(layer, tolerance)
     h_omega = layer.h * omega
     ode = ODES[layer.block]
     judged = ode.oscillates and getattr(layer, "gamma", 0.0) <= NEGLIGIBLE * omega
     solving = [name for name in INTEGRATORS if judged and not refusal(name, layer.form)]
-    return Unit(
+    return UnitStability(
         unit=number,
         name=layer.name,
         channels=channels,
@@ -281,7 +281,7 @@ def eigenvalue_rows(found: Mapping[str, np.ndarray]) -> list[dict[str, str]]:
     ]
 
 
-def growth_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
+def growth_rows(units: Sequence[UnitStability]) -> list[dict[str, Any]]:
     """Predicted beside measured, a row a unit, for a table."""
     return [
         {
@@ -300,7 +300,7 @@ def growth_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
     ]
 
 
-def region_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
+def region_rows(units: Sequence[UnitStability]) -> list[dict[str, Any]]:
     """Which integrators keep the oscillations of each unit bounded at its h ω, for a table; without a verdict no rows."""
     return [
         {
@@ -320,7 +320,7 @@ def _shown(value: float | None) -> str:
     return "—" if value is None else f"{value:.3f}"
 
 
-def summary(units: Sequence[Unit], integrator: str) -> str:
+def summary(units: Sequence[UnitStability], integrator: str) -> str:
     """Summarise the table in a sentence or two; also where there is nothing in it."""
     if not units:
         return "This network has no unit that solves an ODE, so there is nothing to judge here."
@@ -338,7 +338,7 @@ def summary(units: Sequence[Unit], integrator: str) -> str:
     )
 
 
-def write(folder: Path, units: Sequence[Unit], params: ModelParams) -> None:
+def write(folder: Path, units: Sequence[UnitStability], params: ModelParams) -> None:
     """Write `stability.json` to `folder`: the units, and what of `params` decides about them."""
     names = ("architecture", "block", "integrator", "weights_in_time", "h", "unroll_length")
     setting = {name: getattr(params, name) for name in names}

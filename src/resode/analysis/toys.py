@@ -121,8 +121,8 @@ def train(block: str, integrator: str, points: Points, params: ToysParams, seed:
 
 def probability(network: keras.Model, x: np.ndarray) -> np.ndarray:
     """Probability of class 1 at the points x, (…, 2) to (…)."""
-    found = network(ops.convert_to_tensor(x.reshape(-1, 2)))
-    return ops.convert_to_numpy(found)[:, 1].reshape(x.shape[:-1])
+    both = network(ops.convert_to_tensor(x.reshape(-1, 2)))
+    return ops.convert_to_numpy(both)[:, 1].reshape(x.shape[:-1])
 
 
 def wrong(network: keras.Model, points: Points) -> np.ndarray:
@@ -137,7 +137,7 @@ def plane() -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Classifier:
     """A trained classifier: how well it does; and for the pictures the indices of the test points that it gets wrong, and its
     probability of class 1 on `plane()`, (SIDE, SIDE)."""
 
@@ -156,19 +156,19 @@ class Outcome:
         return {one.name: getattr(self, one.name) for one in fields(self) if one.repr}
 
 
-def outcome(name: str, block: str, integrator: str, params: ToysParams, seed: int) -> Outcome:
+def classifier(name: str, block: str, integrator: str, params: ToysParams, seed: int) -> Classifier:
     """Train one classifier on PROBLEMS[name] and look at it."""
     points, unseen = problem(name, params.points, seed)
     network = train(block, integrator, points, params, seed)
     accuracies = (round(1 - len(wrong(network, some)) / len(some.x), 6) for some in (points, unseen))
     picture = wrong(network, unseen), probability(network, plane())
-    found = Outcome(name, block, integrator, network.count_params(), *accuracies, *picture)
+    trained = Classifier(name, block, integrator, network.count_params(), *accuracies, *picture)
     # What one network compiled is of no use to the next.
     keras.utils.clear_session()
-    return found
+    return trained
 
 
-def table(outcomes: Sequence[Outcome]) -> list[dict]:
+def table(outcomes: Sequence[Classifier]) -> list[dict]:
     """A row a pair of block and integrator, with its test accuracy on each problem in per cent."""
     rows: dict[tuple[str, str], dict] = {}
     for one in outcomes:
@@ -178,6 +178,6 @@ def table(outcomes: Sequence[Outcome]) -> list[dict]:
     return list(rows.values())
 
 
-def write(folder: Path, outcomes: Sequence[Outcome]) -> None:
+def write(folder: Path, outcomes: Sequence[Classifier]) -> None:
     """Write `toys.json`, a row a classifier, to `folder`."""
     files.write_json(Path(folder) / "toys.json", [one.row for one in outcomes])

@@ -6,13 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from resode.analysis.stability import Unit
+from resode.analysis.stability import UnitStability
 from resode.figures.style import BLUE, GREEN, INK, ORANGE, WIDTH, styled, subplots
 from resode.ode import linear_stability
 
 
 @styled
-def unit_growth(units: Sequence[Unit]) -> Figure:
+def unit_growth(units: Sequence[UnitStability]) -> Figure:
     """Growth of a small perturbation over each unit: predicted for the linearised unit, where it is, and measured."""
     figure, axes = subplots(size=(WIDTH, 4.4))
     numbers = np.arange(len(units))
@@ -39,7 +39,7 @@ def unit_growth(units: Sequence[Unit]) -> Figure:
 
 
 @styled
-def amplification_over_h(units: Sequence[Unit], integrator: str, h: float, largest_h: float = 1.0) -> Figure:
+def amplification_over_h(units: Sequence[UnitStability], integrator: str, h: float, largest_h: float = 1.0) -> Figure:
     """Amplification of one step of `integrator` at each unit's ω, over h; a line a unit."""
     figure, axes = subplots(size=(WIDTH, 4.2))
     steps = np.linspace(0, max(largest_h, 1.2 * h), 200)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resode.analysis.toys import EDGE, Outcome, Points
+from resode.analysis.toys import EDGE, Classifier, Points
 from resode.figures.style import BLUE, INK, ORANGE, WIDTH, lowest, styled, subplots
 
 COLUMNS = 3
@@ -17,7 +17,7 @@ PALE = ("#D6E8F4", "#FBE3D3")
 
 
 @styled
-def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
+def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
     """Each classifier's two regions with the first DRAWN test points; circled: the test points in the wrong one."""
     rows = -(-len(outcomes) // COLUMNS)
     figure, grid = subplots(rows, COLUMNS, size=(WIDTH, 2.2 * rows + 0.5), sharex=True, sharey=True)
@@ -53,13 +53,13 @@ def boundaries(points: Points, outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def _regions(axes, outcome: Outcome) -> None:
+def _regions(axes, outcome: Classifier) -> None:
     side = np.linspace(-EDGE, EDGE, len(outcome.probability))
     axes.contourf(side, side, outcome.probability, levels=(-1, 0.5, 2), colors=PALE)
     axes.contour(side, side, outcome.probability, levels=(0.5,), colors=INK, linewidths=0.8, antialiased=False)
 
 
-def _points(axes, points: Points, outcome: Outcome) -> None:
+def _points(axes, points: Points, outcome: Classifier) -> None:
     # Hard edges: soft ones would treble the size of the picture.
     axes.scatter(*points.x[:DRAWN].T, s=4, c=COLOURS[points.label[:DRAWN]], linewidths=0, antialiased=False)
     axes.plot(

@@ -143,7 +143,7 @@ def with_unroll_length(model: dict[str, Any], unroll_length: int | None) -> dict
     return {**model, "unroll_length": unroll_length, "h": model["h"] * model["unroll_length"] / unroll_length}
 
 
-class Network:
+class NumPyNetwork:
     """A network of units from a file that `resode export` wrote.
 
     Args:

@@ -139,7 +139,7 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
         unroll_length: steps a unit, if other than trained with.
 
     Raises:
-        InputError: see `read_image`, `trained.Network` and `low_memory.Network`.
+        InputError: see `read_image`, `trained.Network` and `low_memory.NumPyNetwork`.
     """
     pixels = np.stack([read_image(path) for path in images])
     if weights is None:
@@ -149,9 +149,9 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
         elif low_memory:
             raise InputError("--low-memory needs --weights FILE, a file made with: resode export FILE")
     if low_memory or weights.is_file():
-        from resode.inference.low_memory import Network
+        from resode.inference.low_memory import NumPyNetwork
 
-        network = Network(weights, unroll_length)
+        network = NumPyNetwork(weights, unroll_length)
     else:
         from resode.inference import trained
 

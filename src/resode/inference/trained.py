@@ -86,11 +86,15 @@ class Network:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of `images`, uint8 (N, H, W, C): float64 (N, classes). See `evaluation.predict`."""
-        return evaluation.predict(self.keras, np.asarray(augmentation.normalise(images, self.mean)))
+        return evaluation.predict(self.keras, self.inputs(images))
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """`images`, uint8 (N, H, W, C), as the network takes them: less the mean image, float32."""
+        return np.asarray(augmentation.normalise(images, self.mean))
 
 
 def export(folder: Path, path: Path) -> None:
-    """Write the network that a training left in `folder` to the file `path`, as `inference.Network` reads it.
+    """Write the network that a training left in `folder` to the file `path`, as `low_memory.NumPyNetwork` reads it.
 
     Raises:
         InputError: see `Network`; or the network is a ResNet, or the file cannot be written.
@@ -110,7 +114,7 @@ def encoded(
     told: dict | None = None,
     data: str | None = None,
 ) -> bytes:
-    """The bytes of the file that `inference.Network` reads.
+    """The bytes of the file that `low_memory.NumPyNetwork` reads.
 
     Args:
         network: of `model.build`.

@@ -69,7 +69,7 @@ def _measure(file: Path, image: Path) -> dict:
     from resode.inference import low_memory, predict
 
     started = time.perf_counter()
-    low_memory.Network(file).predict(predict.read_image(image)[None])
+    low_memory.NumPyNetwork(file).predict(predict.read_image(image)[None])
     seconds = time.perf_counter() - started
     above = resident("VmHWM") - interpreter
     return {"seconds": round(seconds, 3), "interpreter_bytes": interpreter, "above_interpreter_bytes": above}
