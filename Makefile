@@ -19,8 +19,8 @@ site: .venv/requirements.lock ## a site of the pages in docs/ and results/, in b
 experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns
 	@dvc exp show --no-pager --drop '.*' --keep '^(Experiment|Created|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs)$$'
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
-	KERAS_BACKEND=tensorflow python -m pytest
-	KERAS_BACKEND=jax python -m pytest -m "not once"
+	KERAS_BACKEND=tensorflow python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	KERAS_BACKEND=jax python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not once"
 lint: .venv/requirements.lock ## ruff
 	ruff check .
 	ruff format --check .

@@ -1,5 +1,6 @@
 """Fixtures of tests in several modules."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,8 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resode.base import paths
+from resode.base import paths, settings
 from resode.data import records
+
+# As the command line does, before a test module copies the environment for its processes.
+settings.own()
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Undo what a test did to the environment: commands called in this process change it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
