@@ -20,8 +20,9 @@ from resode.base.config import ToysParams
 from resode.nn.blocks import BLOCKS, ChannelZeroPadding
 from resode.training.losses import cross_entropy
 
-CLASSES = 2
 NOISE = 0.02
+# The peaks' domain [−3, 3]² is scaled to [−1.2, 1.2]², into the pictures.
+SCALE = 1.2 / 3
 # The pictures: half the edge of the square that is drawn, and points along it.
 EDGE, SIDE = 1.35, 181
 # Each stable block with an integrator that is stable on the imaginary axis; then the post's pair and two without such theory.
@@ -66,7 +67,38 @@ def ellipses(count: int, random: np.random.Generator) -> Points:
     return _noisy(radius * np.cos(angle), 0.6 * radius * np.sin(angle), label, random)
 
 
-PROBLEMS: dict[str, Callable[[int, np.random.Generator], Points]] = {"spirals": spirals, "ellipses": ellipses}
+def peaks(count: int, random: np.random.Generator) -> Points:
+    """Five classes, of equally many points or one more: the range of a function with three hills and three hollows, in equal parts.
+
+    f(u, v) = 3 (1 − u)² exp(−u² − (v + 1)²) − 10 (u/5 − u³ − v⁵) exp(−u² − v²) − exp(−(u + 1)² − v²) / 3 on [−3, 3]², which
+    MATLAB calls peaks; class k where f lies in the kth fifth of its range. Points are uniform on each class.
+    """
+    side = np.linspace(-3, 3, 256)
+    grid = _peaks(*np.meshgrid(side, side))
+    bounds = np.linspace(grid.min(), grid.max(), 6)[1:-1]
+    label = np.arange(count, dtype="int32") % 5
+    found = np.empty((count, 2))
+    for k in range(5):
+        missing = np.flatnonzero(label == k)
+        while len(missing):
+            # The smallest class has 0.6 % of the area.
+            drawn = random.uniform(-3, 3, (200 * len(missing), 2))
+            drawn = drawn[np.digitize(_peaks(*drawn.T), bounds) == k][: len(missing)]
+            found[missing[: len(drawn)]] = drawn
+            missing = missing[len(drawn) :]
+    return Points((SCALE * found).astype("float32"), label)
+
+
+def _peaks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    hills = 3 * (1 - u) ** 2 * np.exp(-(u**2) - (v + 1) ** 2) - np.exp(-((u + 1) ** 2) - v**2) / 3
+    return hills - 10 * (u / 5 - u**3 - v**5) * np.exp(-(u**2) - v**2)
+
+
+PROBLEMS: dict[str, Callable[[int, np.random.Generator], Points]] = {
+    "spirals": spirals,
+    "ellipses": ellipses,
+    "peaks": peaks,
+}
 
 
 def problem(name: str, count: int, seed: int) -> tuple[Points, Points]:
@@ -76,7 +108,7 @@ def problem(name: str, count: int, seed: int) -> tuple[Points, Points]:
 
 
 def _halves(count: int) -> np.ndarray:
-    return np.arange(count, dtype="int32") % CLASSES
+    return np.arange(count, dtype="int32") % 2
 
 
 def _noisy(x: np.ndarray, y: np.ndarray, label: np.ndarray, random: np.random.Generator) -> Points:
@@ -84,8 +116,8 @@ def _noisy(x: np.ndarray, y: np.ndarray, label: np.ndarray, random: np.random.Ge
     return Points((points + NOISE * random.standard_normal(points.shape)).astype("float32"), label)
 
 
-def build(block: str, integrator: str, params: ToysParams) -> keras.Model:
-    """The classifier from points (batch, 2) to probabilities (batch, 2), uncompiled."""
+def build(block: str, integrator: str, params: ToysParams, classes: int) -> keras.Model:
+    """The classifier from points (batch, 2) to probabilities (batch, classes), uncompiled."""
     point = keras.Input((2,), name="point")
     x = layers.Reshape((1, 1, 2), name="pixel")(point)
     x = ChannelZeroPadding(params.channels // 2, name="channels")(x)
@@ -100,14 +132,14 @@ def build(block: str, integrator: str, params: ToysParams) -> keras.Model:
     )(x)
     x = layers.Flatten(name="flatten")(x)
     return keras.Model(
-        point, layers.Dense(CLASSES, activation="softmax", name="softmax")(x), name=f"{block}_{integrator}"
+        point, layers.Dense(classes, activation="softmax", name="softmax")(x), name=f"{block}_{integrator}"
     )
 
 
 def train(block: str, integrator: str, points: Points, params: ToysParams, seed: int) -> keras.Model:
     """A classifier after `updates` updates by Adam, each from all `points`; equal arguments give equal weights on one machine."""
     keras.utils.set_random_seed(seed)
-    network = build(block, integrator, params)
+    network = build(block, integrator, params, int(points.label.max()) + 1)
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(params.learning_rate, params.updates)),
         cross_entropy,
@@ -119,19 +151,19 @@ def train(block: str, integrator: str, points: Points, params: ToysParams, seed:
     return network
 
 
-def probability(network: keras.Model, x: np.ndarray) -> np.ndarray:
-    """Probability of class 1 at the points x, (…, 2) to (…)."""
-    both = network(ops.convert_to_tensor(x.reshape(-1, 2)))
-    return ops.convert_to_numpy(both)[:, 1].reshape(x.shape[:-1])
+def probabilities(network: keras.Model, x: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes at the points x, (…, 2) to (…, classes)."""
+    found = ops.convert_to_numpy(network(ops.convert_to_tensor(x.reshape(-1, 2))))
+    return found.reshape(*x.shape[:-1], -1)
 
 
 def wrong(network: keras.Model, points: Points) -> np.ndarray:
-    """Indices of the `points` that `network` puts into the other class."""
-    return np.flatnonzero((probability(network, points.x) > 0.5) != points.label)
+    """Indices of the `points` that `network` puts into another class."""
+    return np.flatnonzero(probabilities(network, points.x).argmax(axis=-1) != points.label)
 
 
 def plane() -> np.ndarray:
-    """A square grid of points around both problems, float32 (SIDE, SIDE, 2), rows from below."""
+    """A square grid of points around every problem, float32 (SIDE, SIDE, 2), rows from below."""
     side = np.linspace(-EDGE, EDGE, SIDE, dtype="float32")
     return np.stack(np.meshgrid(side, side), axis=-1)
 
@@ -139,7 +171,7 @@ def plane() -> np.ndarray:
 @dataclass(frozen=True)
 class Classifier:
     """A trained classifier: how well it does; and for the pictures the indices of the test points that it gets wrong, and its
-    probability of class 1 on `plane()`, (SIDE, SIDE)."""
+    probabilities on `plane()`, (SIDE, SIDE, classes)."""
 
     problem: str
     block: str
@@ -148,7 +180,7 @@ class Classifier:
     train_accuracy: float
     test_accuracy: float
     wrong: np.ndarray = field(repr=False)
-    probability: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
 
     @property
     def row(self) -> dict:
@@ -161,7 +193,7 @@ def classifier(name: str, block: str, integrator: str, params: ToysParams, seed:
     points, unseen = problem(name, params.points, seed)
     network = train(block, integrator, points, params, seed)
     accuracies = (round(1 - len(wrong(network, some)) / len(some.x), 6) for some in (points, unseen))
-    picture = wrong(network, unseen), probability(network, plane())
+    picture = wrong(network, unseen), probabilities(network, plane())
     trained = Classifier(name, block, integrator, network.count_params(), *accuracies, *picture)
     # What one network compiled is of no use to the next.
     keras.utils.clear_session()

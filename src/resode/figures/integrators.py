@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, lowest, styled, subplots
+from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, WIDTH, lowest, styled, subplots
 from resode.ode import integrators, linear_stability, problems
 from resode.ode.integrators import INTEGRATORS
 from resode.ode.problems import PORTRAITS, STARTS, Portrait, Problem
 
 # Okabe and Ito's palette. Some methods are equal here and there: the wider line lies below, and the narrower one is broken.
-COLOURS = (ORANGE, "#56B4E9", BLUE, GREEN, "#E69F00", INK, "#CC79A7")
+COLOURS = (ORANGE, "#56B4E9", BLUE, GREEN, "#E69F00", INK, PURPLE)
 WIDTHS = (2.0, 5.0, 3.2, 2.0, 1.3, 2.0, 2.0)
 # A logarithmic axis has no place for the error 0: where `reconstruction` begins.
 LEAST = 1e-10

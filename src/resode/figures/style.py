@@ -21,6 +21,7 @@ from resode.base import files
 matplotlib.rcdefaults()
 # Okabe and Ito's palette, which colour-blind readers can tell apart; grey is always the published run.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9A9A9A", "#333333"
+PURPLE = "#CC79A7"
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -71,7 +72,7 @@ def subplots(*shape: int, size: tuple[float, float], **options):
 
 
 def lowest(grid: np.ndarray, count: int) -> list[Axes]:
-    """Hide the panels of `grid` after the first `count`; return the lowest of each column, which have the numbers of the x-axis."""
+    """Hide the panels of `grid`, which has two dimensions, after the first `count`; return the lowest of each column, which have the numbers of the x-axis."""
     for axes in grid.flat[count:]:
         axes.axis("off")
     columns = grid.shape[1]

@@ -7,20 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resode.analysis.toys import EDGE, Classifier, Points
-from resode.figures.style import BLUE, INK, ORANGE, WIDTH, lowest, styled, subplots
+from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, WIDTH, lowest, styled, subplots
 
 COLUMNS = 3
 # So many of the test points are drawn, more hide each other; all points in the wrong region are.
 DRAWN = 300
-COLOURS = np.array([BLUE, ORANGE])
-PALE = ("#D6E8F4", "#FBE3D3")
+# A class each; their regions in paler ones.
+COLOURS = np.array([BLUE, ORANGE, GREEN, GREY, PURPLE])
+PALE = ("#D6E8F4", "#FBE3D3", "#D3EEE5", "#EDEDED", "#F6E3EE")
 
 
 @styled
 def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
-    """Each classifier's two regions with the first DRAWN test points; circled: the test points in the wrong one."""
+    """Each classifier's regions with the first DRAWN test points; circled: the test points in the wrong one."""
     rows = -(-len(outcomes) // COLUMNS)
-    figure, grid = subplots(rows, COLUMNS, size=(WIDTH, 2.2 * rows + 0.5), sharex=True, sharey=True)
+    figure, grid = subplots(rows, COLUMNS, size=(WIDTH, 2.2 * rows + 0.5), sharex=True, sharey=True, squeeze=False)
     figure.get_layout_engine().set(w_pad=0.05, h_pad=0.06)
     for axes, outcome in zip(grid.flat, outcomes, strict=False):
         _regions(axes, outcome)
@@ -33,18 +34,11 @@ def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
     dots = {"linestyle": "", "marker": "o", "markersize": 5}
     figure.legend(
         handles=[
-            Line2D([], [], color=BLUE, label="test point, class 0", **dots),
-            Line2D([], [], color=ORANGE, label="test point, class 1", **dots),
-            Line2D(
-                [],
-                [],
-                linestyle="",
-                marker="o",
-                markersize=8,
-                markerfacecolor="none",
-                color=INK,
-                label="in the wrong region",
+            *(
+                Line2D([], [], color=COLOURS[label], label=f"test point, class {label}", **dots)
+                for label in range(classes)
             ),
+            Line2D([], [], **dots | {"markersize": 8}, markerfacecolor="none", color=INK, label="in the wrong region"),
             Line2D([], [], color=INK, linewidth=1, label="decision boundary"),
         ],
         loc="outside lower center",
@@ -54,9 +48,12 @@ def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
 
 
 def _regions(axes, outcome: Classifier) -> None:
-    side = np.linspace(-EDGE, EDGE, len(outcome.probability))
-    axes.contourf(side, side, outcome.probability, levels=(-1, 0.5, 2), colors=PALE)
-    axes.contour(side, side, outcome.probability, levels=(0.5,), colors=INK, linewidths=0.8, antialiased=False)
+    side = np.linspace(-EDGE, EDGE, len(outcome.probabilities))
+    for label, pale in zip(range(outcome.probabilities.shape[-1]), PALE, strict=False):
+        others = np.delete(outcome.probabilities, label, axis=-1).max(axis=-1)
+        ahead = outcome.probabilities[..., label] - others
+        axes.contourf(side, side, ahead, levels=(0, 2), colors=pale)
+        axes.contour(side, side, ahead, levels=(0,), colors=INK, linewidths=0.8, antialiased=False)
 
 
 def _points(axes, points: Points, outcome: Classifier) -> None:
