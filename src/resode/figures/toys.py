@@ -21,7 +21,9 @@ PALE = ("#D6E8F4", "#FBE3D3", "#D3EEE5", "#EDEDED", "#F6E3EE")
 def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
     """Each classifier's regions with the first DRAWN test points; circled: the test points in the wrong one."""
     rows = -(-len(outcomes) // COLUMNS)
-    figure, grid = subplots(rows, COLUMNS, size=(WIDTH, 2.2 * rows + 0.5), sharex=True, sharey=True, squeeze=False)
+    classes = points.label.max() + 1
+    height = 2.2 * rows + 0.25 * -(-(classes + 2) // 2)
+    figure, grid = subplots(rows, COLUMNS, size=(WIDTH, height), sharex=True, sharey=True, squeeze=False)
     figure.get_layout_engine().set(w_pad=0.05, h_pad=0.06)
     for axes, outcome in zip(grid.flat, outcomes, strict=False):
         _regions(axes, outcome)
