@@ -295,12 +295,13 @@ def test_a_kernel_knows_the_terminal_and_tensorflow_is_quiet_in_it(repository, m
     assert capfd.readouterr() == ("77\n", "")
 
 
-@pytest.mark.parametrize("stage", ["model", "integrators", "toys"])
-def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(stage, tmp_path, monkeypatch):
+@pytest.mark.once
+def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(tmp_path, monkeypatch):
+    stage = "model"
     copied = ("src", "notebooks", "reference")
     for name in copied:
         shutil.copytree(paths.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    small = {"toys.points": 20, "toys.updates": 3, "integrators.energy_steps": 20, "model.channels": [4, 16]}
+    small = {"model.channels": [4, 16]}
     content = yaml.safe_dump(config.changed({**small, "model.pool_after": [1]}), sort_keys=False)
     (tmp_path / "params.yaml").write_text(content, encoding="utf-8")
     for name in ("RESODE_PARAMS", "RESODE_RESULTS", "RESODE_STAGE"):

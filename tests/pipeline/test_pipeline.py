@@ -276,7 +276,7 @@ def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
 def _demo(clone: Path) -> dict[str, bytes]:
     # An epoch of 44 updates.
     settings = ["model.channels=[4]", "model.pool_after=[]", "model.unroll_length=1", "training.reference_iterations=5.5",
-                "training.reference_drops=[3.0]", "toys.updates=2", "toys.unroll_length=1"]  # fmt: skip
+                "training.reference_drops=[3.0]", "toys.updates=2", "toys.unroll_length=2"]  # fmt: skip
     flags = [part for one in settings for part in ("--set", one)]
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -291,8 +291,10 @@ def _demo(clone: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_links_of_a_notebook_lead_from_its_results_to_those_of_a_stage(notebook):
+def test_a_notebook_writes_beside_its_results_when_opened_in_jupyter_and_links_to_those_of_stages(notebook):
     source = nbformat.read(paths.NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
     text = "".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
+    code = "".join(cell.source for cell in source.cells if cell.cell_type == "code")
+    assert f'paths.written("{notebook}")' in code
     relative = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert set(relative) <= {f"../{stage}/{stage}.ipynb" for stage in cli.STAGES}

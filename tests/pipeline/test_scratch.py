@@ -134,6 +134,7 @@ def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_p
         assert os.environ[parents.STARTED_BY] == parents.this()
         (clone / "results" / "evaluation").mkdir(parents=True)
         (clone / "results" / "evaluation" / "metrics.json").write_text('{"test_accuracy": 1}', encoding="utf-8")
+        (clone / "build" / "site").mkdir(parents=True)
         return subprocess.CompletedProcess([], 0)
 
     monkeypatch.setattr(paths, "ROOT", tree)
@@ -149,12 +150,15 @@ def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_p
     for name in ("rename", "replace"):
         monkeypatch.setattr(os, name, between_disks)
     demo.run([])
-    assert [path.name for path in disk.iterdir()] == ["evaluation"] and (tree / "build" / "demo").is_symlink()
+    assert (
+        sorted(path.name for path in disk.iterdir()) == ["evaluation", "site"]
+        and (tree / "build" / "demo").is_symlink()
+    )
     # A disk that is full in the end.
     monkeypatch.setattr(shutil, "copytree", lambda *_, **__: between_disks("a/b", "c/d"))
     with pytest.raises(InputError, match=f"cannot write {disk}: Invalid cross-device link; free space"):
         demo.run([])
-    assert [path.name for path in disk.iterdir()] == ["evaluation"]
+    assert sorted(path.name for path in disk.iterdir()) == ["evaluation", "site"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
