@@ -12,15 +12,13 @@ from resode.training import checkpoint, loop, prolongation, schedule
 from units import array, built, images
 
 # Steps change in the middle of both epochs of 10 updates, before the drop after 15.
-LEVELS = {"training": {"unroll_schedule": [[1, 0.0], [2, 5.0], [4, 12.0]]}, "model": {"unroll_length": 4}}
-FREE = {**LEVELS, "model": {"unroll_length": 4, "block": "antisymmetric", "weights_in_time": "free"}}
+SHARED = {"channels": [4], "pool_after": [], "unroll_length": 4}
+FREE = SHARED | {"block": "antisymmetric", "weights_in_time": "free"}
 
 
-def levels(given=LEVELS, **training):
-    return {
-        "training": SMALL["training"] | given["training"] | training,
-        "model": SMALL["model"] | given["model"],
-    }
+def levels(model=SHARED, **training):
+    schedule = {"unroll_schedule": [[1, 0.0], [2, 5.0], [4, 12.0]]}
+    return {"training": SMALL["training"] | schedule | training, "model": SMALL["model"] | model}
 
 
 @pytest.mark.parametrize(
@@ -105,25 +103,25 @@ def test_levels_are_counted_as_drops_are():
     assert schedule.levels(config.load().training, 512_000) == []
 
 
-@pytest.mark.parametrize("given", [LEVELS, FREE], ids=["shared", "free"])
-def test_training_stopped_on_every_level_and_at_every_change_ends_with_the_same_bytes(given, tmp_path, monkeypatch):
-    train(tmp_path / "whole", **levels(given))
+@pytest.mark.parametrize("model", [SHARED, pytest.param(FREE, marks=pytest.mark.once)], ids=["shared", "free"])
+def test_training_stopped_on_every_level_and_at_every_change_ends_with_the_same_bytes(model, tmp_path, monkeypatch):
+    train(tmp_path / "whole", **levels(model))
     # Each process is stopped when so many updates are done.
-    for stop in (3, 5, 8, 12, 14):
+    for stop in (3, 5, 8, 14):
         with monkeypatch.context() as patch:
             told = lambda self, stop=stop: TimeOver(f"at {self.update}") if self.update >= stop else None
             patch.setattr(loop._Run, "_reason_to_stop", told)
             with pytest.raises(TimeOver, match=f"at {stop}"):
-                train(tmp_path / "pieces", **levels(given))
-    train(tmp_path / "pieces", **levels(given))
+                train(tmp_path / "pieces", **levels(model))
+    train(tmp_path / "pieces", **levels(model))
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
     found = json.loads((tmp_path / "pieces" / "results" / loop.PROVENANCE).read_text(encoding="utf-8"))
-    assert found["resumes"] == 5
+    assert found["resumes"] == 4
 
 
 def test_each_level_has_its_steps_and_goes_on_from_the_weights_and_momentum_before(tmp_path, monkeypatch):
-    built, before, after = [], [], []
-    build, refine = loop._Run._build, loop._Run._refine
+    built, before, after, measured = [], [], [], []
+    build, refine, begin = loop._Run._build, loop._Run._refine, loop.Progress.begin
 
     def seen(self, unroll_length):
         build(self, unroll_length)
@@ -134,11 +132,18 @@ def test_each_level_has_its_steps_and_goes_on_from_the_weights_and_momentum_befo
         refine(self)
         after.append(self._values())
 
+    def begun(self, update):
+        begin(self, update)
+        measured.append(self._first[0])
+
+    monkeypatch.setattr(loop.Progress, "begin", begun)
     monkeypatch.setattr(loop._Run, "_build", seen)
     monkeypatch.setattr(loop._Run, "_refine", refined)
     train(tmp_path, **levels(FREE))
     assert built == [(0.6, 1), (0.3, 2), (0.15, 4)]
     assert [update for update, _ in before] == [5, 12]
+    # The speed of each level is measured from its first update on.
+    assert measured == 5 * [1] + 7 * [6] + 8 * [13]
     for (update, old), new in zip(before, after, strict=True):
         assert old.keys() == new.keys() and new["sgd/iteration"] == update
         # Those of the partial epoch too.
@@ -149,6 +154,7 @@ def test_each_level_has_its_steps_and_goes_on_from_the_weights_and_momentum_befo
             np.testing.assert_array_equal(new[name][::2] if name in grown else new[name], old[name])
 
 
+@pytest.mark.once
 def test_checkpoints_at_changes_stay_and_serve_another_schedule_up_to_there(tmp_path, capsys):
     train(tmp_path / "on", **levels())
     kept = [path.stem[-2:] for path in sorted(tmp_path.glob("on/runs/*/*.checkpoint"))]
@@ -169,7 +175,7 @@ def test_a_training_without_a_schedule_agrees_with_inputs_from_before_there_was_
     assert checkpoint.agree(ours, theirs, 20)
     ours = loop.all_inputs(small_dataset(), settings(**levels()))
     assert checkpoint.agree(ours, json.loads(json.dumps(ours)), 20)
-    assert not checkpoint.agree(ours, loop.all_inputs(small_dataset(), settings(model=LEVELS["model"])), 1)
+    assert not checkpoint.agree(ours, loop.all_inputs(small_dataset(), settings(model=SHARED)), 1)
 
 
 @pytest.mark.once
@@ -204,9 +210,9 @@ def test_wrong_schedules_are_refused(change, words):
     ],
 )
 def test_networks_without_such_steps_are_refused(model, words):
-    chosen = levels()
+    chosen = levels(SHARED | model)
     with pytest.raises(InputError, match=words) as caught:
-        settings(training=chosen["training"], model=chosen["model"] | model)
+        settings(**chosen)
     assert "\n" not in str(caught.value)
 
 
@@ -215,16 +221,3 @@ def test_a_level_that_no_whole_epoch_reaches_is_refused(tmp_path):
     change = levels(reference_iterations=25.0, unroll_schedule=[[1, 0.0], [2, 5.0], [4, 22.0]])
     with pytest.raises(InputError, match="last level begins after the last whole epoch, which ends at update 20"):
         train(tmp_path, **change)
-
-
-def test_time_left_is_measured_anew_on_each_level(tmp_path, monkeypatch):
-    begun = []
-    begin = loop.Progress.begin
-
-    def seen(self, update):
-        begin(self, update)
-        begun.append(self._first[0])
-
-    monkeypatch.setattr(loop.Progress, "begin", seen)
-    train(tmp_path, **levels())
-    assert begun == 5 * [1] + 7 * [6] + 8 * [13]

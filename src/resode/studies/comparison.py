@@ -1,5 +1,7 @@
 """Blocks and integrators side by side: equal data, updates, h and, as nearly as whole channels allow, parameters.
 
+A variant may have a schedule of its own, to compare training from few steps to many at equal updates, or at equal time.
+
 comparison.yaml says what is compared. A trial is one variant trained with one seed; it is resumed, and a finished one is not
 repeated (one that diverged is), as in any training: its checkpoint lies in .runs/comparison.
 """
@@ -22,6 +24,8 @@ FOLDER = paths.RESULTS / "comparison"
 FILE = paths.ROOT / "comparison.yaml"
 # The column of what no integrator of INTEGRATORS solves.
 _OWN = "own steps"
+# What a variant may change besides section model.
+_SCHEDULE = ("training.reference_iterations", "training.reference_drops", "training.unroll_schedule")
 _PARTS = {"settings": dict, "seeds": list, "variants": list}
 
 
@@ -40,14 +44,16 @@ def variants(content: Mapping) -> list[dict]:
     """The variants of `content`; one that names a block and no integrator becomes one for each that params.yaml accepts with it.
 
     Raises:
-        InputError: what a variant changes is not the model alone, or its block takes no integrator; it is named.
+        InputError: what a variant changes is not the model or the schedule alone, or its block takes no integrator; it is named.
     """
     found = []
     for number, variant in enumerate(content["variants"], start=1):
-        if not isinstance(variant, dict) or not all(str(key).startswith("model.") for key in variant):
+        if not isinstance(variant, dict) or not all(
+            str(key).startswith("model.") or key in _SCHEDULE for key in variant
+        ):
             raise InputError(
                 f"comparison.yaml, variant {number}: {variant} must change parameters of section model alone, as"
-                " model.block: residual"
+                f" model.block: residual, or {', '.join(_SCHEDULE)}"
             )
         pairs = [variant]
         if "model.block" in variant and "model.integrator" not in variant:
