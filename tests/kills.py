@@ -20,7 +20,12 @@ from resode.base import files, paths
 from resode.training import augmentation, loop
 
 EPOCHS = 10
-TEN_EPOCHS = {**SMALL["training"], "reference_iterations": 10.0 * EPOCHS, "reference_drops": [75.0]}
+TEN_EPOCHS = {
+    **SMALL["training"],
+    "reference_iterations": 10.0 * EPOCHS,
+    "reference_drops": [75.0],
+    "unroll_schedule": [[1, 0.0], [2, 80.0]],
+}
 FILES = ("results/model.weights.h5", "results/history.csv", "results/metrics.json", "evaluation/metrics.json")
 
 

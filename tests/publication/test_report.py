@@ -336,3 +336,9 @@ def test_report_gives_no_verdict_and_no_test_accuracy_of_an_epoch():
     assert lines["test_accuracy"]["reproduced"] == 0.904 and lines["best_test_accuracy"]["reproduced"] is None
     assert "never" not in report.comparison_table(found)
     plots_results.training_curve(run.history)
+
+
+def test_training_from_few_steps_to_many_is_another_setting():
+    found = report.build(make_run(training={"unroll_schedule": [[2, 0.0], [4, 32000.0]]}), PUBLISHED)
+    assert found["kind"] == report.OTHER_SETTING
+    assert "unroll_schedule is [[2, 0], [4, 32000]] instead of none" in report.banner(found)

@@ -15,6 +15,11 @@ from resode.studies import comparison
 pytestmark = pytest.mark.once
 
 EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.channels": [4]}
+FEW_TO_MANY = {
+    **EULER,
+    "training.reference_iterations": 6.0,
+    "training.unroll_schedule": [[1, 0.0], [2, 4.0]],
+}
 TINY = {
     "settings": {
         "data.name": "digits",
@@ -27,7 +32,7 @@ TINY = {
         "training.learning_rate": 0.01,
     },
     "seeds": [0],
-    "variants": [EULER, {**EULER, "model.h": 1e30}],
+    "variants": [EULER, {**EULER, "model.h": 1e30}, FEW_TO_MANY],
 }
 
 
@@ -53,7 +58,7 @@ def test_the_file_compares_all_pairs_that_the_schema_accepts_at_equal_parameters
     content = comparison.read()
     plan = comparison.planned(content, {})
     first = [next(iter(variant.values())) for variant in plan]
-    units = [one.model for one in first if one.model.architecture == "units"]
+    units = [one.model for one in first if one.model.architecture == "units" and not one.training.unroll_schedule]
     pairs = [(one.block, one.integrator) for one in units]
     assert sorted(pairs) == sorted((b, i) for b in ODES for i in INTEGRATORS if accepted(b, i))
     sizes = [sum(_parameters(one.block, one.integrator, channels) for channels in one.channels) for one in units]
@@ -68,7 +73,7 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     path = run()
     found = json.loads(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "results" / "digits.json"
-    good, bad = found["variants"]
+    good, bad, few_to_many = found["variants"]
     assert good["diverged"] == 0 and good["trials"][0]["updates"] == 4 and good["test_sd"] is None
     assert good["test_mean"] == good["trials"][0]["test_accuracy"]
     assert bad["diverged"] == 1 and bad["trials"] == [{"seed": 0, "diverged": True}] and bad["test_mean"] is None
@@ -77,10 +82,13 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     assert "already complete" in capsys.readouterr().out
     again = json.loads(path.read_text(encoding="utf-8"))
     for one in (found, again):
-        del one["variants"][0]["trials"][0]["seconds"]
+        for trained in (0, 2):
+            del one["variants"][trained]["trials"][0]["seconds"]
     assert again == found
     assert path.with_suffix(".png").is_file()
     text = comparison.table(path.parent)
+    assert few_to_many["trials"][0]["updates"] == 6 and few_to_many["test_mean"] is not None
+    assert "hamiltonian, unroll length 1, 2: 6 updates, 8 steps" in text and "of which the others took 8" in text
     assert "1 of 1 diverged" in text and "What this does not show" in text and "one test image is 12.50 points" in text
 
 

@@ -43,6 +43,8 @@ def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
     # An epoch is shorter then, and what stands in the history is no test accuracy.
     if fraction := params.get("data", {}).get("validation_fraction"):
         found["training"].append(f"data.validation_fraction is {shown(fraction)} instead of 0")
+    if levels := params.get("training", {}).get("unroll_schedule"):
+        found["training"].append(f"unroll_schedule is {shown(levels)} instead of none")
     return {section: entries for section, entries in found.items() if entries}
 
 

@@ -146,6 +146,8 @@ class TrainingParams(_Section):
     reference_batch_size: Count
     reference_iterations: Positive
     reference_drops: Annotated[list[Positive], Field(max_length=100)]
+    # Pairs of an unroll length and the iteration from which it holds. Checkpoints from before it was a parameter have none.
+    unroll_schedule: list[Annotated[tuple[Steps, NotNegative], Field(strict=False)]] = []
     batch_size: Count
     learning_rate: Positive
     drop_factor: Annotated[float, Field(gt=0, lt=1)]
@@ -172,13 +174,32 @@ class TrainingParams(_Section):
                 f"reference_drops {self.reference_drops} must lie before reference_iterations"
                 f" {self.reference_iterations:g}"
             )
-        for name, value in [("reference_iterations", self.reference_iterations)] + [
-            ("reference_drops", drop) for drop in self.reference_drops
+        for name, value in [
+            ("reference_iterations", self.reference_iterations),
+            *(("reference_drops", drop) for drop in self.reference_drops),
+            *(("unroll_schedule", begin) for _, begin in self.unroll_schedule),
         ]:
             if not (value * self.reference_batch_size / self.batch_size).is_integer():
                 raise ValueError(
                     f"{name}: {value:g} x {self.reference_batch_size} / {self.batch_size} is not a whole number"
                     " of updates"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_double(self) -> "TrainingParams":
+        lengths, begins = [[pair[i] for pair in self.unroll_schedule] for i in (0, 1)]
+        if not begins:
+            return self
+        if begins[0] or begins != sorted(set(begins)) or begins[-1] >= self.reference_iterations:
+            raise ValueError(
+                f"unroll_schedule: its levels begin at {', '.join(f'{begin:g}' for begin in begins)}; they must begin at 0, increase,"
+                f" and lie before reference_iterations {self.reference_iterations:g}"
+            )
+        for before, after in zip(lengths, lengths[1:], strict=False):
+            if after != 2 * before:
+                raise ValueError(
+                    f"unroll_schedule: {after} is not twice {before}; each level has twice the steps of the one before"
                 )
         return self
 
@@ -228,6 +249,25 @@ class Params(_Section):
     evaluation: EvaluationParams
     stability: StabilityParams
     toys: ToysParams
+
+    @model_validator(mode="after")
+    def _schedule_ends_with_the_network(self) -> "Params":
+        if not self.training.unroll_schedule:
+            return self
+        model, (first, _), (last, _) = self.model, self.training.unroll_schedule[0], self.training.unroll_schedule[-1]
+        if model.architecture != "units":
+            raise ValueError(
+                f"training.unroll_schedule needs units; {model.architecture} has no steps to be halved. Set it to []"
+            )
+        if last != model.unroll_length:
+            raise ValueError(
+                f"training.unroll_schedule ends with unroll length {last}; it must end with model.unroll_length {model.unroll_length}"
+            )
+        if ODES[model.block].own_steps and first < 2:
+            raise ValueError(
+                f"training.unroll_schedule: block {model.block} needs an unroll length of at least 2, a step with one before it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _products_are_possible(self) -> "Params":

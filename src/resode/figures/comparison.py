@@ -20,7 +20,7 @@ def accuracies(comparison: Mapping) -> Figure:
     figure, axes = subplots(size=(WIDTH, 1.0))
     labels, last = [], None
     for variant in comparison["variants"]:
-        group, label = _names(variant["params"])
+        group, label = _names(variant)
         if group != last:
             # A row of its own: beside the axes of a narrow figure there is no place for both names.
             axes.axhline(len(labels) - 0.5, color=GREY, linewidth=0.8)
@@ -60,9 +60,16 @@ def _variant(axes, row: int, variant: Mapping) -> None:
         axes.text(1.01, row, text, color=ORANGE, va="center", fontsize=9.5, transform=axes.get_yaxis_transform())
 
 
-def _names(chosen: Mapping) -> tuple[str, str]:
-    """The names of a variant's block and integrator; "" for the integrator of what has steps of its own."""
+def _names(variant: Mapping) -> tuple[str, str]:
+    """The names of a variant's block and integrator; "" for the integrator of what has steps of its own. For what was trained
+    from few steps to many, those and the number of updates.
+    """
+    chosen = variant["params"]
     if chosen["architecture"] != "units":
         return chosen["architecture"], ""
     integrator = "" if ODES[chosen["block"]].own_steps else chosen["integrator"]
-    return chosen["block"].replace("_", " "), integrator.replace("_", " ")
+    block, integrator = chosen["block"].replace("_", " "), integrator.replace("_", " ")
+    if scheduled := variant.get("schedule"):
+        first, *_, last = scheduled["unroll_lengths"]
+        return f"{block}, {integrator}, {first} to {last} steps", f"{scheduled['updates']:,} updates"
+    return block, integrator

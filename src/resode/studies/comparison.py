@@ -1,5 +1,7 @@
 """Blocks and integrators side by side: equal data, updates, h and, as nearly as whole channels allow, parameters.
 
+A variant may have a schedule of its own, to compare training from few steps to many at equal updates, or at equal time.
+
 comparison.yaml says what is compared. A trial is one variant trained with one seed; it is resumed, and a finished one is not
 repeated (one that diverged is), as in any training: its checkpoint lies in .runs/comparison.
 """
@@ -17,11 +19,14 @@ from resode.base.errors import Diverged, InputError
 from resode.data import records
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
+from resode.training import schedule
 
 FOLDER = paths.RESULTS / "comparison"
 FILE = paths.ROOT / "comparison.yaml"
 # The column of what no integrator of INTEGRATORS solves.
 _OWN = "own steps"
+# What a variant may change besides section model.
+_SCHEDULE = ("training.reference_iterations", "training.reference_drops", "training.unroll_schedule")
 _PARTS = {"settings": dict, "seeds": list, "variants": list}
 
 
@@ -40,14 +45,16 @@ def variants(content: Mapping) -> list[dict]:
     """The variants of `content`; one that names a block and no integrator becomes one for each that params.yaml accepts with it.
 
     Raises:
-        InputError: what a variant changes is not the model alone, or its block takes no integrator; it is named.
+        InputError: what a variant changes is not the model or the schedule alone, or its block takes no integrator; it is named.
     """
     found = []
     for number, variant in enumerate(content["variants"], start=1):
-        if not isinstance(variant, dict) or not all(str(key).startswith("model.") for key in variant):
+        if not isinstance(variant, dict) or not all(
+            str(key).startswith("model.") or key in _SCHEDULE for key in variant
+        ):
             raise InputError(
                 f"comparison.yaml, variant {number}: {variant} must change parameters of section model alone, as"
-                " model.block: residual"
+                f" model.block: residual, or {', '.join(_SCHEDULE)}"
             )
         pairs = [variant]
         if "model.block" in variant and "model.integrator" not in variant:
@@ -128,6 +135,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
             {
                 "changes": changes,
                 "params": next(iter(variant.values())).model.model_dump(),
+                "schedule": _scheduled(next(iter(variant.values()))),
                 **_size(next(iter(variant.values())).model, len(dataset.class_names)),
                 **aggregated(found),
                 "trials": found,
@@ -165,6 +173,17 @@ def _trial(dataset: records.Dataset, checked: config.Params, runs: Path) -> dict
         **{key: last[key] for key in ("updates", "test_accuracy", "train_accuracy")},
         "seconds": made["wall_seconds"],
     }
+
+
+def _scheduled(checked: config.Params) -> dict | None:
+    """The unroll lengths of a training from few steps to many, its updates and the steps of a unit in all; None without."""
+    updates = schedule.updates(checked.training)
+    levels = schedule.levels(checked.training, updates)
+    if not levels:
+        return None
+    ends = [*(begin for begin, _ in levels[1:]), updates]
+    steps = sum((end - begin) * length for (begin, length), end in zip(levels, ends, strict=True))
+    return {"unroll_lengths": [length for _, length in levels], "updates": updates, "steps": steps}
 
 
 def _size(chosen: config.ModelParams, classes: int) -> dict:
@@ -207,7 +226,12 @@ def _section(found: Mapping) -> str:
         units = f"{variant['unit_parameters']:,}" if variant["unit_parameters"] else "—"
         name = chosen["block"] if chosen["architecture"] == "units" else chosen["architecture"]
         shown = ("model.block", "model.integrator", "model.channels", "model.architecture")
-        name += "".join(f", {key}: {value}" for key, value in variant["changes"].items() if key not in shown)
+        name += "".join(
+            f", {key}: {value}" for key, value in variant["changes"].items() if key not in (*shown, *_SCHEDULE)
+        )
+        if scheduled := variant.get("schedule"):
+            lengths = ", ".join(str(length) for length in scheduled["unroll_lengths"])
+            name += f", unroll length {lengths}: {scheduled['updates']:,} updates, {scheduled['steps']:,} steps"
         solved = chosen["architecture"] == "units" and not ODES[chosen["block"]].own_steps
         column = chosen["integrator"] if solved else _OWN
         rows.setdefault((name, units, f"{variant['parameters']:,}"), {})[column] = _accuracy(variant)
@@ -219,12 +243,20 @@ def _section(found: Mapping) -> str:
         f"{found['data']['title']}, {found['train_images']:,} training and {found['test_images']:,} test images; {updates:,} updates of"
         f" {training['batch_size']} images at learning rate {training['learning_rate']:g}, dropped"
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
-        " seeds, by block and integrator; residual networks and linear multistep blocks have steps of their own."
+        f" seeds, by block and integrator; residual networks and linear multistep blocks have steps of their own.{_time(variants, updates)}"
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}{published.older(variants[0]['params'])}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
         f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n{_caveat(found, len(seeds))}"
     )
+
+
+def _time(variants: list[Mapping], updates: int) -> str:
+    """A sentence on the time that training from few steps to many takes beside the others; "" without such variants."""
+    if not any(variant.get("schedule") for variant in variants):
+        return ""
+    steps = updates * variants[0]["params"]["unroll_length"]
+    return f" Rows with several unroll lengths were trained from few steps to many; the steps of a unit in all updates, of which the others took {steps:,}, are the time."
 
 
 def _caveat(found: Mapping, seeds: int) -> str:

@@ -1,11 +1,11 @@
 """Checkpoints that survive a kill at any moment, the folder of one run, and who may go on from which checkpoint.
 
 A checkpoint is one file: the SHA-256 of what follows, then a NumPy archive of the variables by name and of a JSON text, which
-says what was trained and how far. The two newest are kept, and those at drops of the learning rate. A torn file is
-noticed by its checksum, and the one before it is used.
+says what was trained and how far. The two newest are kept, and those at drops of the learning rate and at changes of the unroll
+length. A torn file is noticed by its checksum, and the one before it is used.
 
-A training goes on from a checkpoint of another run folder if everything is equal but the schedule, and the learning rates are
-too up to there. A checkpoint that lies beside the results (`HANDED_OVER`) is gone on from with other code, other software and
+A training goes on from a checkpoint of another run folder if everything is equal but the schedule, and learning rates and unroll
+lengths are too up to there. A checkpoint that lies beside the results (`HANDED_OVER`) is gone on from with other code, other software and
 on other hardware as well: who put it there wants that.
 """
 
@@ -31,7 +31,7 @@ _DIGEST = 64
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
 HANDED_OVER = "handed_over.checkpoint"
 # Section `training`: the schedule, and what moves nothing but speed and rounding.
-_SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor"}
+_SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor", "unroll_schedule"}
 _SPEED = {"block_length", "convolution", "devices"}
 
 
@@ -136,7 +136,9 @@ def furthest(
     if handed_over and (other := read_handed_over(handed_over)):
         _, state = other
         if not (state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)):
-            differing = differences(_lasting(state["inputs"], True), _lasting(inputs, True)) or ["learning rates"]
+            differing = differences(_lasting(state["inputs"], True), _lasting(inputs, True)) or [
+                "learning rates or unroll lengths"
+            ]
             print(f"{handed_over} is left alone: it is of a training with other {', '.join(differing)}.", flush=True)
         elif state["update"] > done:
             found = other
@@ -167,7 +169,7 @@ def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) 
     try:
         if _lasting(ours, anywhere) != _lasting(theirs, anywhere):
             return False
-        return _rates(ours, updates) == _rates(theirs, updates)
+        return _scheduled(ours, updates) == _scheduled(theirs, updates)
     except (KeyError, TypeError, ValueError):
         # Inputs of another version.
         return False
@@ -227,8 +229,10 @@ def _lasting(inputs: Mapping, anywhere: bool) -> dict:
     return lasting | {"params": inputs["params"] | {"training": training}}
 
 
-def _rates(inputs: Mapping, updates: int) -> list[tuple[int, float]]:
-    return schedule.rates(TrainingParams.model_validate(inputs["params"]["training"]), updates)
+def _scheduled(inputs: Mapping, updates: int) -> tuple[list, list]:
+    params = TrainingParams.model_validate(inputs["params"]["training"])
+    # Nothing was trained yet: all levels but the first lie ahead.
+    return schedule.rates(params, updates), schedule.levels(params, max(updates, 1))
 
 
 def _path(folder: Path, update: int) -> Path:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -21,7 +22,7 @@ from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
 from resode.data.records import Dataset
 from resode.nn import model
-from resode.training import augmentation, checkpoint, engine, schedule, validation
+from resode.training import augmentation, checkpoint, engine, prolongation, schedule, validation
 from resode.training.curves import Curves
 from resode.training.losses import cross_entropy
 from resode.training.progress import Progress
@@ -123,7 +124,9 @@ def train(
 
     Whole epochs of ⌊N / batch⌋ updates, as many as fit in the scheduled number of updates. Initial weights, order and
     augmentation follow from (seed, epoch, update), so a run that is killed and started again ends with the same bytes; and so
-    does one that goes on from the checkpoint of a run that is equal in everything but the later part of its schedule.
+    does one that goes on from the checkpoint of a run that is equal in everything but the later part of its schedule. With an
+    unroll schedule the network is built anew at each change of its steps, and goes on from the weights of the one before, see
+    `prolongation`.
 
     Args:
         params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
@@ -157,7 +160,7 @@ def _epochs(dataset: Dataset, params: TrainingParams) -> tuple[int, int]:
     """The number of epochs, and of updates in each.
 
     Raises:
-        InputError: there is not one.
+        InputError: there is not one, or the unroll length would change after the last.
     """
     per_epoch = len(dataset.train_images) // params.batch_size
     if per_epoch == 0:
@@ -169,6 +172,11 @@ def _epochs(dataset: Dataset, params: TrainingParams) -> tuple[int, int]:
         raise InputError(
             f"training.reference_iterations = {params.reference_iterations:g} make {updates}"
             f" updates, less than one epoch of {per_epoch}"
+        )
+    whole = updates - updates % per_epoch
+    if schedule.levels(params, updates) != schedule.levels(params, whole):
+        raise InputError(
+            f"training.unroll_schedule: its last level begins after the last whole epoch, which ends at update {whole}"
         )
     return updates // per_epoch, per_epoch
 
@@ -200,19 +208,46 @@ class _Run:
         self.inputs = all_inputs(dataset, params)
         self.epochs, self.per_epoch = _epochs(dataset, params.training)
         self.total = self.epochs * self.per_epoch
-        with engine.distributed(params.training.devices):
-            self.network = compiled(params.model, params.training, params.seed, len(dataset.class_names))
+        self.levels = schedule.levels(params.training, self.total) or [(0, params.model.unroll_length)]
         self.mean = augmentation.mean_image(dataset.train_images)
-        self.engine = engine.Engine(self.network, dataset, self.mean, params.augmentation, params.training.devices)
+        self._build(self.levels[0][1])
         self.split, images, self.test_labels = tested
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
         self.update, self.history, self.pieces = 0, [], []
         self.block = params.training.block_length or engine.block_length()
-        self.drops = schedule.drops(params.training)
+        # Updates after which a checkpoint stays.
+        self.changes = [*schedule.drops(params.training), *(begin for begin, _ in self.levels[1:])]
         self.parent = os.getppid()
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
         self.saved = time.monotonic()
         self.progress = Progress(self.epochs, self.per_epoch)
+
+    def _build(self, unroll_length: int) -> None:
+        """Make network and engine anew, with as many steps a unit over the same time."""
+        self.unroll_length = unroll_length
+        params, training = prolongation.coarser(self.params.model, unroll_length), self.params.training
+        with engine.distributed(training.devices):
+            self.network = compiled(params, training, self.params.seed, len(self.dataset.class_names))
+        self.engine = engine.Engine(self.network, self.dataset, self.mean, self.params.augmentation, training.devices)
+
+    def _unroll_length(self, number: int) -> int:
+        """The unroll length of update `number`, from 1."""
+        return [unroll_length for begin, unroll_length in self.levels if begin < number][-1]
+
+    def _refine(self) -> None:
+        """Go on with twice the steps."""
+        values, steps = self._values(), self.unroll_length
+        self._build(2 * steps)
+        shapes = {name: tuple(variable.shape) for name, variable in self.engine.variables().items()}
+        self._assign(prolongation.prolonged(values, shapes, steps))
+        self.progress.measure_anew()
+
+    def _values(self) -> dict[str, np.ndarray]:
+        return {name: keras.ops.convert_to_numpy(variable) for name, variable in self.engine.variables().items()}
+
+    def _assign(self, values: Mapping[str, np.ndarray]) -> None:
+        for name, variable in self.engine.variables().items():
+            variable.assign(values[name])
 
     def finish(self, results: Path, handed_over: Path | None) -> None:
         """Train to the end and write the results."""
@@ -243,7 +278,7 @@ class _Run:
                     self.history.append(row)
                     self._write_history(self.folder)
                     curves.add(row)
-                if self.update in self.drops or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+                if self.update in self.changes or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
                     self._save()
         finally:
             self.progress.end()
@@ -259,14 +294,15 @@ class _Run:
         if found is None:
             return
         values, state = found
+        if (unroll_length := self._unroll_length(max(state["update"], 1))) != self.unroll_length:
+            self._build(unroll_length)
         variables = self.engine.variables()
         if values.keys() != variables.keys():
             raise InputError(
                 f"the checkpoint {handed_over} has other variables than this network:"
                 f" {', '.join(sorted(values.keys() ^ variables.keys()))}; delete it to do without it"
             )
-        for name, variable in variables.items():
-            variable.assign(values[name])
+        self._assign(values)
         self.update, self.history, self.pieces = state["update"], state["history"], state["pieces"]
         if len(self.history) < self.epochs:
             print(f"Resuming after update {self.update} of {self.total}.", flush=True)
@@ -285,9 +321,11 @@ class _Run:
 
     def _announce(self) -> None:
         drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
+        steps = ", ".join(f"{unroll_length} after update {begin:,}" for begin, unroll_length in self.levels)
+        steps = f", unroll length {steps}" if len(self.levels) > 1 else ""
         print(
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
-            f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}.\n"
+            f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}{steps}.\n"
             f"{provenance.hardware()}; {keras.backend.backend()};"
             f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call;"
             f" convolutions as matrix products in {', '.join(model.units_of_products(self.network)) or 'no unit'}.",
@@ -302,13 +340,16 @@ class _Run:
         return None
 
     def _advance(self) -> None:
+        # Not before: a checkpoint of exactly so many updates is one of the network that made them.
+        if self._unroll_length(self.update + 1) != self.unroll_length:
+            self._refine()
         count, size = self.dataset.train_images.shape[:2]
         numbers = augmentation.block(
             self.params.augmentation,
             self.params.seed,
             self.update,
-            # Up to a drop at most, so that a checkpoint can be of exactly so many updates.
-            min([self.block, *(drop - self.update for drop in self.drops if drop > self.update)]),
+            # Up to a change at most, so that a checkpoint can be of exactly so many updates.
+            min([self.block, *(change - self.update for change in self.changes if change > self.update)]),
             self.params.training.batch_size,
             count,
             size,
@@ -406,8 +447,7 @@ class _Run:
         self.pieces[-1] |= {"to": self.update, "seconds": self.pieces[-1]["seconds"] + now - self.saved}
         self.saved = now
         state = {"inputs": self.inputs, "update": self.update, "history": self.history, "pieces": self.pieces}
-        values = {name: keras.ops.convert_to_numpy(variable) for name, variable in self.engine.variables().items()}
-        checkpoint.save(self.folder, self.update, values, state, self.drops)
+        checkpoint.save(self.folder, self.update, self._values(), state, self.changes)
 
     def _write(self, results: Path) -> None:
         # A model without optimiser: its file holds the weights alone.
@@ -455,7 +495,8 @@ def all_inputs(dataset: Dataset, params: Params) -> dict:
     """All that decides the weights."""
     return {
         "params": {
-            name: value if isinstance(value := getattr(params, name), int) else value.model_dump()
+            # As JSON has them, so that they equal what a file says.
+            name: value if isinstance(value := getattr(params, name), int) else value.model_dump(mode="json")
             for name in ("seed", "model", "augmentation", "training")
         },
         "validation_fraction": params.data.validation_fraction,

@@ -48,6 +48,10 @@ class Progress:
         """Measure the speed from here on: the call up to `update` has compiled."""
         self._first = self._first or (update, time.monotonic())
 
+    def measure_anew(self) -> None:
+        """Forget when the measurement began: updates cost something else from here on, and the next call compiles."""
+        self._first, self._tests = None, 0.0
+
     def add_test(self, row: Mapping[str, float], split: str, seconds: float) -> None:
         """Take the test accuracy of an epoch from its `row` of the history; its test took so many `seconds`."""
         self._tested = f", {split} accuracy {row[f'{split}_accuracy']:.4f} after epoch {row['epoch']}"

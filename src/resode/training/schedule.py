@@ -1,4 +1,4 @@
-"""The schedule of a training: its updates and learning rates.
+"""The schedule of a training: its updates, learning rates and unroll lengths.
 
 The post counts iterations at the reference batch size. Equal numbers of images are seen at any batch size:
 
@@ -22,6 +22,12 @@ def rates(params: TrainingParams, count: int) -> list[tuple[int, float]]:
     """The learning rates η·f^k of the first `count` updates: (update from which it holds, rate)."""
     begins = [0, *(drop for drop in drops(params) if drop < count)]
     return [(begin, params.learning_rate * params.drop_factor**k) for k, begin in enumerate(begins)]
+
+
+def levels(params: TrainingParams, count: int) -> list[tuple[int, int]]:
+    """The unroll lengths of the first `count` updates, (update from which it holds, unroll length); none if it is always the model's."""
+    begins = [(_updates(iterations, params), unroll_length) for unroll_length, iterations in params.unroll_schedule]
+    return [(begin, unroll_length) for begin, unroll_length in begins if begin < count]
 
 
 def _updates(iterations: float, params: TrainingParams) -> int:
