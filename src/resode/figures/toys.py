@@ -54,8 +54,11 @@ def _regions(axes, outcome: Classifier) -> None:
     for label, pale in zip(range(outcome.probabilities.shape[-1]), PALE, strict=False):
         others = np.delete(outcome.probabilities, label, axis=-1).max(axis=-1)
         ahead = outcome.probabilities[..., label] - others
-        axes.contourf(side, side, ahead, levels=(0, 2), colors=pale)
-        axes.contour(side, side, ahead, levels=(0,), colors=INK, linewidths=0.8, antialiased=False)
+        # Matplotlib warns of what is not there.
+        if ahead.max() > 0:
+            axes.contourf(side, side, ahead, levels=(0, 2), colors=pale)
+        if ahead.min() < 0 < ahead.max():
+            axes.contour(side, side, ahead, levels=(0,), colors=INK, linewidths=0.8, antialiased=False)
 
 
 def _points(axes, points: Points, outcome: Classifier) -> None:
