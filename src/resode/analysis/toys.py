@@ -81,7 +81,7 @@ def peaks(count: int, random: np.random.Generator) -> Points:
     for k in range(5):
         missing = np.flatnonzero(label == k)
         while len(missing):
-            # The smallest class has 0.6 % of the area.
+            # The smallest class has 2.8 % of the area.
             drawn = random.uniform(-3, 3, (200 * len(missing), 2))
             drawn = drawn[np.digitize(_peaks(*drawn.T), bounds) == k][: len(missing)]
             found[missing[: len(drawn)]] = drawn

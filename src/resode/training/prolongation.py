@@ -11,7 +11,7 @@ smoothness takes differences by h; the one of l2 counts each free step's kernel 
 
 Sources: E. Haber and L. Ruthotto (2017), "Stable Architectures for Deep Neural Networks", arXiv:1705.03341 (multi-level learning), and their
 code, Meganet (prolongateWeights), which interpolates in the same points. B. Chang et al. (2018), "Multi-level Residual Networks from
-Dynamical Systems View", arXiv:1710.10348, copy θ_j to θ⁺_{2j+1} instead and begin each level at a high learning rate again.
+Dynamical Systems View", arXiv:1710.10348, copy θ_j to θ⁺_{2j+1} instead.
 """
 
 from collections.abc import Mapping
