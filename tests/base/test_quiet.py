@@ -13,11 +13,11 @@ pytestmark = pytest.mark.once
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_backend_starts_without_a_word_and_leaves_stderr_as_it_was(backend):
-    program = "import resode, os, keras, tensorflow as tf; keras.ops.ones(1); tf.ones(1); tf.config.list_physical_devices(); os.write(2, b'I0000 mine')"
+    program = "import resode, os, keras, tensorflow as tf; keras.ops.ones(1); tf.ones(1); tf.config.list_physical_devices(); tf.get_logger().warning('tracing'); tf.get_logger().error('kept'); os.write(2, b'I0000 mine')"
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     environment |= {"KERAS_BACKEND": backend, "PYTHONPATH": paths.python_path()}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "I0000 mine")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "ERROR:tensorflow:kept\nI0000 mine")
 
 
 def test_errors_are_kept_even_of_a_process_that_crashes():

@@ -1,4 +1,4 @@
-"""TensorFlow's messages: exceptions and fatal errors are shown, the notes of its C++ code are not."""
+"""TensorFlow's messages: exceptions and errors are shown, notes and warnings are not."""
 
 import importlib.abc
 import importlib.machinery
@@ -35,6 +35,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         with _stderr_without(_NOTES):
             super().exec_module(module)
+        # Its warnings would stand in pages, with addresses that differ from run to run.
+        module.get_logger().setLevel("ERROR")
 
 
 @contextmanager
