@@ -1,4 +1,4 @@
-"""TensorFlow's messages: exceptions and errors are shown, notes and warnings are not."""
+"""TensorFlow's messages: exceptions, fatal errors and errors of its Python code are shown; notes and warnings are not."""
 
 import importlib.abc
 import importlib.machinery
