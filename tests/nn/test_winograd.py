@@ -31,7 +31,7 @@ def kernel(inputs, outputs, seed=1):
 @pytest.mark.parametrize("size", [(4, 4), (8, 8), (16, 16), (5, 5), (1, 7)])
 def test_products_are_the_convolution_and_its_adjoint(size):
     x, y, k = images(2, *size, 6), images(2, *size, 3), kernel(6, 3)
-    products, u = winograd.Winograd(*size), winograd.transformed(k)
+    products, u = winograd.Winograd(*size), winograd.operand(k)
     direct = built("hamiltonian", size=size, convolution="direct")
     first, back = (lambda a: ops.transpose(a, (1, 2, 0, 3))), (lambda a: array(ops.transpose(a, (2, 0, 1, 3))))
     there, here = back(products.convolve(first(x), u)), back(products.convolve_transposed(first(y), u))

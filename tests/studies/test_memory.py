@@ -42,6 +42,14 @@ def test_reversible_units_need_no_more_memory_for_more_steps(measured):
         assert one["common"]["hardware"]
 
 
+@pytest.mark.skipif(
+    BACKEND == "tensorflow", reason="resident memory is measured in a process of its own, see `resode memory`"
+)
+def test_products_need_no_more_than_half_as_much_memory_again():
+    direct, products = (memory.measure(config.changed({"training.convolution": way})) for way in ("direct", "auto"))
+    assert direct["activations_mib"] < products["activations_mib"] < 1.5 * direct["activations_mib"]
+
+
 @pytest.mark.skipif(BACKEND == "jax", reason="compiled loops are slow on XLA:CPU")
 def test_ways_are_timed_in_turn():
     times = memory.times({backward: content(backward, 4) for backward in memory.BACKWARD})

@@ -177,7 +177,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution K x; (batch, height, width, in) to (batch, height, width, out).
 
-        With products x is (height, width, batch, in) and `kernel` a transformed one, see `winograd`.
+        With products x is (height, width, batch, in) and `kernel` an operand of `winograd`.
         """
         if self._products:
             return self._products.convolve(x, kernel)
@@ -197,7 +197,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
 
     def _solved(self, x: Any) -> Any:
         solve = {"store": self._stored, "recompute": self._recomputed, "reversible": self._reversible}[self.backward]
-        # Of shared weights one set, so that a kernel is transformed once a unit and not once a step.
+        # Of shared weights one set, so that a kernel is transformed once a unit and not once a step (see `winograd.operand`).
         steps = self.unroll_length if self.weights_in_time == "free" else 1
         return self.solution(solve(self.initial_state(x), [self._operands(step) for step in range(steps)]))
 
@@ -206,7 +206,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         weights = self.weights_of_step(step)
         if not self._products:
             return weights
-        return {name: winograd.transformed(w) if len(w.shape) == 4 else w for name, w in weights.items()}
+        return {name: winograd.operand(w) if len(w.shape) == 4 else w for name, w in weights.items()}
 
     def _stored(self, state: State, weights: list[dict[str, Any]]) -> State:
         for step in range(self.unroll_length):

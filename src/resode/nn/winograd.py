@@ -20,6 +20,7 @@ Source: A. Lavin and S. Gray (2015), "Fast Algorithms for Convolutional Neural N
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -39,14 +40,27 @@ _B_TRANSPOSED = np.array(
     ]
 )
 _G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+# G · Gᵀ on kernels written as columns of 9 numbers.
+_G_TWICE = np.kron(_G, _G).astype("float32")
 _A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-def transformed(kernel: Any) -> Any:
+def operand(kernel: Any) -> Any:
+    """What `Winograd` takes of a kernel (3, 3, in, out) that several convolutions share.
+
+    U, which is then made once; on JAX the kernel itself: XLA would sum the gradients of U, four times as large as the kernel, after all of them are
+    there, while those of the kernel take little memory.
+    """
+    return kernel if _on_jax() else _transformed(kernel)
+
+
+def _on_jax() -> bool:
+    return keras.backend.backend() == "jax"
+
+
+def _transformed(kernel: Any) -> Any:
     """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
-    channels = kernel.shape[2:]
-    both = np.kron(_G, _G).astype("float32")
-    return ops.reshape(ops.matmul(both, ops.reshape(kernel, (9, -1))), (_POINTS**2, *channels))
+    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS**2, *kernel.shape[2:]))
 
 
 def is_faster(height: int, width: int, channels: int) -> bool:
@@ -72,23 +86,47 @@ class Winograd:
     def __init__(self, height: int, width: int):
         self._rows, self._columns = _Axis(height), _Axis(width)
 
-    def convolve(self, x: Any, u: Any) -> Any:
+    def convolve(self, x: Any, of_kernel: Any) -> Any:
         """The convolution K x; (height, width, batch, in) to (height, width, batch, out).
 
         Args:
-            u: `transformed` kernel (36, in, out).
+            of_kernel: `operand` of the kernel (3, 3, in, out).
         """
-        products = ops.matmul(self._tiles(x, self._rows.b, self._columns.b), u)
-        return self._image(products, self._rows.a, self._columns.a)
+        return self._product(x, of_kernel, (self._rows.b, self._columns.b), (self._rows.a, self._columns.a))
 
-    def convolve_transposed(self, y: Any, u: Any) -> Any:
+    def convolve_transposed(self, y: Any, of_kernel: Any) -> Any:
         """Its adjoint Kᵀ y; (height, width, batch, out) to (height, width, batch, in).
 
         Args:
-            u: `transformed` kernel (36, in, out).
+            of_kernel: `operand` of the kernel (3, 3, in, out).
         """
-        products = ops.matmul(self._tiles(y, self._rows.a.T, self._columns.a.T), ops.swapaxes(u, 1, 2))
-        return self._image(products, self._rows.b.T, self._columns.b.T)
+        before, after = (self._rows.a.T, self._columns.a.T), (self._rows.b.T, self._columns.b.T)
+        return self._product(y, of_kernel, before, after, transposed=True)
+
+    def _product(self, x: Any, of_kernel: Any, before: tuple, after: tuple, transposed: bool = False) -> Any:
+        """The images that follow from x by the matrices `before` on rows and columns, the products with U, or Uᵀ, and `after`."""
+
+        def turned(u: Any) -> Any:
+            return ops.swapaxes(u, 1, 2) if transposed else u
+
+        if not _on_jax():
+            return self._image(ops.matmul(self._tiles(x, *before), turned(of_kernel)), *after)
+
+        @ops.custom_gradient
+        def product(x: Any, kernel: Any) -> tuple:
+            u = turned(_transformed(kernel))
+
+            def gradient(dy: Any) -> tuple:
+                products = self._tiles(dy, *(matrix.T for matrix in after))
+                dx = self._image(ops.matmul(products, ops.swapaxes(u, 1, 2)), *(matrix.T for matrix in before))
+                # V anew from x, which is smaller. The zero makes it depend on dy: otherwise XLA makes V in the forward pass and keeps it.
+                v = self._tiles(x + 0.0 * dy[0, 0, 0, 0], *before)
+                du = turned(ops.matmul(ops.swapaxes(v, 1, 2), products))
+                return dx, ops.reshape(ops.matmul(_G_TWICE.T, ops.reshape(du, (_POINTS**2, -1))), kernel.shape)
+
+            return self._image(ops.matmul(self._tiles(x, *before), u), *after), gradient
+
+        return product(x, of_kernel)
 
     def _tiles(self, x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
         """The transformed tiles of images x, (36, tiles · batch, channels)."""
