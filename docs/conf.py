@@ -33,6 +33,8 @@ html_extra_path = ["extra/index.html"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
+# What cells write as Markdown has tables and mathematics too.
+nb_render_markdown_format = "myst"
 
 # Links to pages of stages that have not run, and to folders, become text; a test follows all others.
 suppress_warnings = ["myst.xref_missing"]
@@ -62,6 +64,12 @@ def prepared(app, name, source):
             tags = cell["metadata"].setdefault("tags", [])
             hidden = {"parameters", "injected-parameters"} & set(tags)
             tags.append("remove-cell" if hidden else "hide-input")
+            for data, told in ((output.get("data", {}), output.get("metadata")) for output in cell["outputs"]):
+                if "image/png" in data:
+                    # MyST-NB would leave out what the image shows.
+                    image = f"data:image/png;base64,{''.join(data['image/png'])}"
+                    alt, width = escape(told["image/png"]["alt"]), told["image/png"]["width"]
+                    data["text/html"] = f'<img src="{image}" alt="{alt}" width="{width}">'
     source[0] = json.dumps(notebook)
 
 

@@ -427,7 +427,8 @@ def test_a_second_copy_of_a_member_is_refused(tmp_path, members):
 @pytest.mark.parametrize(
     "content",
     [b"<html>log in</html>", gzip.compress(b"no tar"), b"\x80\x04pickle"],
-    ids=["page of a login", "gzip, no tar", "pickle"],  # gzip writes the time; the processes must collect the same tests
+    # gzip writes the time; the processes must collect the same tests.
+    ids=["page of a login", "gzip, no tar", "pickle"],
 )
 def test_what_is_no_archive_is_told(tmp_path, members, content):
     source = tmp_path / "a.tar.gz"
