@@ -2,12 +2,16 @@
 
 import json
 import re
+from html import escape
 from pathlib import Path
+from xml.etree import ElementTree
+from xml.sax.saxutils import unescape
 
 import bokeh
-from docutils.nodes import SkipNode, reference
-from latex2mathml.converter import convert
+from docutils.nodes import SkipNode, Text, math, reference
+from latex2mathml.converter import convert_to_element
 
+PRIMES = ("&#x02032;", "&#x02033;", "&#x02034;")
 BOKEH = ("bokeh.min.js", "bokeh-widgets.min.js")
 
 project = "resode"
@@ -29,6 +33,8 @@ html_extra_path = ["extra/index.html"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
+# What cells write as Markdown has tables and mathematics too.
+nb_render_markdown_format = "myst"
 
 # Links to pages of stages that have not run, and to folders, become text; a test follows all others.
 suppress_warnings = ["myst.xref_missing"]
@@ -58,6 +64,12 @@ def prepared(app, name, source):
             tags = cell["metadata"].setdefault("tags", [])
             hidden = {"parameters", "injected-parameters"} & set(tags)
             tags.append("remove-cell" if hidden else "hide-input")
+            for data, told in ((output.get("data", {}), output.get("metadata")) for output in cell["outputs"]):
+                if "image/png" in data:
+                    # MyST-NB would leave out what the image shows.
+                    image = f"data:image/png;base64,{''.join(data['image/png'])}"
+                    alt, width = escape(told["image/png"]["alt"]), told["image/png"]["width"]
+                    data["text/html"] = f'<img src="{image}" alt="{alt}" width="{width}">'
     source[0] = json.dumps(notebook)
 
 
@@ -76,13 +88,36 @@ def unlinked(app, doctree, name):
             link.replace_self(link.children)
 
 
+def unbroken(app, doctree, name):
+    """Give formulas within text the punctuation marks behind them: browsers would begin a line with these."""
+    for formula in list(doctree.findall(math)):
+        behind = formula.next_node(Text, descend=False, siblings=True)
+        if behind is not None and behind.parent.index(behind) == formula.parent.index(formula) + 1:
+            marks = re.match(r"[.,:;?!)]*", behind.astext())[0]
+            formula["marks"] = marks
+            behind.parent.replace(behind, Text(behind.astext().removeprefix(marks)))
+
+
+def mathml(formula, display):
+    """MathML, which browsers read without a script."""
+    element = convert_to_element(formula, display=display)
+    for part in element.iter("msup"):
+        base, above = part
+        # A prime is raised already, and would be so twice.
+        if above.text in PRIMES:
+            part.tag, above.tag = "mrow", "mo"
+            above.attrib |= {"lspace": "0", "rspace": "0"}
+    # latex2mathml writes characters as references.
+    return unescape(ElementTree.tostring(element, encoding="unicode"))
+
+
 def inline(self, node):
-    self.body.append(convert(node.astext()))
+    self.body.append(f'<span class="unbroken">{mathml(node.astext(), "inline")}{escape(node.get("marks", ""))}</span>')
     raise SkipNode
 
 
 def block(self, node):
-    self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    self.body.append(f'<div class="math">{mathml(node.astext(), "block")}</div>')
     raise SkipNode
 
 
@@ -90,5 +125,5 @@ def setup(app):
     app.connect("source-read", prepared)
     app.connect("html-page-context", with_bokeh)
     app.connect("doctree-resolved", unlinked)
-    # MathML, which browsers read without a script.
+    app.connect("doctree-resolved", unbroken)
     app.add_html_math_renderer("mathml", (inline, None), (block, None))

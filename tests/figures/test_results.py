@@ -1,8 +1,9 @@
 """Figures of results: drawn from little, equal every time, and shown as they are written."""
 
-import base64
+import io
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from helpers import make_run
@@ -25,13 +26,18 @@ def test_equal_figures_give_equal_bytes():
     assert first == second
 
 
-def test_shown_figure_is_the_written_one(tmp_path):
+def test_shown_figure_is_the_written_one(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", lambda content, **options: shown.append((content, options)))
     figure = results.class_accuracy({"cat": 0.5, "dog": 1.0, "truck": None}, 0.75)
-    shown = style.show(figure, tmp_path / "figure.png", "two <classes>", "Two classes & more.")
-    encoded = base64.b64encode((tmp_path / "figure.png").read_bytes()).decode()
-    assert f"base64,{encoded}" in shown.data
-    assert 'alt="two &lt;classes&gt;"' in shown.data
-    assert "<figcaption>Two classes &amp; more.</figcaption></figure>" in shown.data
+    style.show(figure, tmp_path / "figure.png", "two classes", "Two classes.")
+    (image, options), (caption, _) = shown
+    written = (tmp_path / "figure.png").read_bytes()
+    assert image == {"image/png": written, "text/plain": "two classes"}
+    # On the screen it has two thirds of its pixels.
+    width = PIL.Image.open(io.BytesIO(written)).width
+    assert options["metadata"] == {"image/png": {"alt": "two classes", "width": width * 2 // 3}}
+    assert caption.data == "*Two classes.*"
 
 
 def test_training_curve_with_and_without_the_published_one():

@@ -168,6 +168,17 @@ def test_a_notebook_gets_the_sections_that_its_stage_declares():
     assert not hasattr(config.load(given), "training")
 
 
+def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_notebooks():
+    made = nbformat.v4.new_notebook()
+    shown = {"image/png": {"alt": "a line", "width": 500}}
+    drawing = nbformat.v4.new_code_cell("draw()")
+    drawing.outputs = [nbformat.v4.new_output("display_data", {"image/png": "iVBO"}, metadata=shown | {"at": "12:00"})]
+    made.cells = [nbformat.v4.new_markdown_cell("[a](a.ipynb), [b](../docs/b.md)"), drawing]
+    notebook.normalise(made)
+    assert made.cells[0].source == "[a](../a/a.ipynb), [b](../docs/b.md)"
+    assert made.cells[1].outputs[0].metadata == shown
+
+
 def test_normalised_notebooks_of_two_runs_are_equal():
     def executed(time, identity):
         made = nbformat.v4.new_notebook(
@@ -297,4 +308,4 @@ def test_a_notebook_writes_beside_its_results_when_opened_in_jupyter_and_links_t
     code = "".join(cell.source for cell in source.cells if cell.cell_type == "code")
     assert f'paths.written("{notebook}")' in code
     relative = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
-    assert set(relative) <= {f"../{stage}/{stage}.ipynb" for stage in cli.STAGES}
+    assert set(relative) <= {f"{stage}.ipynb" for stage in cli.STAGES}

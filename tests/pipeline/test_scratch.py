@@ -321,3 +321,14 @@ def test_a_path_that_dvcs_queue_cannot_take_is_refused(name, tmp_path, monkeypat
     with pytest.raises(InputError, match="DVC cannot do this in .*; move the repository"):
         sweep_dvc.Queue().run(trials, sweep.Watch(trials))
     assert not list(tmp_path.iterdir())
+
+
+def test_experiments_show_the_settings_and_the_finished_runs_of_a_fresh_clone_whole_in_a_pipe(tree):
+    numbers = Path("results", "readme", "runs.json")
+    (tree / numbers).parent.mkdir(parents=True)
+    (tree / numbers).write_bytes((paths.ROOT / numbers).read_bytes())
+    # make would install the environment that is in use already.
+    command = ["make", "--old-file", ".venv/requirements.lock", "experiments"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    shown = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "model.unroll_length" in shown and "cpu-quarter.test_accuracy" in shown and "…" not in shown

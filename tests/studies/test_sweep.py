@@ -138,8 +138,8 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
     assert (found.best.h, found.best.unroll_length) == (0.1, 2)
     assert found.best.spread == pytest.approx(0.0141421, rel=1e-5)
     summary = sweeps.summary(found)
-    assert "Best: **h = 0.1, unroll length 2**, 76.00 % ± 1.41" in summary
-    assert "no worse as far as 2 seeds can tell: h = 0.1, unroll length 1" in summary
+    assert "Best: **$h = 0.1$, unroll length 2**, 76.00 % ± 1.41" in summary
+    assert "no worse as far as 2 seeds can tell: $h = 0.1$, unroll length 1" in summary
     assert [row["validation accuracy"] for row in sweeps.rows(found)][2:] == [
         "99.00 %, 1 of 2 diverged",
         "2 of 2 diverged",
@@ -200,8 +200,8 @@ def test_engines_that_gave_the_same_table_are_told_and_others_left_out(tmp_path)
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "No h keeps oscillations bounded under euler"),
-        ({"model.integrator": "symplectic_euler"}, "bounded up to h = "),
+        ({}, "No $h$ keeps oscillations bounded under euler"),
+        ({"model.integrator": "symplectic_euler"}, "bounded up to $h = "),
         ({"model.block": "residual"}, "no limit of stability to draw"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from resode.analysis.published import older
 from resode.base import paths
 from resode.base.errors import InputError
-from resode.base.text import percent, table
+from resode.base.text import percent, rows_table
 from resode.ode import linear_stability
 from resode.ode.equations import ODES
 
@@ -130,10 +130,10 @@ def rows(found: Outcome) -> list[dict[str, str]]:
     """A row a pair, for a table."""
     return [
         {
-            "h": f"{pair.h:g}",
+            "$h$": f"{pair.h:g}",
             "unroll length": str(pair.unroll_length),
             "validation accuracy": _accuracy(pair),
-            "h ω": "—" if pair.h_omega is None else f"{pair.h_omega:.3f}",
+            r"$h\omega$": "—" if pair.h_omega is None else f"{pair.h_omega:.3f}",
             "growth over a unit": "—" if pair.growth is None else f"{pair.growth:.3g}",
         }
         for pair in found.pairs
@@ -169,9 +169,9 @@ def summary(found: Outcome) -> str:
         and pair.mean is not None
         and best.mean - pair.mean <= max(best.spread or 0, pair.spread or 0)
     ]
-    text += f"Best: **h = {best.h:g}, unroll length {best.unroll_length}**, {_accuracy(best)}."
+    text += f"Best: **$h = {best.h:g}$, unroll length {best.unroll_length}**, {_accuracy(best)}."
     if rivals:
-        others = "; ".join(f"h = {pair.h:g}, unroll length {pair.unroll_length}" for pair in rivals)
+        others = "; ".join(f"$h = {pair.h:g}$, unroll length {pair.unroll_length}" for pair in rivals)
         text += f" Within one standard deviation of it, so no worse as far as {len(about['seeds'])} seeds can tell: {others}."
     return text
 
@@ -182,12 +182,17 @@ def limit_text(found: Outcome) -> str:
     if found.limit is None:
         return "The eigenvalues of this block may lie anywhere, so there is no limit of stability to draw."
     if found.limit == 0:
-        return f"No h keeps oscillations bounded under {integrator}; what each pair makes of them is their growth over a unit."
+        return f"No $h$ keeps oscillations bounded under {integrator}; what each pair makes of them is their growth over a unit."
     if found.limit == float("inf"):
-        return f"{integrator} keeps oscillations bounded at every h of the grid."
-    return (
-        f"{integrator} keeps the oscillations of a fresh network bounded up to h = {found.limit:.3g}, the dashed line."
-    )
+        return f"{integrator} keeps oscillations bounded at every $h$ of the grid."
+    return f"{integrator} keeps the oscillations of a fresh network bounded up to $h = {found.limit:.3g}$, the dashed line."
+
+
+# Of the figure.
+CAPTION = (
+    "In each cell the mean validation accuracy over the seeds and its standard deviation, in per cent, and after × the growth over a unit; where"
+    " nothing is known of $\\omega$ there is no growth. Framed: the highest mean."
+)
 
 
 def tables(folder: Path = FOLDER) -> str:
@@ -195,12 +200,8 @@ def tables(folder: Path = FOLDER) -> str:
     found = [outcome(name, folder) for name in names(folder)]
     return (
         "\n\n".join(
-            f"{summary(one)}\n\n{_markdown(rows(one))}\n\n![validation accuracy](results/sweep/{one.name}.png)"
+            f"{summary(one)}\n\n{rows_table(rows(one))}\n\n![validation accuracy over h and unroll length](results/sweep/{one.name}.png)\n\n*{CAPTION}*"
             for one in found
         )
         or "Not swept yet: `make sweep`."
     )
-
-
-def _markdown(content: list[dict[str, str]]) -> str:
-    return table(tuple(content[0]), [tuple(row.values()) for row in content], "r" * len(content[0]))

@@ -1,6 +1,7 @@
 """Numbers and tables as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Number
 
 
 def percent(fraction: float) -> str:
@@ -21,6 +22,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) 
     """A Markdown table; `alignment` has one letter a column, l or r."""
     rule = [":--" if letter == "l" else "--:" for letter in alignment]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def rows_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A Markdown table of `rows` with equal keys, which are its header: numbers to four digits and on the right, and so is all
+    that stands in a column whose first value begins with a digit.
+    """
+    body = [tuple(_cell(value) for value in row.values()) for row in rows]
+    alignment = "".join("r" if cell.lstrip("-−")[:1].isdigit() else "l" for cell in body[0])
+    return table([_cell(key) for key in rows[0]], body, alignment)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, Number):
+        # A bar would end the cell, a star begin what is slanted.
+        return ("" if value is None else str(value)).replace("|", "\\|").replace("*", "\\*")
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def quoted(value: object, length: int = 120) -> str:

@@ -127,7 +127,7 @@ def phase_portraits(h: float = 0.1, steps: int = 10) -> Figure:
 def eigenvalues(seed: int, size: int = 12) -> Figure:
     """Eigenvalues of a random matrix K and of K − Kᵀ in the complex plane, and the disk in which Euler's steps do not grow."""
     K = np.random.default_rng(seed).standard_normal((size, size)) / (2 * np.sqrt(size))
-    figure, axes = subplots(size=(4, 5.0))
+    figure, axes = subplots(size=(4, 4.25))
     axes.add_patch(Circle((-1, 0), 1, color=ORANGE, alpha=0.2, linewidth=0))
     axes.axvline(0, color=INK, linewidth=1)
     axes.text(-1, -0.75, "Euler does\nnot grow", ha="center", va="center", color=INK)

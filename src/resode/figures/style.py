@@ -1,8 +1,6 @@
 """The look of every figure, and its way into files and notebooks."""
 
-import base64
 import functools
-import html
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
-from IPython.display import HTML
+from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -96,19 +94,17 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def show(figure: Figure, path: Path, alt: str, caption: str = "") -> HTML:
-    """Write `figure` to `path` as PNG and return it with its caption for the notebook.
+def show(figure: Figure, path: Path, alt: str, caption: str = "") -> None:
+    """Write `figure` to `path` as PNG and show it in the notebook, with its caption below.
 
     Args:
         alt: what the figure shows, for those who cannot see it.
-        caption: what to see in it, for all; where it needs mathematics, it is written below in Markdown instead.
+        caption: what to see in it, for all, as Markdown; where a cell has something to compute in it, it is shown there instead.
     """
     content = png(figure)
     files.write_bytes(path, content)
-    # As HTML and not as an image output, which has no place for a description.
-    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    width = round(SHOWN * figure.get_figwidth())
-    image = f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
-    # Browsers indent a figure by 40 pixels on either side, which a phone does not have.
-    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return HTML(f'<figure style="margin:1em 0">{image}{below}</figure>')
+    # As an image and not as HTML, from which GitHub takes images away.
+    described = {"alt": alt, "width": round(SHOWN * figure.get_figwidth())}
+    display({"image/png": content, "text/plain": alt}, metadata={"image/png": described}, raw=True)
+    if caption:
+        display(Markdown(f"*{caption}*"))

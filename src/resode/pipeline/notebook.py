@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -80,19 +81,25 @@ def _written(folder: Path) -> Iterator[None]:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Remove what differs from run to run: times, ids, stderr, and what cells tagged "progress" print."""
+    """Remove what differs from run to run: times, ids, stderr, and what cells tagged "progress" print. Links to other notebooks
+    become links to their pages.
+    """
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec",) if name in notebook.metadata}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         tags = cell.metadata.get("tags", [])
         cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type != "code":
+            # A notebook lies beside the others, a page in a folder of its own.
+            cell.source = re.sub(r"\]\((\w+)\.ipynb\)", r"](../\1/\1.ipynb)", cell.source)
             continue
         # What is printed carries speeds and remaining times; libraries write times and process ids to stderr.
         unwanted = {"stdout", "stderr"} if "progress" in tags else {"stderr"}
         cell.outputs = [output for output in cell.outputs if output.get("name") not in unwanted]
         for output in cell.outputs:
-            output.metadata = {} if "metadata" in output else output.get("metadata", {})
+            if "metadata" in output:
+                # What an image shows, and its width.
+                output.metadata = {kind: told for kind, told in output.metadata.items() if kind == "image/png"}
 
 
 def _execute(stage: str, content: dict) -> nbformat.NotebookNode:

@@ -79,12 +79,20 @@ MEANING = (
 )
 
 
+SHARES = (
+    "*Test accuracy after the last epoch over the length of the schedule, as a share of the post's. Bars are 95 % intervals; the diamond is the"
+    " published run.*"
+)
+
+
 def section(results: Path = paths.RESULTS) -> str:
     """README: table and figure of accuracy over the share of the schedule."""
     found = points(results)
     if not found:
         return "No such run is finished yet: `resode run eighth`, `quarter`, `half`."
-    return f"{share_table(found)}\n\n![test accuracy over the share of the schedule](results/readme/share.png)"
+    return (
+        f"{share_table(found)}\n\n![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}"
+    )
 
 
 def head(results: Path = paths.RESULTS) -> str:
@@ -96,11 +104,13 @@ def head(results: Path = paths.RESULTS) -> str:
     if (shown := _shown(found, waiting)) is not None:
         paragraphs.append(
             f"{_beginning(shown)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+            "\n\n*Accuracy and loss of each epoch; the published run in grey. Vertical lines mark where the learning rate drops.*"
         )
     elif report.read_runs(results):
         paragraphs.append(
             "The post's own setting has not been trained to an end here yet. The picture shows what has been: smaller runs, beside the published one."
             "\n\n![test accuracy of the runs so far over the share of their schedule, beside the published run](results/readme/runs.png)"
+            "\n\n*Each run's test accuracy over the share of its own schedule that it has done; the published run in grey.*"
         )
     return "\n\n".join(paragraphs)
 

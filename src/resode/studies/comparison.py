@@ -247,7 +247,10 @@ def _section(found: Mapping) -> str:
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}{published.older(variants[0]['params'])}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
-        f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n{_caveat(found, len(seeds))}"
+        f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n"
+        "*A dot is a trial, a bar the mean and the standard deviation of an integrator's trials. The names of blocks stand above those of their"
+        " integrators.*\n\n"
+        f"{_caveat(found, len(seeds))}"
     )
 
 
