@@ -158,8 +158,4 @@ def _environment(clone: Path) -> dict[str, str]:
     # The user's own repository, parameters and results.
     own = ("GIT_", "RESODE_PARAMS", "RESODE_RESULTS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return {
-        **kept,
-        "GIT_CONFIG_GLOBAL": str(clone / ".git" / "settings"),
-        "GIT_CONFIG_SYSTEM": os.devnull,
-    }
+    return {**kept, "GIT_CONFIG_GLOBAL": str(clone / ".git" / "settings"), "GIT_CONFIG_SYSTEM": os.devnull}

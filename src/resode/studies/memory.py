@@ -81,13 +81,7 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
                 )
                 print(f"  {rows[-1]}", flush=True)
     path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
-    content = {
-        **common,
-        "batch_size": BATCH,
-        "changed": changes,
-        "rows": rows,
-        "inference": measure_inference(),
-    }
+    content = {**common, "batch_size": BATCH, "changed": changes, "rows": rows, "inference": measure_inference()}
     files.write_json(path, content)
     files.write_bytes(path.with_suffix(".png"), style.png(plots_memory.growth(content)))
     deep(folder)
