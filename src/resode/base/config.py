@@ -363,7 +363,7 @@ def check_settings(content: Any, where: str) -> None:
 
 
 def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str, Any]:
-    """The content of params.yaml with `settings` ("section.key" or "key": value) in place, checked.
+    """The content of params.yaml, changed by `settings` ("section.key" or "key": value) and checked.
 
     Args:
         where: what an error's message begins with: the file, or the part of it, that `settings` stand in.

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk never leaves half of one."""
+"""Writing files so that a kill or a full disk never leaves half a file."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def write_json(path: Path, content: object) -> None:
 def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` in the end; if the block fails, `folder` is as it was.
 
-    It lies beside `folder`, or beside what that leads to as a link: nothing is renamed from one disk to another.
+    It lies beside `folder`, or beside the target if that is a link, so that nothing is renamed from one disk to another.
 
     Raises:
         InputError: the disk does not take it.

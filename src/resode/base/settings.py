@@ -1,4 +1,4 @@
-"""Settings of the libraries: the project's own, so that the user's change no result."""
+"""Settings of the libraries: the project's own, so that no result depends on the user's."""
 
 import importlib.util
 import os

@@ -31,7 +31,7 @@ _CLONE_SETTINGS = {
 
 @contextmanager
 def scratch(home: Path) -> Iterator[Path]:
-    """A clone, see `make`, in a folder of its own in `home`, deleted in the end; what a killed process left is deleted before.
+    """A clone, see `make`, in a folder of its own in `home`, which is deleted in the end. What a killed process left there is deleted first.
 
     Raises:
         InputError: another process has one there, or it cannot be made.

@@ -1,6 +1,6 @@
 """Distance of the runs from the claim: accuracy over the share of the post's schedule, and the head of the README.
 
-Like the report, all of it is worded from files that runs wrote.
+Like the report, all of it is derived from files that runs wrote.
 """
 
 from collections.abc import Mapping, Sequence

@@ -51,7 +51,7 @@ MEBIBYTE = 2**20
 
 
 def run(settings: list[str], folder: Path = FOLDER) -> Path:
-    """Measure every backend that is installed, and inference, and write what was found.
+    """Measure every backend that is installed, and inference, and write the results.
 
     Args:
         settings: "key=value" changes of params.yaml besides `SETTING`.
