@@ -1,6 +1,7 @@
 """The command `resode` (or `python -m resode`): one subcommand a task, wrong input as one line and exit status 1."""
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -106,19 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
     publish.set_defaults(run=_publish)
     commands.add_parser("verify", help="the test accuracy of the weights in git").set_defaults(run=_verify)
-    bench = commands.add_parser("bench", help="milliseconds an update on this machine, to results/bench (10 minutes)")
-    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
-    bench.set_defaults(run=_bench)
-    compare = commands.add_parser(
-        "compare", help="blocks and integrators of comparison.yaml, to results/comparison (an hour)"
-    )
-    compare.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides the file's"
-    )
-    compare.set_defaults(run=_compare)
-    memory = commands.add_parser("memory", help="memory of training and of inference, to results/memory (20 minutes)")
-    memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of params.yaml")
-    memory.set_defaults(run=_memory)
+    for name, study, text in (
+        ("bench", "bench", "milliseconds an update on this machine, to results/bench (10 minutes)"),
+        ("compare", "comparison", "blocks and integrators of comparison.yaml, to results/comparison (an hour)"),
+        ("memory", "memory", "memory of training and of inference, to results/memory (20 minutes)"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
+        command.set_defaults(run=_study, study=study)
     sweep = commands.add_parser("sweep", help="choose h and the unroll length on validation images, to results/sweep")
     sweep.add_argument("name", nargs="?", default="digits", metavar="NAME", help="a sweep of sweep.yaml")
     sweep.add_argument("--queue", action="store_true", help="with DVC's queue, on this machine alone, instead of Ray")
@@ -220,22 +216,9 @@ def _verify(chosen: argparse.Namespace) -> None:
     publish.verify()
 
 
-def _bench(chosen: argparse.Namespace) -> None:
-    from resode.studies import bench
-
-    print(f"Written: {bench.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
-
-
-def _compare(chosen: argparse.Namespace) -> None:
-    from resode.studies import comparison
-
-    print(f"Written: {comparison.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
-
-
-def _memory(chosen: argparse.Namespace) -> None:
-    from resode.studies import memory
-
-    print(f"Written: {memory.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+def _study(chosen: argparse.Namespace) -> None:
+    study = importlib.import_module(f"resode.studies.{chosen.study}")
+    print(f"Written: {study.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _sweep(chosen: argparse.Namespace) -> None:

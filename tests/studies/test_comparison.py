@@ -57,13 +57,13 @@ def _parameters(block: str, integrator: str, channels: int) -> int:
 def test_the_file_compares_all_pairs_that_the_schema_accepts_at_equal_parameters():
     content = comparison.read()
     plan = comparison.planned(content, {})
-    first = [next(iter(variant.values())) for variant in plan]
+    first = [trials[0].params for trials in plan]
     units = [one.model for one in first if one.model.architecture == "units" and not one.training.unroll_schedule]
     pairs = [(one.block, one.integrator) for one in units]
     assert sorted(pairs) == sorted((b, i) for b in ODES for i in INTEGRATORS if accepted(b, i))
     sizes = [sum(_parameters(one.block, one.integrator, channels) for channels in one.channels) for one in units]
     assert max(sizes) / min(sizes) < 1.03
-    assert all(list(variant) == content["seeds"] for variant in plan)
+    assert all([trial.params.seed for trial in trials] == content["seeds"] for trials in plan)
 
 
 def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, capsys):

@@ -20,6 +20,7 @@ from resode.base.errors import InputError
 from resode.figures import sweep as plots_sweep
 from resode.publication import readme
 from resode.studies import sweep, sweep_dvc, sweep_ray
+from resode.studies.trials import Watch
 from resode.training import checkpoint
 
 pytestmark = pytest.mark.once
@@ -53,6 +54,10 @@ def write(folder, **changes):
     return path
 
 
+def pair(trial):
+    return trial.params.model.h, trial.params.model.unroll_length
+
+
 class Invented:
     """An engine that trains nothing: accuracies by (h, unroll length, seed), "diverged" or "failed"."""
 
@@ -61,7 +66,7 @@ class Invented:
 
     def run(self, trials, watch):
         for trial in trials:
-            found = self.results.get((trial.h, trial.unroll_length, trial.seed), 0.5)
+            found = self.results.get((*pair(trial), trial.params.seed), 0.5)
             if isinstance(found, str):
                 watch.over(trial, found, reason="no luck")
             else:
@@ -92,9 +97,8 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
     chosen = sweep.read(name)
     assert len({trial.name for trial in trials}) == len(trials)
     assert len(trials) == len(chosen["h"]) * len(chosen["unroll_length"]) * len(chosen["seeds"])
-    whole = [trial.seed for trial in trials]
+    whole = [trial.params.seed for trial in trials]
     assert whole == sorted(whole)
-    assert all(trial.content["model"]["h"] == trial.h for trial in trials)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
         "99.00 %, 1 of 2 diverged",
         "2 of 2 diverged",
     ]
-    assert "5 done, 1 running, 3 diverged, 0 failed of 8 trials; best 99.00 % (h = 50, unroll length 1, seed 0)" in (
+    assert "5 done, 1 running, 3 diverged, 0 failed of 8 trials; best 99.00 % (h = 50.0, unroll length 1, seed 0)" in (
         capsys.readouterr().out
     )
 
@@ -183,7 +187,7 @@ def test_a_lost_try_is_followed_by_one_of_another_name():
 
 def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"tiny": TINY}).replace("- 50.0", "- 1e-05"), encoding="utf-8")
-    assert {trial.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
+    assert {trial.params.model.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
 
 
 def test_engines_that_gave_the_same_table_are_told_and_others_left_out(tmp_path):
@@ -217,7 +221,7 @@ def test_the_heat_map_draws_every_kind_of_limit(tmp_path, settings, words):
 def test_the_committed_sweeps_are_those_of_sweep_yaml():
     for name in sweeps.names():
         found = sweeps.outcome(name)
-        planned = {(trial.h, trial.unroll_length) for trial in sweep.planned(name)}
+        planned = {pair(trial) for trial in sweep.planned(name)}
         assert {(pair.h, pair.unroll_length) for pair in found.pairs} == planned
         assert found.setting["settings"] == sweep.read(name)["settings"]
 
@@ -263,13 +267,13 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     lost = cluster.add_node(num_cpus=1)
 
-    class Watch(sweep.Watch):
+    class Losing(Watch):
         def over(self, *arguments):
             super().over(*arguments)
             if len(self.rows) == 2:
                 cluster.remove_node(lost, allow_graceful=False)
 
-    watch = Watch(trials)
+    watch = Losing(trials)
     try:
         # A stranger is turned away.
         program = f"import ray; ray.init({cluster.address!r}, logging_level='error'); print('in')"
@@ -283,7 +287,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
         cluster.shutdown()
     statuses = [watch.rows[trial]["status"] for trial in trials]
     assert statuses.count(sweeps.FAILED) == 0 and len(watch.rows) == 4
-    assert {trial.h for trial in trials if watch.rows[trial]["status"] == sweeps.DIVERGED} == {1e30}
+    assert {trial.params.model.h for trial in trials if watch.rows[trial]["status"] == sweeps.DIVERGED} == {1e30}
     for trial in trials:
         log = (tmp_path / "runs" / trial.name / "log").read_text(encoding="utf-8")
         # Two epochs of 3 updates; a trial that was lost with the machine may have begun twice, none ended twice.
@@ -297,7 +301,7 @@ def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):
     monkeypatch.setenv("HOME", str(tmp_path))
     trials = sweep.planned("tiny", write(tmp_path))
     with pytest.raises(InputError, match="no token of this cluster here"):
-        sweep_ray.Cluster("localhost:6379").run(trials, sweep.Watch(trials))
+        sweep_ray.Cluster("localhost:6379").run(trials, Watch(trials))
 
 
 def test_dvc_and_ray_give_the_same_bytes(clone):

@@ -76,13 +76,13 @@ def predict(model, images_normalised: np.ndarray, batch_size: int = 250) -> np.n
     return probabilities
 
 
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion, as (low, high).
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Wilson score interval of a proportion with 95 % confidence, as (low, high).
 
     It covers the accuracy the network would have on infinitely many images like the test images, and says
     nothing of how much another seed would change (Wilson 1927, J. Am. Stat. Assoc. 22, 209–212).
     """
-    interval = binomtest(int(correct), int(total)).proportion_ci(confidence_level=confidence, method="wilson")
+    interval = binomtest(int(correct), int(total)).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 

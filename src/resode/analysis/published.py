@@ -49,8 +49,8 @@ def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
 
 
 def share(provenance: Mapping, published: Mapping) -> float | None:
-    """The share of the claim's schedule that a run had whose setting is the claim's in all else, drops in proportion; None for
-    a run of another setting or on other data.
+    """The share of the claim's schedule that a run had, if its setting is otherwise the claim's, with drops in proportion; None for a
+    run of another setting or on other data.
     """
     training = provenance["params"]["training"]
     whole = published["claim"]["training"]["reference_iterations"]
@@ -82,7 +82,7 @@ def worded(part: float) -> str:
 
 
 def schedule(drops: Sequence[float] | None, published: Mapping) -> str | None:
-    """Which of the claim's learning rate schedules `drops` is, or None; within one epoch."""
+    """The name of the claim's learning rate schedule that `drops` is, to within one epoch; None if it is none."""
     for name, known in published["schedules"].items():
         if drops is None or len(drops) != len(known):
             continue

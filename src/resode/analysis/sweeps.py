@@ -28,9 +28,9 @@ class Pair:
     Attributes:
         accuracies: validation accuracy of each trial that is done.
         diverged: trials that diverged.
-        trials: of them all.
+        trials: all of them.
         h_omega: h ω, with ω the largest frequency of a fresh network's units; None without a verdict (see `stability`).
-        growth: what a unit's steps do to the oscillation with this h ω that they stretch most; None without a verdict.
+        growth: the most that a unit's steps stretch an oscillation with this h ω; None without a verdict.
     """
 
     h: float

@@ -24,7 +24,7 @@ Steps = Annotated[int, Field(ge=1, le=10_000)]
 StepSize = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
 # A network of one of the papers: its family, its number of layers, and whether blocks are left out at random.
 ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9]\d{1,3})(_stochastic)?")
-# Of one wrong file so many are told.
+# So many messages are shown for one wrong file.
 _MESSAGES = 5
 
 
@@ -127,7 +127,7 @@ class AugmentationParams(_Section):
     horizontal_flip: bool
     shift: Annotated[float, Field(ge=0, lt=1)]
     interpolation: Literal["bilinear", "nearest"]
-    # Shifted farther, nothing of an image of 32 pixels were left.
+    # A larger shift would leave nothing of an image of 32 pixels.
     crop: Annotated[int, Field(ge=0, le=31)]
 
     @model_validator(mode="after")
@@ -353,7 +353,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def check_settings(content: Any, where: str) -> None:
-    """Check that `content` is a mapping of words, as settings are; `changed` checks them.
+    """Check that `content` is a mapping whose keys are texts, as settings are; `changed` checks the rest.
 
     Raises:
         InputError: it is not; the message begins with `where`.
@@ -363,7 +363,7 @@ def check_settings(content: Any, where: str) -> None:
 
 
 def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str, Any]:
-    """The content of params.yaml with `settings` ("section.key" or "key": value) in place, checked.
+    """The content of params.yaml, changed by `settings` ("section.key" or "key": value) and checked.
 
     Args:
         where: what an error's message begins with: the file, or the part of it, that `settings` stand in.

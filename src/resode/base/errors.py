@@ -1,4 +1,4 @@
-"""The exceptions that are no defects: "the user can mend this", and "not finished yet"."""
+"""Exceptions that are not defects: "the user can mend this", and "not finished yet"."""
 
 # Environment variable: the time, in seconds since 1970, at which a training saves and raises TimeOver.
 STOP_AT = "RESODE_STOP_AT"

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk never leaves half of one."""
+"""Writing files so that a kill or a full disk never leaves half a file."""
 
 import json
 import os
@@ -7,16 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from resode.base.errors import InputError
 from resode.base.text import quoted
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file in the same folder and a rename.
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill, which takes the place of `path` in the end; if the block fails, `path` is as it was.
 
     Raises:
-        InputError: the folder or the disk does not take the file; `path` is as it was before.
+        InputError: the folder or the disk does not take it.
     """
     path = Path(path)
     temporary = None
@@ -24,16 +26,23 @@ def write_bytes(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = file.name
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # NamedTemporaryFile makes files private; results are for everyone who may read the folder.
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; free space or make the folder writable") from error
+    finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise InputError(f"cannot write {path}: {error.strerror}; free space or make the folder writable") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`; see `written`."""
+    with written(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -50,7 +59,7 @@ def write_json(path: Path, content: object) -> None:
 def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` in the end; if the block fails, `folder` is as it was.
 
-    It lies beside `folder`, or beside what that leads to as a link: nothing is renamed from one disk to another.
+    It lies beside `folder`, or beside the target if that is a link, so that nothing is renamed from one disk to another.
 
     Raises:
         InputError: the disk does not take it.

@@ -41,12 +41,12 @@ def results(stage: str) -> Path:
 
 
 def written(stage: str) -> Path:
-    """Folder that the notebook of `stage` writes to. Opened in Jupyter, and not run by the pipeline, it is one that git ignores."""
+    """Folder that the notebook of `stage` writes to. Git ignores that of a notebook opened in Jupyter."""
     return results(stage) if "RESODE_RESULTS" in os.environ else ROOT / "build" / "notebooks" / stage
 
 
 def partial(stage: str) -> Path:
-    """Folder of what `stage` has written while it runs, beside that of its last results, on their disk if that is a link."""
+    """Folder that `stage` writes to while it runs: beside that of its last results, on the same disk even if that is a link."""
     folder = Path(os.path.realpath(RESULTS / stage))
     return folder.with_name(f".{folder.name}.partial")
 

@@ -14,7 +14,7 @@ TOLD = "RESODE_CHECKOUT"
 
 
 def software() -> dict[str, str]:
-    """Backend and versions of what computes."""
+    """The backend, and the versions of the libraries that compute."""
     import keras
 
     backend = keras.backend.backend()
@@ -86,7 +86,7 @@ def commit() -> dict[str, str | bool | None]:
 
 
 def _changed(name: str) -> bool:
-    """Return whether the file `name`, which differs from that of the commit, does so in more than a notebook's outputs."""
+    """Return whether the changed file `name` differs from the commit in more than a notebook's outputs."""
     path = paths.ROOT / name
     if path.suffix != ".ipynb" or not path.exists():
         return True

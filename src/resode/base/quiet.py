@@ -14,7 +14,7 @@ _NOTES = r"^WARNING: All log messages before absl::InitializeLog\(\) is called|^
 
 
 def install() -> None:
-    """Let the import of TensorFlow by whatever module be a quiet one."""
+    """Make the import of TensorFlow quiet, whichever module imports it."""
     # Of what it logs as errors, it raises those that matter; others come with every call of `evaluate`, or without a GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules:

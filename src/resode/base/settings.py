@@ -1,4 +1,4 @@
-"""Settings of the libraries: the project's own, so that what a user has set for himself decides no result."""
+"""Settings of the libraries: the project's own, so that no result depends on the user's."""
 
 import importlib.util
 import os
@@ -25,13 +25,13 @@ LEFT_OUT = (
     "MPLBACKEND",
     "PYTHONSTARTUP",
 )
-# oneDNN's kernels on every x86 processor. By itself TensorFlow takes them on newer ones alone, is slower on others, and rounds
-# otherwise there.
+# oneDNN's kernels on every x86 processor. By default TensorFlow uses them only on newer ones; on others it is slower, and rounds
+# differently.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def own() -> None:
-    """Give this process and what it starts the project's own settings: without those of the user, the libraries' defaults."""
+    """Give this process and those that it starts the project's own settings; whatever these leave open has the libraries' defaults."""
     os.environ.setdefault(ONEDNN, "1")
     for name in LEFT_OUT:
         os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""SIGTERM: what trains saves what it has done, and what waits for it passes the signal on; either is then unfinished."""
+"""SIGTERM: a training saves what it has done, and a process that waits for one passes the signal on; both end as unfinished."""
 
 import signal
 import threading
@@ -34,10 +34,10 @@ def noticed() -> Iterator[threading.Event]:
 
 @contextmanager
 def passed_on() -> Iterator[None]:
-    """SIGTERM goes to the children of this process, which end in their own way; without children it ends what is inside.
+    """Pass SIGTERM on to the children of this process, which end in their own way; without children it ends the block.
 
     Raises:
-        TimeOver: there was a SIGTERM, and what is inside has ended.
+        TimeOver: there was a SIGTERM, and the block has ended.
     """
     told = False
 
@@ -56,7 +56,7 @@ def passed_on() -> Iterator[None]:
     except TimeOver:
         raise
     except Exception:
-        # A child that was not yet, or no longer, prepared for the signal: the consequence is no error of its own.
+        # A child that was not yet, or no longer, prepared for the signal fails; that is no error of its own.
         if not told:
             raise
     finally:

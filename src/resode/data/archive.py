@@ -2,15 +2,13 @@
 
 import gzip
 import io
-import os
 import shutil
 import tarfile
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from resode.base import paths
+from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.data import cifar10
 
@@ -38,9 +36,11 @@ def provide(source: Path, root: Path = paths.ROOT) -> Path:
         raise InputError(f"no archive or folder at {source}; give the path of cifar-10-binary.tar.gz")
     members = cifar10.read_members(source, require_published=False)
     if source.is_dir():
-        _replace(target, lambda file: pack(members, file))
+        with files.written(target) as file:
+            pack(members, file)
     elif not (target.exists() and target.samefile(source)):
-        _replace(target, lambda file: _copy(source, file))
+        with files.written(target) as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file, 1 << 20)
     _record(Path(root))
     return target
 
@@ -56,29 +56,6 @@ def pack(members: Mapping[str, bytes], file: BinaryIO) -> None:
             info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             info.size = len(members[name])
             tar.addfile(info, io.BytesIO(members[name]))
-
-
-def _copy(source: Path, file: BinaryIO) -> None:
-    with source.open("rb") as original:
-        shutil.copyfileobj(original, file, 1 << 20)
-
-
-def _replace(target: Path, fill: Callable[[BinaryIO], None]) -> None:
-    """Write `target` in one go: into a file beside it, then a rename, without 170 MB in memory."""
-    partial = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            partial = Path(file.name)
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(0o644)
-        partial.replace(target)
-    except OSError as error:
-        if partial:
-            partial.unlink(missing_ok=True)
-        raise InputError(f"cannot write {target}: {error.strerror}; free space or make the folder writable") from error
 
 
 def _record(root: Path) -> None:

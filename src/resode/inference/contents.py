@@ -1,6 +1,6 @@
-"""Required contents of a file of weights: checked as a whole before any of it is, with NumPy alone.
+"""Required contents of a file of weights: all are checked before any is used, with NumPy alone.
 
-The metadata are texts that anyone may have written. From the parameters in them follow the name and shape of every tensor.
+The metadata are texts that anyone may have written. The parameters in them determine the name and shape of every tensor.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The command `resode predict`: class probabilities of image files.
 
-Whatever it imports before it knows with which network must do with NumPy and Pillow alone.
+Until it knows which network to use, it needs NumPy and Pillow alone.
 """
 
 import os
@@ -21,7 +21,7 @@ SIZE = (32, 32)
 TOP = 3
 # Pillow has some forty decoders, most of them for files that nobody has.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# In memory an image has up to 16 bytes a pixel on its way. JPEG is made smaller as it is decoded, and may be larger.
+# An image takes up to 16 bytes of memory a pixel. JPEG is made smaller as it is decoded, and may be larger.
 MOST_PIXELS = 50_000_000
 _ORIENTATION = 0x0112
 # By the orientation of a photo.
@@ -40,8 +40,9 @@ def read_image(path: Path) -> np.ndarray:
     """An image file as the network takes it, uint8 (32, 32, 3), RGB.
 
     It is turned upright where its camera noted how, and resized by Pillow's bicubic filter, which averages over the pixels
-    that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white. Of images of
-    floats 0 is black and 1 white, of whole numbers with more than 8 bits 65,535 is white, if one is at least a quarter of it.
+    that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white. In an image
+    of floats 0 is black and 1 white. In one of whole numbers of more than 8 bits 65,535 is white, if the brightest pixel has at
+    least a quarter of it.
 
     Raises:
         InputError: no such file, no image of `FORMATS`, too many pixels, or numbers that do not say what is white.
@@ -59,7 +60,7 @@ def read_image(path: Path) -> np.ndarray:
                 raise InputError(
                     f"{shown} has {width} x {height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
                 )
-            # Of some formats, TIFF among them, Pillow turns the image itself as it loads it, and drops the note then.
+            # Pillow itself turns images of some formats, such as TIFF, when it loads them, and then drops the note.
             image.load()
             turn = _turn(image)
             image = _in_8_bits(image, path)
@@ -73,13 +74,13 @@ def read_image(path: Path) -> np.ndarray:
     except OSError as error:
         raise InputError(f"cannot read {shown}: {quoted(error.strerror or str(error))}") from error
     except Exception as error:
-        # Of a damaged file each of Pillow's decoders says so in its own way.
+        # Each of Pillow's decoders has its own exception for a damaged file.
         raise InputError(f"cannot read {shown} as an image: {quoted(str(error))}") from error
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Nothing goes to stderr: libtiff writes there by itself what Pillow raises, or what does no harm."""
+    """Keep stderr quiet: libtiff writes there itself what Pillow raises as well, or what does no harm."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nothing:
@@ -93,7 +94,7 @@ def _silent() -> Iterator[None]:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return the turn that sets `image` upright; None if it is upright, or its file does not say.
 
-    `ImageOps.exif_transpose` also writes what its camera noted again, and fails where that is odd.
+    `ImageOps.exif_transpose` would also rewrite the camera's notes, and fails on odd ones.
     """
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION))
@@ -135,7 +136,7 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
         images: image files.
         weights: a folder that a training left, which needs Keras, or a file of `resode export`, which does not, see `low_memory`.
             By default results/training, or what git carries as long as there is none.
-        low_memory: it must be a file.
+        low_memory: predict with NumPy alone; `weights` must be a file.
         unroll_length: steps a unit, if other than trained with.
 
     Raises:

@@ -31,12 +31,12 @@ def run(more: list[str]) -> None:
         # Without its hints on git, of no use in a clone that is deleted.
         (clone / ".dvc" / "config.local").write_text("[core]\n    autostage = true\n", encoding="utf-8")
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        # Other than DVC's queue, what runs here is of no use without this process.
+        # Unlike tasks in DVC's queue, these stages are of no use without this process.
         os.environ[parents.STARTED_BY] = parents.this()
         with _interrupted_last():
             status = experiments.dvc(clone, "repro", "report").returncode
         if status:
-            # What filled a disk may be the clone.
+            # The clone may have filled the disk.
             paths.check_for_dvc()
             raise InputError("the demo stopped; the message above says where. Mend that and run `make demo` again")
         with files.replaced(BUILD) as partial:
@@ -49,7 +49,7 @@ def run(more: list[str]) -> None:
 
 @contextmanager
 def _interrupted_last() -> Iterator[None]:
-    """Ctrl-C ends this process when what is inside has ended, which it reaches as well: killed, DVC could not wait for its stage."""
+    """Let Ctrl-C end this process only after the block: DVC, which it reaches as well, first waits for its stage."""
     told = []
     before = signal.signal(signal.SIGINT, lambda *_: told.append(True))
     try:

@@ -1,4 +1,4 @@
-"""`python -m resode.pipeline.dvc` in the place of `dvc`: a stage that failed has said why itself, and has the last word."""
+"""`python -m resode.pipeline.dvc` instead of `dvc`: it does not report a failed stage again, which has said why itself."""
 
 import logging
 import sys

@@ -14,12 +14,12 @@ from resode.base import paths, provenance
 from resode.base.errors import InputError
 from resode.training import checkpoint
 
-# In the place of the user's own: what that ignores, signs or hooks is not asked for. Git refuses folders of another owner, which a
-# file server may make of all folders; this one was made here.
+# Used instead of the user's own settings, whose ignored files, signatures and hooks do not belong in a scratch clone. Git refuses
+# folders of another owner, as which a file server may show all folders; this one was made here.
 _GIT_SETTINGS = """[safe]
 directory = *
 """
-# Of the clone itself, since git before 2.32 takes no other place for those above.
+# In the clone's own configuration, since git before 2.32 does not read the settings above.
 _CLONE_SETTINGS = {
     "core.excludesFile": os.devnull,
     "core.hooksPath": os.devnull,
@@ -31,7 +31,7 @@ _CLONE_SETTINGS = {
 
 @contextmanager
 def scratch(home: Path) -> Iterator[Path]:
-    """A clone, see `make`, in a folder of its own in `home`, deleted in the end; what a killed process left is deleted before.
+    """A clone, see `make`, in a folder of its own in `home`, which is deleted in the end. What a killed process left there is deleted first.
 
     Raises:
         InputError: another process has one there, or it cannot be made.
@@ -61,7 +61,8 @@ def lasting(folder: Path) -> None:
 def make(folder: Path) -> None:
     """Copy the files of the repository as they lie there to `folder`, and commit them in a git repository of its own.
 
-    All of them but environments and what a .gitignore of the repository excludes, see `_copy` for links. The repository's own git is not asked; it need not exist.
+    Environments and what a .gitignore of the repository excludes are left out; for links see `_copy`. The repository need not be
+    under git.
 
     Raises:
         InputError: git is missing, or `folder` cannot be written.
@@ -92,7 +93,7 @@ def make(folder: Path) -> None:
 
 
 def _environments(names: list[str]) -> tuple[str, ...]:
-    """The folders, with a slash behind, of environments of venv and conda, gigabytes that no .gitignore needs to name."""
+    """The folders of environments of venv and conda, with a slash at the end; they have gigabytes, and no .gitignore has to name them."""
     marks = ("/pyvenv.cfg", "/conda-meta/history")
     return tuple(name.removesuffix(mark) + "/" for name in names for mark in marks if name.endswith(mark))
 
@@ -100,7 +101,7 @@ def _environments(names: list[str]) -> tuple[str, ...]:
 def _copy(name: str, folder: Path) -> None:
     """Copy the file or link `name` of the repository to `folder`.
 
-    What stages write must not be a link there, through which they would write to the user's own: files, results and data.
+    Where stages write, files, results and data, there must be no links, through which they would write to the user's own.
     """
     source, target = paths.ROOT / name, folder / name
     top = name.partition("/")[0]
@@ -157,8 +158,4 @@ def _environment(clone: Path) -> dict[str, str]:
     # The user's own repository, parameters and results.
     own = ("GIT_", "RESODE_PARAMS", "RESODE_RESULTS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return {
-        **kept,
-        "GIT_CONFIG_GLOBAL": str(clone / ".git" / "settings"),
-        "GIT_CONFIG_SYSTEM": os.devnull,
-    }
+    return {**kept, "GIT_CONFIG_GLOBAL": str(clone / ".git" / "settings"), "GIT_CONFIG_SYSTEM": os.devnull}

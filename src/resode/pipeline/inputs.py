@@ -1,4 +1,4 @@
-"""Inputs of a stage: read once, at its start, and the same at its end, or its results are of nothing that anyone can name."""
+"""Inputs of a stage, which must not change while it runs: nobody could say from which of them its results are."""
 
 import hashlib
 import re

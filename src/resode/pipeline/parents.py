@@ -18,10 +18,10 @@ def stop_when_gone(seconds: float = 1.0) -> None:
     """End this process when make, DVC or a shell that started it is gone; looked at every `seconds`.
 
     Only ancestors in this process group count: they are the command that a user gave. The terminal's shell is in another
-    one, so `nohup make repro &` lives on after logging out; a script that ends before what it started has to start it with
-    `setsid`. A stage that DVC begins after the command that started DVC was killed has that no more among its ancestors:
-    such a command tells itself in the environment. What the stage started is told, see `stopping`, and ends by itself:
-    Jupyter's kernel notices that its parent is gone.
+    one, so `nohup make repro &` lives on after logging out; a script that ends before the stage has to start it with `setsid`.
+    If the command that started DVC is killed, a stage that DVC begins later does not have it among its ancestors; such a command
+    names itself in the environment. Processes that the stage started get its signal, see `stopping`; Jupyter's kernel ends when
+    its parent is gone.
     """
     group = os.getpgrp()
     watched = [parent for parent in psutil.Process().parents() if _group(parent.pid) == group]

@@ -1,4 +1,4 @@
-"""The names of the pipeline's stages that are notebooks, in their order, and how one that is not finished ends."""
+"""The names of the pipeline's stages that are notebooks, in their order, and the exit status of an unfinished one."""
 
 STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "story", "report")
 # The exit status of a command that saved what it has and goes on when it is run again.

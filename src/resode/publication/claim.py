@@ -1,6 +1,6 @@
 """Distance of the runs from the claim: accuracy over the share of the post's schedule, and the head of the README.
 
-Like the report, all of it is worded from files that runs wrote.
+Like the report, all of it is derived from files that runs wrote.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ class Point:
     metrics: dict
 
 
-def points(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> list[Point]:
+def points(results: Path = paths.RESULTS) -> list[Point]:
     """The pipeline's run and those of results/runs that are of the claim's setting, the longest first."""
-    claimed = read_published(reference)
+    claimed = read_published()
     found = [("the pipeline's", one) for one in [report.read_trained(results)] if one]
     found += report.read_runs(results).items()
     made = [
@@ -43,11 +43,11 @@ def points(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> 
     return sorted(made, key=lambda point: -point.share)
 
 
-def share_table(found: Sequence[Point], reference: Path = paths.REFERENCE) -> str:
+def share_table(found: Sequence[Point]) -> str:
     """Accuracy over the share of the schedule with the published one, as a Markdown table; "" without a run."""
     if not found:
         return ""
-    last = read_published_curve(reference)[-1]
+    last = read_published_curve()[-1]
     rows = [
         (
             worded(point.share),
@@ -85,9 +85,9 @@ SHARES = (
 )
 
 
-def section(results: Path = paths.RESULTS) -> str:
+def section() -> str:
     """README: table and figure of accuracy over the share of the schedule."""
-    found = points(results)
+    found = points()
     if not found:
         return "No such run is finished yet: `resode run eighth`, `quarter`, `half`."
     return (

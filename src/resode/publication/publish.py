@@ -17,7 +17,7 @@ TIPPED = 5
 def write(name: str | None = None) -> None:
     """Write the weights of the finished run `name`, by default the pipeline's, to `paths.NETWORK`, a model card beside them.
 
-    The file is that of `trained.export` and says besides which run it is of, on which data and with which test accuracy.
+    Besides what `trained.export` writes, the file names the run, its data and its test accuracy.
 
     Raises:
         InputError: the run is not finished, its weights are not on this machine, or see `trained.encoded`.
@@ -94,7 +94,7 @@ def verify() -> None:
 
     Raises:
         InputError: it differs from the one that was published with the weights by more than `TIPPED` of 10,000 images; there
-            are no weights, no test images or others; see `trained.Network`.
+            are no weights or no test images, or the images are others; see `trained.Network`.
     """
     from resode.analysis import evaluation
     from resode.data import cifar10, records

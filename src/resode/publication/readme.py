@@ -43,14 +43,13 @@ def filled(page: str, text: str, tables: dict[str, str]) -> str:
     return text
 
 
-def pages(root: Path = paths.ROOT) -> dict[Path, str]:
+def pages() -> dict[Path, str]:
     """The pages with their tables as the results have them now."""
-    return {
-        root / page: filled(
-            page, (root / page).read_text(encoding="utf-8"), {name: make() for name, make in tables.items()}
-        )
-        for page, tables in TABLES.items()
-    }
+    made = {}
+    for page, tables in TABLES.items():
+        path = paths.ROOT / page
+        made[path] = filled(page, path.read_text(encoding="utf-8"), {name: make() for name, make in tables.items()})
+    return made
 
 
 def update() -> None:

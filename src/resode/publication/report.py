@@ -6,7 +6,7 @@ Everything here is derived from files the other stages wrote; nothing is compute
 import html
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -234,17 +234,21 @@ def _difference_list(report: Mapping) -> str:
 
 def comparison_table(report: Mapping) -> str:
     """Published against reproduced, line by line, as a Markdown table."""
+    return _lines_table(report["lines"], "Reproduced" if report["kind"] == REPRODUCTION else "This run")
+
+
+def _lines_table(lines: Sequence[Mapping], mine: str, unknown: str | None = None) -> str:
+    """The table of `lines` with the column `mine`; `unknown` stands there for what has no value."""
     rows = [
         (
             line["name"],
             _value(line, "published"),
-            _reproduced(line),
+            _reproduced(line) if line["reproduced"] is not None or unknown is None else unknown,
             _tolerance(line),
             _marked(line["verdict"]),
         )
-        for line in report["lines"]
+        for line in lines
     ]
-    mine = "Reproduced" if report["kind"] == REPRODUCTION else "This run"
     return table(("", "Published", mine, "Tolerance", "Verdict"), rows, "lrrrl")
 
 
@@ -436,32 +440,25 @@ def _scatter(results: Path) -> str:
 # --- README
 
 
-def readme_table(results: Path = paths.RESULTS, reference: Path = paths.REFERENCE) -> str:
+def readme_table(results: Path = paths.RESULTS) -> str:
     """The README's result table in Markdown: of the reproduction, or of what is known without one.
 
     A demo or a run in another setting is no reproduction; then only the parameter count, which needs no
     training, stands beside the published figures.
     """
-    published = read_published(reference)
     report = results / "report" / "report.json"
     if report.exists():
         found = _json(report)
         if found["kind"] == REPRODUCTION:
             return comparison_table(found)
-    return _untrained_table(published, results / "model" / "model.json")
-
-
-def _untrained_table(published: Mapping, model: Path) -> str:
+    model = results / "model" / "model.json"
     built = _json(model) if model.exists() else None
     counts = _counts(built) if built else {}
-    rows = []
-    for figure in published["figures"]:
-        line = {**figure, "published": figure["value"], "reproduced": counts.get(figure["id"])}
-        known = line["reproduced"] is not None
-        verdict = None
-        if known:
+    lines = []
+    for figure in read_published()["figures"]:
+        value, verdict = counts.get(figure["id"]), None
+        if value is not None:
             same = built["matches_published"]
-            verdict = judge(line["reproduced"], figure["value"], figure["tolerance"]) if same else OTHER_SETTING
-        mine = _value(line, "reproduced") if known else NOT_RUN
-        rows.append((line["name"], _value(line, "published"), mine, _tolerance(line), _marked(verdict)))
-    return table(("", "Published", "Reproduced", "Tolerance", "Verdict"), rows, "lrrrl")
+            verdict = judge(value, figure["value"], figure["tolerance"]) if same else OTHER_SETTING
+        lines.append({**figure, "published": figure["value"], "reproduced": value, "verdict": verdict})
+    return _lines_table(lines, "Reproduced", NOT_RUN)

@@ -18,20 +18,8 @@ def build(folder: Path = FOLDER) -> Path:
         InputError: Sphinx refused a page; its message says which.
     """
     with files.replaced(folder) as partial, tempfile.TemporaryDirectory() as doctrees:
-        command = [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-q",
-            "-W",
-            "--keep-going",
-            "-c",
-            "docs",
-            "-d",
-            doctrees,
-            ".",
-            str(partial),
-        ]
+        options = ["-q", "-W", "--keep-going", "-c", "docs", "-d", doctrees]
+        command = [sys.executable, "-m", "sphinx", *options, ".", str(partial)]
         done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
         if done.returncode:
             raise InputError(f"the site could not be built:\n{done.stderr.strip()}")

@@ -32,7 +32,7 @@ BARE, FIT = "train_on_batch on ready-made tensors", "fit with Keras' preprocessi
 
 
 def run(settings: list[str], folder: Path = FOLDER) -> Path:
-    """Measure all installed backends with params.yaml and `settings` ("key=value") and write what was found.
+    """Measure all installed backends with params.yaml and `settings` ("key=value") and write the results.
 
     Raises:
         InputError: wrong settings, no backend, or one that failed.

@@ -2,23 +2,24 @@
 
 A variant may have a schedule of its own, to compare training from few steps to many at equal updates, or at equal time.
 
-comparison.yaml says what is compared. A trial is one variant trained with one seed; it is resumed, and a finished one is not
-repeated (one that diverged is), as in any training: its checkpoint lies in .runs/comparison.
+comparison.yaml says what is compared. A trial is one variant trained with one seed; its checkpoint lies in .runs/comparison, see `trials`.
 """
 
 import json
 import math
 import statistics
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from resode.analysis import evaluation, published
+from resode.analysis import published
+from resode.analysis.sweeps import DIVERGED
 from resode.base import config, files, paths, strict_yaml, text
-from resode.base.errors import Diverged, InputError
+from resode.base.errors import InputError
 from resode.data import records
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
+from resode.studies.trials import Trial, run_here
 from resode.training import schedule
 
 FOLDER = paths.RESULTS / "comparison"
@@ -27,6 +28,7 @@ FILE = paths.ROOT / "comparison.yaml"
 _OWN = "own steps"
 # What a variant may change besides section model.
 _SCHEDULE = ("training.reference_iterations", "training.reference_drops", "training.unroll_schedule")
+_MEASURED = ("updates", "test_accuracy", "train_accuracy", "seconds")
 _PARTS = {"settings": dict, "seeds": list, "variants": list}
 
 
@@ -42,7 +44,7 @@ def read(path: Path = FILE) -> dict:
 
 
 def variants(content: Mapping) -> list[dict]:
-    """The variants of `content`; one that names a block and no integrator becomes one for each that params.yaml accepts with it.
+    """The variants of `content`; one that names a block but no integrator becomes one for each integrator that params.yaml accepts.
 
     Raises:
         InputError: what a variant changes is not the model or the schedule alone, or its block takes no integrator; it is named.
@@ -58,34 +60,32 @@ def variants(content: Mapping) -> list[dict]:
             )
         pairs = [variant]
         if "model.block" in variant and "model.integrator" not in variant:
-            pairs = [{**variant, "model.integrator": name} for name in INTEGRATORS if _accepted(variant, name)]
+            pairs = []
+            for name in INTEGRATORS:
+                with suppress(InputError):
+                    config.changed({"model.block": variant["model.block"], "model.integrator": name})
+                    pairs.append({**variant, "model.integrator": name})
             if not pairs:
                 raise InputError(f"comparison.yaml, variant {number}: unknown block {variant['model.block']}")
         found += pairs
     return found
 
 
-def _accepted(variant: Mapping, integrator: str) -> bool:
-    try:
-        config.changed({"model.block": variant["model.block"], "model.integrator": integrator})
-    except InputError:
-        return False
-    return True
-
-
-def planned(content: Mapping, more: Mapping) -> list[dict[int, config.Params]]:
-    """For each of the `variants` of `content` the checked parameters by seed, `more` settings on top of the common ones.
+def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
+    """The trials of each of the `variants` of `content`, one a seed, with `more` settings on top of the common ones.
 
     Raises:
         InputError: see `variants`; or one that params.yaml does not accept.
     """
     plan = []
-    for variant in variants(content):
-        given, where = {**content["settings"], **more, **variant}, f"comparison.yaml, {variant}"
-        plan.append(
-            {seed: config.validate(config.changed({**given, "seed": seed}, where)) for seed in content["seeds"]}
-        )
-    if next(iter(plan[0].values())).data.validation_fraction:
+    for number, variant in enumerate(variants(content), start=1):
+        plan.append([])
+        for seed in content["seeds"]:
+            given = {**content["settings"], **more, **variant, "seed": seed}
+            params = config.validate(config.changed(given, f"comparison.yaml, {variant}"))
+            label = f"variant {number} ({', '.join(map(str, variant.values()))}), seed {seed}"
+            plan[-1].append(Trial(label, given, params))
+    if plan[0][0].params.data.validation_fraction:
         raise InputError("comparison.yaml: data.validation_fraction must be 0: test accuracies are compared")
     return plan
 
@@ -104,22 +104,16 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
     """
     content, more = read(file), config.settings(settings)
     plan = planned(content, more)
-    common = next(iter(plan[0].values()))
+    common = plan[0][0].params
     dataset = records.load(paths.dataset(common.data.name))
 
-    import keras
-
     from resode.base import provenance
+    from resode.figures import comparison as plots_comparison
+    from resode.figures import style
 
     commit = provenance.commit()
-    trials: list[list[dict]] = [[] for _ in plan]
     # Seed by seed: what is stopped early has whole seeds.
-    for seed in content["seeds"]:
-        for number, (variant, found) in enumerate(zip(plan, trials, strict=True), start=1):
-            print(f"{_name(variant[seed].model)}, variant {number} of {len(plan)}, seed {seed}:", flush=True)
-            found.append({"seed": seed, **_trial(dataset, variant[seed], runs)})
-            # What one network compiled is of no use to the next.
-            keras.utils.clear_session()
+    rows = run_here([trial for one_seed in zip(*plan, strict=True) for trial in one_seed], dataset, runs).rows
     path = folder / f"{common.data.name}.json"
     written = {
         "hardware": provenance.hardware(),
@@ -132,51 +126,35 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
         "settings": {**content["settings"], **more},
         "params": {name: getattr(common, name).model_dump() for name in ("augmentation", "training")},
         "variants": [
-            {
-                "changes": changes,
-                "params": next(iter(variant.values())).model.model_dump(),
-                "schedule": _scheduled(next(iter(variant.values()))),
-                **_size(next(iter(variant.values())).model, len(dataset.class_names)),
-                **aggregated(found),
-                "trials": found,
-            }
-            for changes, variant, found in zip(variants(content), plan, trials, strict=True)
+            _outcome(changes, seeds, rows, len(dataset.class_names))
+            for changes, seeds in zip(variants(content), plan, strict=True)
         ],
     }
     files.write_json(path, written)
-    draw(path)
+    files.write_bytes(path.with_suffix(".png"), style.png(plots_comparison.accuracies(written)))
     return path
 
 
-def draw(path: Path) -> None:
-    """Draw what the file `path` of results/comparison says into <data set>.png beside it."""
-    from resode.figures import comparison as plots_comparison
-    from resode.figures import style
-
-    found = json.loads(path.read_text(encoding="utf-8"))
-    files.write_bytes(path.with_suffix(".png"), style.png(plots_comparison.accuracies(found)))
-
-
-def _trial(dataset: records.Dataset, checked: config.Params, runs: Path) -> dict:
-    from resode.training import loop
-
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            loop.train(dataset, checked, Path(scratch), runs)
-        except Diverged as error:
-            print(f"diverged: {error}", flush=True)
-            return {"diverged": True}
-        last = evaluation.read_history(Path(scratch) / loop.HISTORY)[-1]
-        made = json.loads((Path(scratch) / loop.PROVENANCE).read_text(encoding="utf-8"))
+def _outcome(changes: Mapping, seeds: list[Trial], rows: Mapping, classes: int) -> dict:
+    """What the file says about the variant that makes these `changes`: its trials, one a seed, have these `rows`."""
+    params = seeds[0].params
+    found = [
+        {"seed": trial.params.seed, "diverged": rows[trial]["status"] == DIVERGED}
+        | {key: rows[trial][key] for key in _MEASURED if key in rows[trial]}
+        for trial in seeds
+    ]
     return {
-        "diverged": False,
-        **{key: last[key] for key in ("updates", "test_accuracy", "train_accuracy")},
-        "seconds": made["wall_seconds"],
+        "changes": changes,
+        "params": params.model.model_dump(),
+        "schedule": _scheduled(params),
+        **_size(params.model, classes),
+        **aggregated(found),
+        "trials": found,
     }
 
 
 def _scheduled(checked: config.Params) -> dict | None:
-    """The unroll lengths of a training from few steps to many, its updates and the steps of a unit in all; None without."""
+    """The unroll lengths of a training from few steps to many, its updates and the steps of a unit in all; None for any other."""
     updates = schedule.updates(checked.training)
     levels = schedule.levels(checked.training, updates)
     if not levels:
@@ -289,10 +267,6 @@ def _caveat(found: Mapping, seeds: int) -> str:
 
 def _spread(values: list[int]) -> float:
     return 100 * (max(values) / min(values) - 1) if values else 0.0
-
-
-def _name(chosen: config.ModelParams) -> str:
-    return f"{chosen.block}, {chosen.integrator}" if chosen.architecture == "units" else chosen.architecture
 
 
 def _accuracy(variant: Mapping) -> str:

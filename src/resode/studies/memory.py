@@ -51,7 +51,7 @@ MEBIBYTE = 2**20
 
 
 def run(settings: list[str], folder: Path = FOLDER) -> Path:
-    """Measure every backend that is installed, and inference, and write what was found.
+    """Measure every backend that is installed, and inference, and write the results.
 
     Args:
         settings: "key=value" changes of params.yaml besides `SETTING`.
@@ -81,13 +81,7 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
                 )
                 print(f"  {rows[-1]}", flush=True)
     path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
-    content = {
-        **common,
-        "batch_size": BATCH,
-        "changed": changes,
-        "rows": rows,
-        "inference": measure_inference(),
-    }
+    content = {**common, "batch_size": BATCH, "changed": changes, "rows": rows, "inference": measure_inference()}
     files.write_json(path, content)
     files.write_bytes(path.with_suffix(".png"), style.png(plots_memory.growth(content)))
     deep(folder)

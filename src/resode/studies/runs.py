@@ -1,7 +1,7 @@
 """Runs besides the pipeline's: the same stages with other parameters, and without DVC where there is none.
 
-A run is a line of runs.yaml, what it changes in params.yaml. Its folder results/runs/NAME holds the params.yaml that it was
-trained with and, like results/, a folder a stage.
+A run is an entry of runs.yaml: its changes to params.yaml. Its folder results/runs/NAME holds the params.yaml that it was trained
+with and, like results/, a folder for each stage.
 """
 
 import os
@@ -65,7 +65,7 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
     The data set must be in place. Nothing here needs DVC; `dvc commit` records the pipeline's results afterwards.
 
     Args:
-        minutes: training saves and stops after so long; the same call goes on.
+        minutes: training saves and stops after so long; the same call continues it.
 
     Raises:
         InputError: no such run, wrong parameters, another process that runs it, or a stage that failed (it said why).
@@ -83,7 +83,7 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
         write_text(own / "params.yaml", text)
         environment |= {"RESODE_PARAMS": str(own / "params.yaml"), "RESODE_RESULTS": str(folder(name))}
         _run_stages(STAGES[:1], environment)
-        # Not before: beside the results of the last training are its parameters, until there are others.
+        # Only now: until then the results there are of the last training, with its parameters.
         write_text(folder(name) / "params.yaml", text)
         _run_stages(STAGES[1:], environment)
         _drop_handed_over(name)
@@ -110,8 +110,8 @@ def _drop_handed_over(name: str | None) -> None:
 def hand_over(name: str | None = None) -> Path:
     """Write the newest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
 
-    Git may carry it elsewhere: `run` goes on from it in any clone, whatever code made it and wherever. Without a name it is
-    the pipeline's own.
+    Git can carry it elsewhere: `run` goes on from it in any clone, whichever code and machine made it. Without a name it is
+    the checkpoint of the pipeline's run.
 
     Raises:
         InputError: no such run, wrong parameters, no data set, or no checkpoint yet.

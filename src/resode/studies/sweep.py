@@ -9,54 +9,21 @@ import csv
 import hashlib
 import io
 import itertools
-import json
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resode.analysis import evaluation
-from resode.analysis.sweeps import DIVERGED, DONE, FAILED, FOLDER, TABLE
+from resode.analysis.sweeps import FAILED, FOLDER, TABLE
 from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
-from resode.base.text import duration, percent
 from resode.ode.equations import ODES
+from resode.studies.trials import Trial, Watch
 from resode.training import checkpoint
 
 FILE = paths.ROOT / "sweep.yaml"
 _MEASURED = ("updates", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 _GRID = ("model.h", "model.unroll_length", "seed")
 _PARTS = {"settings": dict, "h": list, "unroll_length": list, "seeds": list}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training.
-
-    Attributes:
-        h, unroll_length, seed: what it tries.
-        settings: all that it changes in params.yaml, {"section.key": value}.
-        content: all of its parameters, as in params.yaml.
-    """
-
-    h: float
-    unroll_length: int
-    seed: int
-    settings: dict[str, Any] = field(repr=False, compare=False)
-    content: dict[str, Any] = field(repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """As a folder's name; trials with other parameters have others."""
-        digest = hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
-        return f"h{self.h:g}-n{self.unroll_length}-s{self.seed}-{digest[:8]}"
-
-    def __str__(self) -> str:
-        return f"h = {self.h:g}, unroll length {self.unroll_length}, seed {self.seed}"
-
-
-# --- the plan
 
 
 def read(name: str, file: Path = FILE) -> dict:
@@ -94,80 +61,17 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
     trials = []
     for seed, h, unroll_length in itertools.product(chosen["seeds"], chosen["h"], chosen["unroll_length"]):
         settings = {**chosen["settings"], **dict(zip(_GRID, (h, unroll_length, seed), strict=True))}
-        content = config.changed(settings, f"{file.name}, {name}")
-        if not content["data"]["validation_fraction"]:
+        params = config.validate(config.changed(settings, f"{file.name}, {name}"))
+        if not params.data.validation_fraction:
             raise InputError(f"{file.name}, {name}: data.validation_fraction = 0: a sweep chooses on validation images")
-        trials.append(Trial(float(h), unroll_length, seed, settings, content))
+        trials.append(Trial(f"h = {h}, unroll length {unroll_length}, seed {seed}", settings, params))
     return trials
-
-
-# --- running
-
-
-class Watch:
-    """Outcomes so far, printed as they come; engines report to it.
-
-    Attributes:
-        rows: a row of the table for each trial that is over.
-        failed: the reason of each trial that failed.
-        provenance: what training wrote about where it ran, of a trial that is done; None before.
-    """
-
-    def __init__(self, trials: Sequence[Trial]):
-        self.trials = trials
-        self.rows: dict[Trial, dict] = {}
-        self.failed: dict[Trial, str] = {}
-        self.provenance: dict | None = None
-        self.started = time.monotonic()
-        self.before: int | None = None
-        self.told: tuple[str, float] = ("", 0.0)
-
-    def over(self, trial: Trial, status: str, folder: Path | None = None, reason: str = "") -> None:
-        """`trial` is over.
-
-        Args:
-            folder: what training wrote, if it is done.
-            reason: why it failed, if it did.
-        """
-        self.rows[trial] = {"status": status}
-        if status == FAILED:
-            self.failed[trial] = reason
-            print(f"failed: {trial}: {reason}", flush=True)
-        if folder is not None:
-            last = evaluation.read_history(folder / "history.csv")[-1]
-            self.rows[trial] |= {key: last[key] for key in _MEASURED}
-            self.provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-
-    def tell(self, running: int) -> None:
-        """Print a line if it has news, or none came for a minute: trials done, running, failed, the best so far, the time left."""
-        if self.before is None:
-            # What an earlier call did says nothing about the time that is left.
-            self.before = len(self.rows)
-        over = [row["status"] for row in self.rows.values()]
-        line = (
-            f"{over.count(DONE)} done, {running} running, {over.count(DIVERGED)} diverged, {over.count(FAILED)} failed"
-        )
-        line += f" of {len(self.trials)} trials"
-        done = {trial: row for trial, row in self.rows.items() if row["status"] == DONE}
-        if done:
-            best = max(done, key=lambda trial: done[trial]["validation_accuracy"])
-            line += f"; best {percent(done[best]['validation_accuracy'])} ({best})"
-        now = time.monotonic()
-        if line == self.told[0] and now - self.told[1] < 60:
-            return
-        self.told = line, now
-        finished = len(self.rows) - self.before
-        if finished:
-            each = (now - self.started) / finished
-            line += f"; {duration(each * (len(self.trials) - len(self.rows)))} left"
-        print(line, flush=True)
 
 
 def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Path:
     """Run every trial of the sweep `name` and write the table; return its path.
 
-    A trial that diverges is recorded as diverged, one that fails as failed, and the sweep goes on. What is done is not trained
-    again when the same is run again.
+    A trial that diverges is recorded as diverged, one that fails as failed, and the sweep goes on.
 
     Args:
         engine: an object with a `name` and a method `run(trials, watch)`.
@@ -195,31 +99,29 @@ def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Pat
             },
             **read(name, file),
             "omega": _frequency(trials[0], watch.provenance),
-            "params": {key: trials[0].content[key] for key in ("data", "model", "augmentation", "training")},
+            "params": trials[0].params.model_dump(include={"data", "model", "augmentation", "training"}),
             "trials": len(trials),
             "sha256": hashlib.sha256(table.encode()).hexdigest(),
         },
     )
-    if watch.failed:
-        trial, reason = next(iter(watch.failed.items()))
+    failed = [f"{trial.label}: {row['reason']}" for trial, row in watch.rows.items() if row["status"] == FAILED]
+    if failed:
         raise InputError(
-            f"{len(watch.failed)} of {len(trials)} trials failed, the first with {trial}: {reason}; mend that and run the same"
-            " command again"
+            f"{len(failed)} of {len(trials)} trials failed, the first with {failed[0]}; mend that and run the same command again"
         )
     return path
 
 
 def _table(trials: Sequence[Trial], watch: Watch) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["h", "unroll_length", "seed", "status", *_MEASURED], lineterminator="\n")
+    columns = ["h", "unroll_length", "seed", "status", *_MEASURED]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for trial in sorted(trials, key=lambda trial: (trial.h, trial.unroll_length, trial.seed)):
-        point = {"h": f"{trial.h:g}", "unroll_length": trial.unroll_length, "seed": trial.seed}
+    points = {trial: [trial.settings[key] for key in _GRID] for trial in trials}
+    for trial, (h, unroll_length, seed) in sorted(points.items(), key=lambda item: item[1]):
+        point = {"h": f"{h:g}", "unroll_length": unroll_length, "seed": seed}
         writer.writerow({**point, **watch.rows[trial]})
     return text.getvalue()
-
-
-# --- what came out
 
 
 def _frequency(trial: Trial, made: Mapping | None) -> float | None:
@@ -234,7 +136,7 @@ def _frequency(trial: Trial, made: Mapping | None) -> float | None:
     from resode.analysis import stability
     from resode.nn import model
 
-    chosen = config.validate(trial.content)
+    chosen = trial.params
     keras.utils.set_random_seed(chosen.seed)
     units = model.units(model.build(chosen.model, len(made["class_names"])))
     judged = bool(units) and ODES[chosen.model.block].oscillates

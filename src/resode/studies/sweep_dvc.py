@@ -1,34 +1,36 @@
-"""Trials as DVC experiments in the queue of `dvc queue`: one machine, each in a copy of a scratch clone of the repository."""
+"""Trials as DVC experiments in the queue of `dvc queue`, on one machine, each in a copy of a scratch clone of the repository."""
 
 import hashlib
 import itertools
 import json
 import os
-import re
 import subprocess
 import tempfile
 import time
 from collections.abc import Container, Sequence
 from pathlib import Path
 
+from dvc.repo import Repo
+
 from resode.analysis.sweeps import DIVERGED, DONE, FAILED
 from resode.base import paths
 from resode.base.errors import Diverged, InputError
 from resode.pipeline import experiments
-from resode.studies.sweep import Trial, Watch
+from resode.studies.trials import Trial, Watch
 
 _WATCH_SECONDS = 10
-# Looks in a row at which a task runs and no worker does, until it is given up: a busy worker may miss one.
+# A task is given up after so many looks in a row at which no worker was alive: a busy worker may miss one.
 _LOOKS = 3
-_QUEUED, _RUNNING, _FAILED, _SUCCESS = "Queued", "Running", "Failed", "Success"
+# As DVC calls them.
+_QUEUED, _RUNNING, _FAILED = "Queued", "Running", "Failed"
 
 
 class Queue:
     """`run` trials by `dvc exp run --queue` and `dvc queue start`, one after another.
 
-    The queue lives in a clone of what is there, .runs/queue/CODE, in which nobody edits: with other code or parameters it is another
-    clone. A trial is the experiment sweep-TRIAL. DVC does not take back what a lost worker left, so that the next try is an
-    experiment of its own, with -2, -3 and so on behind.
+    The queue lives in a clone of the repository as it stands, .runs/queue/CODE, which nobody edits; other code or parameters have
+    another clone. A trial is the experiment sweep-TRIAL. DVC does not repeat the task of a lost worker, so the next try is an
+    experiment of its own, whose name ends with -2, -3 and so on.
     """
 
     name = "dvc"
@@ -41,7 +43,7 @@ class Queue:
         """
         # DVC hands folders of experiments to git as addresses.
         paths.check_for_dvc("[{}#?]|[^ -~]")
-        needs_archive = trials[0].content["data"]["name"] == "cifar10"
+        needs_archive = trials[0].params.data.name == "cifar10"
         if needs_archive and not paths.ARCHIVE.exists():
             raise InputError(f"{paths.ARCHIVE} is missing; run: make repro, or make data ARCHIVE=path")
         self.clone = paths.RUNS / "queue" / _code()
@@ -69,7 +71,7 @@ class Queue:
             raise
 
     def _queue(self, trial: Trial, name: str, which: str) -> str:
-        print(f"queueing {which}: {trial}", flush=True)
+        print(f"queueing {which}: {trial.label}", flush=True)
         self._dvc("exp", "run", "--queue", "--name", name, *experiments.flags(trial.settings), "training")
         return name
 
@@ -112,22 +114,22 @@ class Queue:
         if running:
             self._dvc("queue", "kill", *running)
 
-    def _dvc(self, *arguments: str) -> str:
+    def _dvc(self, *arguments: str) -> None:
         done = experiments.dvc(self.clone, *arguments, capture_output=True, text=True, errors="replace")
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())
             raise InputError(f"dvc {' '.join(arguments[:2])}: {said}")
-        return done.stdout
 
     def _statuses(self) -> dict[str, str]:
         """Status of each task of DVC's queue by the name of its experiment."""
-        lines = [line.split() for line in self._dvc("queue", "status").splitlines()]
-        return {words[1]: words[-1] for words in lines if words and words[-1] in (_QUEUED, _RUNNING, _FAILED, _SUCCESS)}
+        # What `dvc queue status` prints for people; no documented interface of DVC has it.
+        with Repo(str(self.clone)) as repo:
+            return {task["name"]: task["status"] for task in repo.experiments.celery_queue.status()}
 
     def _workers(self) -> bool:
         """Return whether a worker of DVC's queue lives."""
-        found = re.search(r"Worker status: (\d+) active, (\d+) idle", self._dvc("queue", "status"))
-        return found is None or found.groups() != ("0", "0")
+        with Repo(str(self.clone)) as repo:
+            return bool(repo.experiments.celery_queue.worker_status())
 
     def _log(self, name: str) -> str:
         # A task that never began has none.
@@ -154,7 +156,7 @@ def _tries(name: str, known: Container[str]) -> tuple[str | None, str]:
 
 
 def _code() -> str:
-    """A digest of code, parameters, backend and versions, so that trials of others are not taken for done."""
+    """A digest of code, parameters, backend and versions, so that trials with others do not count as done."""
     from resode.base import provenance
 
     sources = [

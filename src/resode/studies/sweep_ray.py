@@ -14,16 +14,16 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from resode.analysis.sweeps import DIVERGED, DONE, FAILED
-from resode.base import config, paths, settings
-from resode.base.errors import Diverged, InputError
+from resode.analysis.sweeps import FAILED
+from resode.base import paths, settings
+from resode.base.errors import InputError
 from resode.data import records
-from resode.studies.sweep import Trial, Watch
+from resode.studies.trials import Trial, Watch, train
 
 _WATCH_SECONDS = 10
 # After a failure of the trial or the loss of its machine.
 _RETRIES = 3
-# What of the environment decides how a trial computes.
+# Environment variables that decide how a trial computes.
 _HANDED_ON = ("KERAS_BACKEND", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS", settings.ONEDNN)
 
 
@@ -50,7 +50,7 @@ class Cluster:
             InputError: Ray is not installed or not there, a cluster's token is missing, it has no machine for a trial, or the data set is missing.
         """
         # Before anything starts, and once for all.
-        data = paths.dataset(trials[0].content["data"]["name"])
+        data = paths.dataset(trials[0].params.data.name)
         records.load(data)
         self._lock()
         try:
@@ -65,7 +65,7 @@ class Cluster:
             ray.shutdown()
 
     def _lock(self) -> None:
-        """Let nobody in without the token: whoever reaches an open port of Ray's runs any code."""
+        """Let nobody in without the token: whoever reaches an open port of Ray's could run any code."""
         os.environ["RAY_AUTH_MODE"] = "token"
         given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
         if given or (Path.home() / ".ray" / "auth_token").is_file():
@@ -97,7 +97,8 @@ class Cluster:
             )
             # Ray's own handler prints a stack trace.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:
+            # Ray raises a bare one if it takes too long to start.
             said = " ".join(str(error).split())
             if self.address is None:
                 raise InputError(f"Ray does not start: {said}") from error
@@ -110,8 +111,8 @@ class Cluster:
         # A process for each trial: a device's memory is free again, and nothing of one trial is left to the next.
         task = ray.remote(
             num_cpus=self.cpus, num_gpus=self.gpus, max_calls=1, max_retries=_RETRIES, retry_exceptions=True
-        )(train)
-        pending = {task.remote(trial.content, str(data), str(self.runs / trial.name)): trial for trial in trials}
+        )(_train)
+        pending = {task.remote(trial, data, self.runs / trial.name): trial for trial in trials}
         watch.tell(0)
         while pending:
             over, _ = ray.wait(list(pending), timeout=_WATCH_SECONDS)
@@ -119,35 +120,23 @@ class Cluster:
                 trial = pending.pop(one)
                 try:
                     status, reason = ray.get(one)
-                    watch.over(trial, status, self.runs / trial.name / "results" if status == DONE else None, reason)
+                    watch.over(trial, status, self.runs / trial.name / "results", reason)
                 except ray.exceptions.RayError as error:
                     watch.over(trial, FAILED, reason=str(error).strip().splitlines()[-1])
             used = ray.cluster_resources().get("CPU", 0) - ray.available_resources().get("CPU", 0)
             watch.tell(min(len(pending), round(used / self.cpus)))
 
 
-def train(content: dict, data: str, folder: str) -> tuple[str, str]:
-    """Train one trial in `folder`: its `results`, its checkpoints in `runs`, and what training prints in `log`.
-
-    Args:
-        content: all of its parameters, as in params.yaml.
-        data: folder of the data set.
+def _train(trial: Trial, data: Path, home: Path) -> tuple[str, str]:
+    """Train one trial in `home`: its `results`, its checkpoints in `runs`, and what training prints in `log`.
 
     Returns:
-        DONE, DIVERGED or FAILED, and why it failed; what another try would not mend is no exception.
+        DONE, DIVERGED or FAILED, and why it failed. Wrong input is no exception, after which Ray would try again in vain.
     """
-    from resode.training import loop
-
-    home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
-    chosen = config.validate(content)
     with (home / "log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
-            loop.train(records.load(Path(data)), chosen, home / "results", home / "runs")
-        except Diverged as error:
-            print(error, flush=True)
-            return DIVERGED, ""
+            return train(trial, records.load(data), home / "results", home / "runs"), ""
         except InputError as error:
             print(error, flush=True)
             return FAILED, str(error)
-    return DONE, ""

@@ -1,0 +1,132 @@
+"""Grids of trainings: a trial is one training, an engine runs trials, and a watch collects their outcomes.
+
+One rule for resuming: run the same command again. A trial goes on from its checkpoint, and one whose training is complete is not
+trained again.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resode.analysis import evaluation
+from resode.analysis.sweeps import DIVERGED, DONE, FAILED
+from resode.base import config
+from resode.base.errors import Diverged
+from resode.base.text import duration, percent
+from resode.data.records import Dataset
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training.
+
+    Attributes:
+        label: for people; no other trial of the grid has it.
+        settings: all that it changes in params.yaml, {"section.key": value}.
+        params: all of its parameters.
+    """
+
+    label: str
+    settings: dict[str, Any] = field(repr=False, compare=False)
+    params: config.Params = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder or experiment; trials with other parameters have others."""
+        digest = hashlib.sha256(self.params.model_dump_json().encode()).hexdigest()
+        return f"{re.sub('[^A-Za-z0-9.]+', '-', self.label)}-{digest[:8]}"
+
+
+class Watch:
+    """Outcomes so far, printed as they come; engines report to it.
+
+    Attributes:
+        rows: for each trial that is over its `status`; the `reason` of a failure; of what is done the last row of its history and its
+            `seconds`.
+        provenance: what training wrote about where it ran, of a trial that is done; None before.
+    """
+
+    def __init__(self, trials: Sequence[Trial]):
+        self.trials = trials
+        self.rows: dict[Trial, dict] = {}
+        self.provenance: dict | None = None
+        self.started = time.monotonic()
+        self.before: int | None = None
+        self.told: tuple[str, float] = ("", 0.0)
+
+    def over(self, trial: Trial, status: str, folder: Path | None = None, reason: str = "") -> None:
+        """Record that `trial` is over.
+
+        Args:
+            folder: what training wrote, if it is done.
+            reason: why it failed, if it did.
+        """
+        self.rows[trial] = {"status": status, "reason": reason}
+        if status == FAILED:
+            print(f"failed: {trial.label}: {reason}", flush=True)
+        if status == DONE:
+            self.provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+            last = evaluation.read_history(folder / "history.csv")[-1]
+            self.rows[trial] |= {**last, "seconds": self.provenance["wall_seconds"]}
+
+    def tell(self, running: int) -> None:
+        """Print a line if it has news, or none came for a minute: trials done, running, failed, the best so far, the time left."""
+        if self.before is None:
+            # What an earlier call did says nothing about the time that is left.
+            self.before = len(self.rows)
+        over = [row["status"] for row in self.rows.values()]
+        line = (
+            f"{over.count(DONE)} done, {running} running, {over.count(DIVERGED)} diverged, {over.count(FAILED)} failed"
+            f" of {len(self.trials)} trials"
+        )
+        done = [(row, trial) for trial, row in self.rows.items() if row["status"] == DONE]
+        if done:
+            key = f"{evaluation.tested_on([done[0][0]])}_accuracy"
+            row, best = max(done, key=lambda one: one[0][key])
+            line += f"; best {percent(row[key])} ({best.label})"
+        now = time.monotonic()
+        if line == self.told[0] and now - self.told[1] < 60:
+            return
+        self.told = line, now
+        finished = len(self.rows) - self.before
+        if finished:
+            each = (now - self.started) / finished
+            line += f"; {duration(each * (len(self.trials) - len(self.rows)))} left"
+        print(line, flush=True)
+
+
+def train(trial: Trial, dataset: Dataset, results: Path, runs: Path) -> str:
+    """Train `trial` and return DONE or DIVERGED; see `loop.train` for the rest."""
+    from resode.training import loop
+
+    try:
+        loop.train(dataset, trial.params, results, runs)
+    except Diverged as error:
+        print(f"diverged: {error}", flush=True)
+        return DIVERGED
+    return DONE
+
+
+def run_here(trials: Sequence[Trial], dataset: Dataset, runs: Path) -> Watch:
+    """Train `trials` in this process, one after another, with their checkpoints in `runs`.
+
+    Raises:
+        InputError: what `loop.train` raises, but divergence.
+    """
+    import keras
+
+    watch = Watch(trials)
+    for trial in trials:
+        watch.tell(1)
+        print(f"{trial.label}:", flush=True)
+        with tempfile.TemporaryDirectory() as results:
+            watch.over(trial, train(trial, dataset, Path(results), runs), Path(results))
+        # What one network compiled is of no use to the next.
+        keras.utils.clear_session()
+    return watch
