@@ -40,7 +40,7 @@ class Trial:
     def name(self) -> str:
         """The name of its folder or experiment; trials with other parameters have others."""
         digest = hashlib.sha256(self.params.model_dump_json().encode()).hexdigest()
-        return f"{re.sub('[^A-Za-z0-9.]+', '-', self.label)}-{digest[:8]}"
+        return f"{re.sub('[^A-Za-z0-9.+]+', '-', self.label)}-{digest[:8]}"
 
 
 class Watch:
