@@ -28,7 +28,16 @@ def write_short_run(results, name="eighth", accuracy=0.885, **changes):
 def hand_over(results, name, history, update):
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, {"update": update, "history": history})
+    machine = {
+        "hardware": "CPU: test",
+        "backend": "tensorflow",
+        "precision": "float32",
+        "commit": "a" * 40,
+        "modified": False,
+    }
+    piece = {"from": 0, "to": update, "of": update, "seconds": 7200.0, "processes": 3, **machine}
+    state = {"update": update, "history": history, "pieces": [piece]}
+    checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, state)
     (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
 
 
@@ -101,6 +110,7 @@ def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
     assert head.startswith(
         "**In progress:** run `quarter`, 2 of 81 epochs. After the last of them train accuracy 49.70 %, test"
     )
+    assert "(CIFAR-10; CPU: test, tensorflow, float32, commit aaaaaaa; 2.00 h, resumed 2 times)" in head
     assert "`resode run quarter` starts from its [checkpoint]" in head
     assert (
         "After the first epoch: train accuracy 35.70 % (published 35.57 %), test accuracy 47.30 % (published 48.27 %)."

@@ -139,7 +139,7 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
 
 def in_progress(results: Path = paths.RESULTS) -> list[dict]:
     """The checkpoints of the claim's setting, with its schedule or a share, that were handed over: for each its run's "name" (None:
-    the pipeline's), "file", "history", "update", and "updates" and "epochs" of the whole schedule.
+    the pipeline's), "file", "history", "effort" in words, "update", and "updates" and "epochs" of the whole schedule.
     """
     made, claimed = [], read_published()
     for name in (None, *runs.read()):
@@ -160,6 +160,13 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
                 "name": name,
                 "file": path,
                 "history": history,
+                "effort": report.effort(
+                    {
+                        "pieces": state["pieces"],
+                        "resumes": sum(piece["processes"] for piece in state["pieces"]) - 1,
+                        "wall_seconds": sum(piece["seconds"] for piece in state["pieces"]),
+                    }
+                ),
                 "update": state["update"],
                 "updates": schedule.updates(whole),
                 "epochs": schedule.updates(whole) // per_epoch if per_epoch else None,
@@ -198,7 +205,7 @@ def _progress(one: Mapping) -> str:
     split = evaluation.tested_on(one["history"])
     return (
         f"**In progress:** {run}, {last['epoch']} of {one['epochs']} epochs. After the last of them train accuracy"
-        f" {percent(last['train_accuracy'])}, {split} accuracy {percent(last[f'{split}_accuracy'])}. {goes_on}"
+        f" {percent(last['train_accuracy'])}, {split} accuracy {percent(last[f'{split}_accuracy'])} (CIFAR-10; {one['effort']}). {goes_on}"
     )
 
 
