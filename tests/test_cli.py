@@ -30,3 +30,16 @@ def test_completion_is_a_script_that_bash_reads(capsys):
     ask = "COMP_WORDS=(resode pred) COMP_CWORD=1 COMPREPLY=(); _shtab_resode; echo ${COMPREPLY[@]}"
     done = subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("predict\n", "")
+
+
+def test_errors_show_no_control_characters_and_no_endless_lines(capsys):
+    assert cli.main(["run", "\x1b[31m" + "x" * 100_000]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "\x1b" not in told and len(told) < 100 + 2000
+
+
+def test_a_name_too_long_for_the_system_is_an_error_of_one_line(capsys):
+    name = "/tmp/" + "x" * 300
+    assert cli.main(["data", name]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "File name too long" in told and told.count("\n") == 1

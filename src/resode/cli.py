@@ -9,7 +9,11 @@ from pathlib import Path
 import resode
 from resode.base import paths, settings
 from resode.base.errors import InputError, TimeOver
+from resode.base.text import quoted
 from resode.pipeline.stages import STAGES, UNFINISHED
+
+# An error's lines and the letters in each that are shown.
+_LINES, _LETTERS = 40, 2000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped; run the same command again", file=sys.stderr)
         return 130
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # What it quotes may be of a file that anyone wrote.
+        lines = str(error).split("\n")[:_LINES]
+        print("error: " + "\n".join(quoted(line, _LETTERS) for line in lines), file=sys.stderr)
+        return 1
+    except OSError as error:
+        # A name that is too long, for example, wherever it is used first.
+        print(f"error: {quoted(error.filename or 'the system')}: {error.strerror or quoted(error)}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("resode"):

@@ -126,6 +126,11 @@ def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, 
     (older / loop.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
     assert "does not fit this network" in error(older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
+    mean = (older / loop.MEAN_IMAGE).read_bytes()
+    for damaged in (b"", b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00v\x00" + b"{'shape': ((".ljust(118)):
+        (older / loop.MEAN_IMAGE).write_bytes(damaged)
+        assert "or a file in it is damaged; run: dvc repro training" in error(older, "predict", photos[0])
+    (older / loop.MEAN_IMAGE).write_bytes(mean)
     (older / loop.MEAN_IMAGE).unlink()
     assert f"cannot read {older}/mean_image.npy, which belongs to" in error(older, "predict", photos[0])
     resnet = tmp_path / "resnet"

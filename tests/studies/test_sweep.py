@@ -130,6 +130,14 @@ def test_unknown_sweeps_are_named(tmp_path):
         sweep.planned("huge", write(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["../../x", "a\nb", "", "a/b"])
+def test_names_that_are_no_folders_are_refused(tmp_path, name):
+    path = write(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("tiny:", f"{json.dumps(name)}:"), encoding="utf-8")
+    with pytest.raises(InputError, match="a sweep's name is of letters, digits, - and _, not"):
+        sweep.planned(name, path)
+
+
 def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, capsys):
     results = {(0.1, 1, 0): 0.7, (0.1, 1, 1): 0.8, (0.1, 2, 0): 0.75, (0.1, 2, 1): 0.77,
                (50.0, 1, 0): 0.99, (50.0, 1, 1): "diverged", (50.0, 2, 0): "diverged", (50.0, 2, 1): "diverged"}  # fmt: skip

@@ -74,10 +74,10 @@ class Network:
             params = ModelParams.model_validate(provenance["params"]["model"])
         except OSError as error:
             raise InputError(f"cannot read {error.filename}, which belongs to {weights}: {error.strerror}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            # pydantic's ValidationError is a ValueError.
+        except Exception as error:
+            # NumPy alone raises eight kinds for a damaged file.
             raise InputError(
-                f"{folder} was trained by another version of this code; run: dvc repro training"
+                f"{folder} was trained by another version of this code, or a file in it is damaged; run: dvc repro training"
             ) from error
         contents.check_class_names(self.class_names, str(folder / loop.PROVENANCE))
         contents.check_mean_image(self.mean, str(folder / loop.MEAN_IMAGE))

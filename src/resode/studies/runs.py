@@ -24,6 +24,9 @@ from resode.training import checkpoint, schedule
 
 STAGES = ("training", "evaluation", "stability")
 
+# It becomes the name of a folder.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
 
 def read() -> dict[str, dict]:
     """The runs of runs.yaml: {name: {"section.key": value}}.
@@ -35,8 +38,7 @@ def read() -> dict[str, dict]:
     if not isinstance(content, dict) or not content:
         raise InputError(f"{paths.RUNS_YAML} must hold runs such as `short: {{training.reference_iterations: 64.0}}`")
     for name, changes in content.items():
-        # It becomes the name of a folder.
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError(f"{paths.RUNS_YAML}: a run's name is of letters, digits, - and _, not {quoted(name)}")
         config.check_settings(changes, f"{paths.RUNS_YAML}, {name}")
     return content

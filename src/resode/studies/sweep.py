@@ -16,7 +16,9 @@ from typing import Any
 from resode.analysis.sweeps import FAILED, FOLDER, TABLE
 from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
+from resode.base.text import quoted
 from resode.ode.equations import ODES
+from resode.studies.runs import NAME
 from resode.studies.trials import Trial, Watch
 from resode.training import checkpoint
 
@@ -36,6 +38,8 @@ def read(name: str, file: Path = FILE) -> dict:
     if not isinstance(content, dict) or name not in content:
         known = ", ".join(map(str, content)) if isinstance(content, dict) else "nothing"
         raise InputError(f"{file.name} has no sweep {name!r}; it has {known}")
+    if not NAME.fullmatch(name):
+        raise InputError(f"{file.name}: a sweep's name is of letters, digits, - and _, not {quoted(name)}")
     found = content[name]
     config.check_parts(found, _PARTS, f"{file.name}, {name}")
     for part in _GRID:
