@@ -46,10 +46,10 @@ _A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4,
 
 
 def operand(kernel: Any) -> Any:
-    """What `Winograd` takes of a kernel (3, 3, in, out) that several convolutions share.
+    """The form in which `Winograd` takes a kernel (3, 3, in, out) that several convolutions share.
 
-    U, which is then made once; on JAX the kernel itself: XLA would sum the gradients of U, four times as large as the kernel, after all of them are
-    there, while those of the kernel take little memory.
+    On TensorFlow U, which is then made once; on JAX the kernel itself. XLA would keep the gradients of U, each four times as large
+    as the kernel, until all of them are there to be summed; those of the kernel take little memory.
     """
     return kernel if _on_jax() else _transformed(kernel)
 

@@ -136,7 +136,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
 
 
 def _outcome(changes: Mapping, seeds: list[Trial], rows: Mapping, classes: int) -> dict:
-    """What the file says about the variant that makes these `changes`: its trials, one a seed, have these `rows`."""
+    """The file's entry of the variant that makes these `changes`, from the `rows` of its trials, one a seed."""
     params = seeds[0].params
     found = [
         {"seed": trial.params.seed, "diverged": rows[trial]["status"] == DIVERGED}
