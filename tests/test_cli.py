@@ -1,8 +1,10 @@
 """The command's own options, without a stage."""
 
 import subprocess
+import sys
 
 import pytest
+from PIL import Image
 
 import resode
 from resode import cli
@@ -43,3 +45,17 @@ def test_a_name_too_long_for_the_system_is_an_error_of_one_line(capsys):
     assert cli.main(["data", name]) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: ") and "File name too long" in told and told.count("\n") == 1
+
+
+def test_a_home_of_nobody_is_a_path_like_any_other(capsys):
+    assert cli.main(["data", "~nosuchuser/archive.tar.gz"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: no ") and "~nosuchuser" in told and told.count("\n") == 1
+
+
+def test_prediction_from_a_wrong_folder_says_so_before_keras_is_loaded(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "image.png")
+    code = "import sys; from resode import cli; status = cli.main(sys.argv[1:]); assert 'keras' not in sys.modules; sys.exit(status)"
+    arguments = ["predict", str(tmp_path / "image.png"), "--weights", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "no trained weights" in done.stderr

@@ -177,7 +177,8 @@ def _data(chosen: argparse.Namespace) -> None:
     from resode.base import config
     from resode.data import archive, cifar10
 
-    source = chosen.archive.expanduser()
+    # Unlike Path.expanduser it leaves a user who does not exist as it stands.
+    source = Path(os.path.expanduser(chosen.archive))
     # What the pipeline would refuse is refused here, before it takes the place of a good archive.
     cifar10.read_members(source, config.load().data.require_published)
     print(f"The archive is at {archive.provide(source)}; next: make repro")

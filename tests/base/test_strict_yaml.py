@@ -29,6 +29,8 @@ GOOD = paths.PARAMS.read_text(encoding="utf-8")
         ("+1E-3", 0.001),
         ("1.", 1.0),
         (".5", 0.5),
+        (".15e0", ".15e0"),
+        (".15e+0", 0.15),
         ("1:30", "1:30"),
         ("yes", "yes"),
         ("true", True),
@@ -48,7 +50,9 @@ def test_values_are_those_of_yaml_1_2(text, value):
     assert found == value and type(found) is type(value)
 
 
-@pytest.mark.parametrize("text", ["010", "0o10", "0x1F", "1e-3", "1:30", "yes", "~", "on", "12e03", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["010", "0o10", "0x1F", "1e-3", "1:30", "yes", "~", "on", "12e03", "1.5", ".15e0", "-.15e-1", "1.e3", "+.5"]
+)
 def test_dvc_reads_the_same_value(text):
     from ruamel.yaml import YAML
 
@@ -80,6 +84,9 @@ def twice(section, line):
         (gzip.compress(GOOD.encode()), "is not UTF-8"),
         (os.urandom(3) + b"\xff\xfe\x00", "is not"),
         (b"\x00\x01", "is not YAML"),
+        (b"seed: 0\n# \x00", "is not YAML, line 2: it holds the character '\\x00'"),
+        (GOOD.replace("  architecture: units", "  architecture: resnet\uff12\uff10").encode(), "input should be units"),
+        (GOOD.replace("  channels: [16,", "  channels: [16384, 16384, 16384, 16384, 16384, 16384] #").encode(), "weights; at most 1,000,000,000"),
         (b"x" * 2_000_000, "2,000,000 bytes; at most"),
         (b"- 1\n- 2", "must hold sections"),
         (b"", "must hold sections"),
@@ -94,7 +101,7 @@ def twice(section, line):
         (GOOD.replace("  unroll_length: 4", "  unroll_length: 10000000000").encode(), "model.unroll_length = 10000000000"),
         (GOOD.replace("  h: 0.15", "  h: " + "9" * 39 + ".0").encode(), "model.h = "),
     ],
-    ids=range(29),
+    ids=range(32),
 )  # fmt: skip
 def test_wrong_params_are_one_short_line(content, words, tmp_path, monkeypatch, capsys):
     path = tmp_path / "params.yaml"

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -585,6 +586,35 @@ def test_archive_that_holds_more_than_it_can_need_is_refused_at_once(evil, membe
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60_000_000 and message.isprintable() and len(message) < 800
+
+
+@pytest.mark.parametrize(
+    ("content", "size", "words"),
+    [
+        (gzip.compress(b"") * 20_000, None, "more than 10,000 parts"),
+        (b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"a" * 30_000_000, None, "the file is cut short"),
+        (gzip.compress(b""), 180_000_000, "at its first bytes"),
+        (gzip.compress(b""), 10_000_000_000, "10,000,000,000 bytes; unpacked, the published one has fewer"),
+    ],
+    ids=["empty parts", "a header of megabytes", "zeros behind", "a large file"],
+)
+def test_gzip_file_that_holds_nothing_is_refused_at_once(content, size, words, tmp_path):
+    path = tmp_path / "archive.tar.gz"
+    path.write_bytes(content)
+    if size:
+        # Without taking space on the disk.
+        os.truncate(path, size)
+    began = time.monotonic()
+    refused(lambda: cifar10.read_members(path, True), words)
+    assert time.monotonic() - began < 5
+
+
+def test_archives_in_many_parts_are_read(members, tmp_path):
+    whole = gzip.decompress(tar_gz(tmp_path / "good", members).read_bytes())
+    part = len(whole) // 500
+    packed = b"".join(gzip.compress(whole[i : i + part], 1) + bytes(i % 3) for i in range(0, len(whole), part))
+    (tmp_path / "parts").write_bytes(packed)
+    assert cifar10.read_members(tmp_path / "parts", False) == members
 
 
 def test_what_is_no_file_is_no_archive(tmp_path):

@@ -54,6 +54,14 @@ def test_image_that_is_too_large_is_refused(tmp_path, monkeypatch):
         predict.read_image(tmp_path / "image.png")
 
 
+def test_bytes_are_bounded_before_they_are_read(tmp_path):
+    (tmp_path / "image.webp").write_bytes(b"RIFF")
+    # Without taking space on the disk.
+    os.truncate(tmp_path / "image.webp", 2_500_000_000)
+    with pytest.raises(InputError, match="2,500,000,000 bytes; at most 200,000,000 are read"):
+        predict.read_image(tmp_path / "image.webp")
+
+
 @pytest.mark.parametrize("extension", ["png", "gif", "bmp", "tiff", "webp", "jpg"])
 def test_pixels_are_bounded_before_they_are_decoded(extension, tmp_path, monkeypatch, recwarn):
     monkeypatch.setattr(predict, "MOST_PIXELS", 300 * 300)

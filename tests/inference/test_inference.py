@@ -136,8 +136,8 @@ def test_unroll_length_is_set_at_run_time(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "steps", "message"),
     [
-        ({}, 0, "--unroll-length 0: block hamiltonian needs at least 1"),
-        ({"block": "linear_multistep"}, 1, "block linear_multistep needs at least 2"),
+        ({}, 0, "--unroll-length 0: block hamiltonian takes 1 to 10,000 steps"),
+        ({"block": "linear_multistep"}, 1, "block linear_multistep takes 2 to 10,000 steps"),
         ({"weights_in_time": "free"}, 5, "do not share their weights"),
         ({"architecture": "resnet20"}, 5, "this network is a resnet20"),
     ],
@@ -234,6 +234,9 @@ DAMAGED = {
     "true for a side": lambda whole: rewritten(whole, tensor_with("head_softmax.bias", shape=[True, 3])),
     "no offsets": lambda whole: rewritten(whole, lambda header: header["unit1.b1"].pop("data_offsets")),
     "offsets that are no numbers": lambda whole: rewritten(whole, tensor_with("unit1.b1", data_offsets=["a", None])),
+    "a side of 4,300 digits": lambda whole: rewritten(
+        whole, tensor_with("unit1.b1", shape=[10**4299], data_offsets=[0, 4 * 10**4299])
+    ),
     "metadata that are no texts": lambda whole: rewritten(whole, lambda header: header["__metadata__"].update(a=1)),
     "a name twice": lambda whole: whole.replace(b'"unit1.b2"', b'"unit1.b1"', 1),
 }
@@ -250,14 +253,16 @@ OTHERS = {
     "model.activation": [model_with(activation=value) for value in ("swish", ["relu"])],
     "model.architecture": [model_with(architecture="resnet20")],
     "model.weights_in_time": [model_with(weights_in_time="once")],
-    "model.gamma": [model_with(gamma=-1)],
+    "model.gamma": [model_with(gamma=value) for value in (-1, 2e9)],
     "has the shape": [model_with(kernel_size=5), metadata(class_names=["a", "b"])],
     "is missing": [model_with(channels=[4, 8, 8, 8]), model_with(block="antisymmetric")],
     "which this network has not": [model_with(channels=[4, 8], pool_after=[1]), model_with(block="two_layer_hamiltonian")],
     "the names of its classes": [
         metadata(class_names=value) for value in ("abc", [], [1, 2, 3], ["a", "b", "\x1b[31mc"], ["a", "b", "x" * 101], None)
     ],
-    "no model in JSON": [lambda header: header["__metadata__"].pop("model"), lambda header: header["__metadata__"].update(model="{")],
+    "two of its classes have one name": [metadata(class_names=["a", "b", "a"])],
+    "the title of its data set": [lambda header: header["__metadata__"].update(data="a\nb")],
+    "no model in JSON": [lambda header: header["__metadata__"].pop("model"), lambda header: header["__metadata__"].update(model="{"), lambda header: header["__metadata__"].update(model='{"h": 1, "h": 2}')],
     "its parameters are": [metadata(model=[1]), metadata(model=None)],
     "no class_names in JSON": [lambda header: header["__metadata__"].pop("class_names")],
 }  # fmt: skip
@@ -314,8 +319,13 @@ def test_folders_of_a_training_are_checked(finished):
         ("mean_image.npy", other.getvalue()),
         ("provenance.json", json.dumps({**described, "class_names": ["a", "b\x1b"]}).encode()),
         ("provenance.json", json.dumps({**described, "class_names": ["a", "b", "c"]}).encode()),
+        ("provenance.json", json.dumps({**described, "class_names": ["a", "a"]}).encode()),
+        ("provenance.json", json.dumps({**described, "data": {"title": ["digits"]}}).encode()),
         ("provenance.json", b"[1]"),
         ("provenance.json", b"{"),
+        ("provenance.json", b"[" * 100_000),
+        ("provenance.json", good["provenance.json"].replace(b"{", b'{"seed": 1, "seed": 1,', 1)),
+        ("provenance.json", good["provenance.json"] + b" " * 20_000_000),
     ]
     # In the tables of the file's head, byte by byte.
     wrong += [
@@ -332,7 +342,14 @@ def test_folders_of_a_training_are_checked(finished):
             assert "\n" not in str(error) and "\x1b" not in str(error)
         (folder / name).write_bytes(good[name])
     # A byte that nobody reads may change.
-    assert refused >= 7
+    assert refused >= 12
+    for name in ("mean_image.npy", "provenance.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(InputError, match="not an ordinary file"):
+            trained.Network(folder)
+        (folder / name).unlink()
+        (folder / name).write_bytes(good[name])
     assert settings().model.channels == trained.Network(folder).params["channels"]
 
 

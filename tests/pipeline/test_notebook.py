@@ -216,6 +216,9 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     (repository / "matplotlibrc").write_text("figure.dpi: 9\nsavefig.facecolor: red", encoding="utf-8")
     for name, value in {
         "JAX_ENABLE_X64": "1",
+        "JAX_RANDOM_SEED_OFFSET": "7",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
         "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
         "KERAS_NNX_ENABLED": "1",
     }.items():
@@ -233,6 +236,7 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     checks += "import keras; assert keras.config.floatx() == 'float32' and keras.backend.backend() == 'jax'\n"
     checks += "assert not keras.config.is_nnx_enabled()\n"
     checks += "import jax; assert not jax.config.jax_enable_x64 and jax.config.jax_default_matmul_precision is None\n"
+    checks += "assert jax.config.jax_random_seed_offset == 0 and jax.config.jax_default_prng_impl == 'threefry2x32'\n"
     write(repository, checks + "print('reached')")
     assert cli.main(["toys"]) == 0
     assert "reached" in results(repository)["toys.ipynb"]

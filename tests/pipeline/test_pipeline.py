@@ -261,6 +261,26 @@ def test_results_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch
     assert error.startswith("error: cannot write") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model.h": -1}, "here: model.h = -1"),
+        ({"model.unroll_length": 2}, "params.yaml: model.h = 'much'"),
+        ({"model.channels": [16, 24]}, "here: model.channels: 24 is not a multiple of 16"),
+        ({"augmentation.crop": 4}, "here: augmentation: shift 0.1 and crop 4"),
+        ({"training.convolution": "winograd", "model.kernel_size": 5}, "here: training.convolution winograd needs"),
+    ],
+)
+def test_messages_name_the_file_that_the_wrong_value_stands_in(settings, words, monkeypatch):
+    content = config.read()
+    if "much" in words:
+        content["model"]["h"] = "much"
+    monkeypatch.setattr(config, "read", lambda: content)
+    with pytest.raises(InputError) as caught:
+        config.changed(settings, "here")
+    assert str(caught.value).startswith(words)
+
+
 def test_wrong_demo_setting_is_refused_before_anything_runs():
     with pytest.raises(InputError, match="unknown key model.depth"):
         demo.run(["model.depth=3"])

@@ -110,6 +110,8 @@ def test_what_has_steps_of_its_own_stands_in_no_integrators_column():
         ({"variants": ["euler"]}, "variant 1: euler must change"),
         ({"seeds": [0, -1]}, "}: seed = -1"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.1}}, "fraction must be 0: test accuracies are compared"),
+        ({"seeds": [0, 0]}, "seeds .* names a value twice"),
+        ({"seeds": [*range(2000), -1]}, "at most 1,000 are taken on"),
         ({"seeds": []}, "seeds must be a list that is not empty"),
         ({"settings": {"model.hh": 1}}, "unknown key model.hh"),
         ({"repeats": 3}, "must hold settings, seeds, variants and nothing else"),

@@ -107,6 +107,7 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
         ({"h": [0.1, -0.1]}, "tiny: model.h = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny: model.unroll_length = 'two'"),
         ({"seeds": [0, 0]}, "seeds .* names a value twice"),
+        ({"seeds": [*range(20_000), -1]}, "at most 1,000 are taken on"),
         ({"h": [1, 1.0]}, "h .* names a value twice"),
         ({"h": [0.15, 0.150000001]}, "h .* names a value twice"),
         ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
@@ -252,6 +253,8 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
 )
 def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):
     monkeypatch.setattr(paths, "ARCHIVE", tmp_path / "none.tar.gz")
+    # Of no cluster; without one nothing else is looked at.
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     assert cli.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1

@@ -10,7 +10,7 @@ from helpers import KEPT, settings, small_dataset
 from resode.analysis import evaluation
 from resode.base import config
 from resode.base.errors import InputError
-from resode.training import augmentation, loop, validation
+from resode.training import augmentation, loop, outputs, validation
 
 
 def test_each_class_gives_its_share_and_the_rest_keeps_its_order():
@@ -65,11 +65,11 @@ def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
     assert [row["updates"] for row in history] == [7, 14]
     assert list(history[0])[-2:] == ["validation_loss", "validation_accuracy"]
     assert json.loads((trained / loop.METRICS).read_text(encoding="utf-8")) == history[-1]
-    np.testing.assert_array_equal(loop.mean_image(trained), augmentation.mean_image(rest.train_images))
+    np.testing.assert_array_equal(outputs.mean_image(trained), augmentation.mean_image(rest.train_images))
     network = loop.compiled(settings().model, settings().training, seed=5, classes=2)
     loop.load_weights(network, trained)
     found = network.evaluate(
-        augmentation.normalise(images, loop.mean_image(trained)), labels, verbose=0, return_dict=True
+        augmentation.normalise(images, outputs.mean_image(trained)), labels, verbose=0, return_dict=True
     )
     assert found["accuracy"] == pytest.approx(history[-1]["validation_accuracy"], abs=1e-6)
     assert json.loads((trained / loop.PROVENANCE).read_text(encoding="utf-8"))["data"]["validation_fraction"] == 0.25

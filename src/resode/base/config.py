@@ -1,7 +1,8 @@
 """The schema of params.yaml: what may be set, and what is refused before anything runs."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -14,16 +15,18 @@ from resode.base.errors import InputError
 from resode.base.text import quoted
 from resode.ode import integrators
 from resode.ode.equations import ODES
+from resode.ode.unit import LARGEST_H, MOST_STEPS
 
 # Upper bounds are generous: they keep a typing error from eating the machine.
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Steps = Annotated[int, Field(ge=1, le=10_000)]
-# Larger ones overflow float32.
-StepSize = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+StepSize = Annotated[float, Field(gt=0, le=LARGEST_H, allow_inf_nan=False)]
 # A network of one of the papers: its family, its number of layers, and whether blocks are left out at random.
-ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9]\d{1,3})(_stochastic)?")
+ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9][0-9]{1,3})(_stochastic)?")
+# Of all units: 4 GB in float32, three hundred times the post's.
+_MOST_WEIGHTS = 1_000_000_000
 # So many messages are shown for one wrong file.
 _MESSAGES = 5
 
@@ -106,6 +109,17 @@ class ModelParams(_Section):
             raise ValueError(f"block {self.block} has steps of its own and takes integrator euler alone")
         if ODES[self.block].own_steps and self.unroll_length < 2:
             raise ValueError(f"block {self.block} needs an unroll_length of at least 2, a step with one before it")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit_a_machine(self) -> "ModelParams":
+        ode = ODES[self.block]
+        parts = 2 if ode.form == integrators.PARTITIONED else 1
+        shapes = (ode.weight_shapes(self.kernel_size, channels // parts) for channels in self.channels)
+        count = sum(math.prod(shape) for unit in shapes for shape in unit.values())
+        count *= self.unroll_length if self.weights_in_time == "free" else 1
+        if self.architecture == "units" and count > _MOST_WEIGHTS:
+            raise ValueError(f"the units have {count:,} weights; at most {_MOST_WEIGHTS:,} are taken on")
         return self
 
     @model_validator(mode="after")
@@ -231,7 +245,7 @@ class ToysParams(_Section):
     points: Annotated[int, Field(ge=2, le=100_000)]
     channels: Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
     # The two-step methods need a second step.
-    unroll_length: Annotated[int, Field(ge=2, le=10_000)]
+    unroll_length: Annotated[int, Field(ge=2, le=MOST_STEPS)]
     h: StepSize
     updates: Count
     learning_rate: Positive
@@ -366,7 +380,7 @@ def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str
     """The content of params.yaml, changed by `settings` ("section.key" or "key": value) and checked.
 
     Args:
-        where: what an error's message begins with: the file, or the part of it, that `settings` stand in.
+        where: what an error's message begins with if `settings` are wrong: the file, or the part of it, that they stand in.
 
     Raises:
         InputError: as `load`.
@@ -382,22 +396,25 @@ def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str
             content.setdefault(section, {})[name] = value
         else:
             content[section] = value
-    validate(content, where)
+    validate(content, where, settings)
     return content
 
 
-def validate(content: dict[str, Any], where: str = "params.yaml") -> Params:
-    """Check `content` against the schema; see `load` for what is raised, and `changed` for `where`."""
+def validate(content: dict[str, Any], where: str = "", settings: Collection[str] = ()) -> Params:
+    """Check `content`, that of params.yaml with `settings` of `where`, against the schema; see `load` for what is raised."""
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        messages = [_message(one, where) for one in error.errors()]
+        messages = [_message(one, where, settings) for one in error.errors()]
         more = [f"and {len(messages) - _MESSAGES} more"] if len(messages) > _MESSAGES else []
         raise InputError("; ".join(messages[:_MESSAGES] + more)) from error
 
 
-def _message(error: dict[str, Any], where: str) -> str:
+def _message(error: dict[str, Any], where: str, settings: Collection[str]) -> str:
     key = ".".join(str(part) for part in error["loc"])
+    # What is said of a section, or of all of them, may be due to any of its keys.
+    if not any(f"{key}.".startswith(f"{one}.") or not key or f"{one}.".startswith(f"{key}.") for one in settings):
+        where = "params.yaml"
     # The members of a union ("… or null") are no keys of the file.
     key = quoted(key.removesuffix(".literal['relu','tanh','sigmoid','softplus','elu','gelu','silu']"))
     if error["type"] == "extra_forbidden":

@@ -1,16 +1,54 @@
-"""Writing files so that a kill or a full disk never leaves half a file."""
+"""Reading files that anyone may have written, and writing them so that a kill or a full disk never leaves half a file."""
 
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from resode.base.errors import InputError
 from resode.base.text import quoted
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of the ordinary file `path`, of at most `most` bytes.
+
+    Raises:
+        InputError: it is missing, larger, no ordinary file (another kind could be waited for without end), or not readable.
+    """
+    shown = quoted(str(path), 500)
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"cannot read {shown}: it is not an ordinary file")
+        if status.st_size > most:
+            raise InputError(f"cannot read {shown}: {status.st_size:,} bytes; at most {most:,} are read")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {shown}: {error.strerror}") from error
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The JSON document `content`, UTF-8.
+
+    Raises:
+        ValueError: it is none, is nested too deep, or names something twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a name stands twice")
+        return found
+
+    try:
+        return json.loads(content if isinstance(content, str) else content.decode("utf-8"), object_pairs_hook=once)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 @contextmanager

@@ -6,25 +6,26 @@ from contextlib import suppress
 
 from resode.base import paths
 from resode.base.errors import InputError
+from resode.base.text import quoted
 
 BACKENDS = ("tensorflow", "jax")
 # Folders in which the libraries look for settings and find none, by environment variable.
 FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
-# Variables that would add to them, or let Keras and JAX compute in another way than everyone else's.
+# Variables that would add to them, or let TensorFlow compute in another way than everyone else's.
 LEFT_OUT = (
-    "JAX_DEFAULT_DTYPE_BITS",
-    "JAX_DEFAULT_MATMUL_PRECISION",
-    "JAX_ENABLE_X64",
-    "JAX_NUMPY_DTYPE_PROMOTION",
     "JUPYTER_CONFIG_PATH",
     "JUPYTER_PATH",
-    "KERAS_MAX_EPOCHS",
-    "KERAS_MAX_STEPS_PER_EPOCH",
-    "KERAS_NNX_ENABLED",
     "MATPLOTLIBRC",
     "MPLBACKEND",
+    "NVIDIA_TF32_OVERRIDE",
     "PYTHONSTARTUP",
+    "TF_ENABLE_AUTO_MIXED_PRECISION",
+    "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE",
+    "TF_XLA_FLAGS",
 )
+# Every setting of JAX and Keras has a variable; these say where they compute, not how.
+_PREFIXES = ("JAX_", "KERAS_")
+_KEPT = ("JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS", "KERAS_BACKEND")
 # oneDNN's kernels on every x86 processor. By default TensorFlow uses them only on newer ones; on others it is slower, and rounds
 # differently.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -33,8 +34,9 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 def own() -> None:
     """Give this process and those that it starts the project's own settings; whatever these leave open has the libraries' defaults."""
     os.environ.setdefault(ONEDNN, "1")
-    for name in LEFT_OUT:
-        os.environ.pop(name, None)
+    for name in list(os.environ):
+        if name in LEFT_OUT or (name.startswith(_PREFIXES) and name not in _KEPT):
+            del os.environ[name]
     for name in FOLDERS:
         folder = paths.RUNS / "settings" / name.lower()
         os.environ[name] = str(folder)
@@ -51,6 +53,6 @@ def check_backend() -> None:
     """
     backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
     if backend not in BACKENDS:
-        raise InputError(f"KERAS_BACKEND={backend}: set it to {' or '.join(BACKENDS)}, or not at all")
+        raise InputError(f"KERAS_BACKEND={quoted(backend)}: set it to {' or '.join(BACKENDS)}, or not at all")
     if "KERAS_BACKEND" in os.environ and importlib.util.find_spec(backend) is None:
         raise InputError(f"KERAS_BACKEND={backend} is not installed; run: make setup")

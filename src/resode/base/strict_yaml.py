@@ -5,12 +5,12 @@ is refused: a key twice, anchors and aliases, tags, and what is no text. Source:
 """
 
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from resode.base import files
 from resode.base.errors import InputError
 from resode.base.text import quoted
 
@@ -35,17 +35,9 @@ def read(path: Path) -> Any:
     """The content of the YAML file `path`.
 
     Raises:
-        InputError: it is missing, no ordinary file or too large, or as `parse`.
+        InputError: as `files.read_bytes` or `parse`.
     """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"cannot read {path}: it is not an ordinary file")
-        if status.st_size > _BYTES:
-            raise InputError(f"cannot read {path}: {status.st_size:,} bytes; at most {_BYTES:,} are read")
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    content = files.read_bytes(path, _BYTES)
     try:
         return parse(content.decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
@@ -64,6 +56,11 @@ def parse(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{where} is not YAML{line}: {quoted(error.problem or error.context)}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(
+            f"{where} is not YAML, line {line}: it holds the character {ascii(chr(error.character))}"
+        ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not YAML: {quoted(error)}") from error
 
@@ -121,7 +118,8 @@ for _name, _pattern, _first in (
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
     (
         "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        # .15e0, without a sign in its exponent, is a text for DVC's reader.
+        r"[-+]?(\.[0-9]+([eE][-+][0-9]+)?|[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?)|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
 ):

@@ -5,10 +5,10 @@ https://www.cs.toronto.edu/~kriz/cifar.html, binary version. Members are read in
 is extracted to a path that a member names, and nothing is unpickled.
 """
 
-import gzip
 import hashlib
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,9 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 RECORDS_A_FILE = 10_000
 # Of an archive, in bytes, all but the six members: the published one has 2 small files and folders.
 _SMALL = 4_000_000
+# Of a gzip file, which may be several behind one another. The published one is a single one; tools that pack in parallel make thousands.
+_MOST_PARTS = 10_000
+_CHUNK = 1 << 14
 PUBLISHED = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
     "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
@@ -106,10 +109,15 @@ def _members_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
     if not archive.is_file():
         raise InputError(f"cannot read {archive}: it is not an ordinary file; {ANOTHER_COPY}")
+    most = len(PUBLISHED) * RECORDS_A_FILE * records.RECORD_BYTES + _SMALL
+    if archive.stat().st_size > most:
+        raise InputError(
+            f"{archive} has {archive.stat().st_size:,} bytes; unpacked, the published one has fewer; {ANOTHER_COPY}"
+        )
     reading = "its first bytes"
     try:
-        with gzip.open(archive) as unpacked:
-            stream = _Bounded(unpacked, archive)
+        with archive.open("rb") as packed:
+            stream = _Unpacked(packed, archive)
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     reading = quoted(repr(member.name))
@@ -131,18 +139,46 @@ def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
         ) from error
 
 
-class _Bounded:
-    """A stream that yields what the members accepted so far hold, and a little more for names and small files.
+class _Unpacked:
+    """The content of a gzip file, as much as the members accepted so far hold, and a little more for names and small files.
 
-    A few compressed megabytes can declare a name, or zeros between members, of gigabytes.
+    A few compressed megabytes can declare a name, or zeros between members, of gigabytes. Python's gzip would also spend minutes on a
+    header of megabytes, or on millions of empty parts.
     """
 
-    def __init__(self, stream: BinaryIO, archive: Path):
+    def __init__(self, packed: BinaryIO, archive: Path):
         self.allowed = _SMALL
-        self._stream, self._archive, self._done = stream, archive, 0
+        self._packed, self._archive, self._done = packed, archive, 0
+        self._parts, self._part, self._rest = 0, None, b""
 
     def read(self, size: int) -> bytes:
-        content = self._stream.read(size)
+        """At least one byte and at most `size`, or at the end none."""
+        while True:
+            packed = self._rest or self._packed.read(_CHUNK)
+            if self._part is None:
+                if not packed:
+                    return b""
+                # Zeros may fill up a part.
+                self._rest = packed.lstrip(b"\0")
+                if self._rest:
+                    self._begin_part()
+                continue
+            content = self._part.decompress(packed, size)
+            if not (content or packed or self._part.eof):
+                raise EOFError("the file is cut short")
+            self._rest = self._part.unconsumed_tail
+            if self._part.eof:
+                self._rest, self._part = self._part.unused_data, None
+            if content:
+                return self._counted(content)
+
+    def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise InputError(f"{self._archive} has more than {_MOST_PARTS:,} parts; {ANOTHER_COPY}")
+        self._part = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def _counted(self, content: bytes) -> bytes:
         self._done += len(content)
         if self._done > self.allowed:
             raise InputError(

@@ -3,7 +3,6 @@
 The metadata are texts that anyone may have written. The parameters in them determine the name and shape of every tensor.
 """
 
-import json
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -12,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from resode.base.errors import InputError
+from resode.base.files import parse_json
 from resode.base.text import quoted
 from resode.inference.safetensors import File
 from resode.ode import integrators
 from resode.ode.equations import ODES
+from resode.ode.unit import LARGEST_H, MOST_STEPS
 
 IMAGE = (32, 32, 3)
 # As `nn.model` has it, which cannot be read without Keras; a test compares the two.
@@ -36,6 +37,8 @@ def read(file: File, activations: Any) -> tuple[dict[str, Any], list[str]]:
     check_model(model, activations, str(file.path))
     names = _json(file, "class_names")
     check_class_names(names, str(file.path))
+    if "data" in file.metadata:
+        check_title(file.metadata["data"], str(file.path))
     expected = shapes(model, len(names))
     for name in sorted(expected.keys() | file.shapes.keys()):
         if name not in expected:
@@ -84,9 +87,9 @@ def check_model(model: Any, activations: Any, where: str) -> None:
         "activation": lambda value: value in activations,
         "channels": lambda value: isinstance(value, list) and 0 < len(value) <= 100 and all(map(_count, value)),
         "pool_after": lambda value: isinstance(value, list) and len(value) <= 5 and all(map(_count, value)),
-        "h": lambda value: _number(value) and 0 < value <= 1e30,
-        "gamma": lambda value: _number(value) and value >= 0,
-        "unroll_length": lambda value: _count(value) and value <= 10_000,
+        "h": lambda value: _number(value) and 0 < value <= LARGEST_H,
+        "gamma": lambda value: _number(value) and 0 <= value <= 1e9,
+        "unroll_length": lambda value: _count(value) and value <= MOST_STEPS,
         "kernel_size": lambda value: _count(value) and value <= 63,
     }
     for name, check in possible.items():
@@ -112,7 +115,7 @@ def check_model(model: Any, activations: Any, where: str) -> None:
 
 
 def check_class_names(names: Any, where: str) -> None:
-    """Check that `names` are short printable texts, one a class.
+    """Check that `names` are short printable texts, each another one.
 
     Raises:
         InputError: they are not; the message begins with `where`.
@@ -120,6 +123,18 @@ def check_class_names(names: Any, where: str) -> None:
     good = isinstance(names, list) and 0 < len(names) <= 1000
     if not good or not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100 for name in names):
         _refuse(where, f"the names of its classes are {quoted(names)}")
+    if len(set(names)) < len(names):
+        _refuse(where, f"two of its classes have one name: {quoted(names)}")
+
+
+def check_title(title: Any, where: str) -> None:
+    """Check that `title`, the data set's, is a short printable text.
+
+    Raises:
+        InputError: it is not; the message begins with `where`.
+    """
+    if not isinstance(title, str) or not title.isprintable() or not 0 < len(title) <= 200:
+        _refuse(where, f"the title of its data set is {quoted(title)}")
 
 
 def check_mean_image(mean: Any, where: str) -> None:
@@ -136,8 +151,8 @@ def check_mean_image(mean: Any, where: str) -> None:
 
 def _json(file: File, name: str) -> Any:
     try:
-        return json.loads(file.metadata[name])
-    except (KeyError, ValueError, RecursionError):
+        return parse_json(file.metadata[name])
+    except (KeyError, ValueError):
         return _refuse(file.path, f"its metadata have no {name} in JSON")
 
 

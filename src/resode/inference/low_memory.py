@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from resode.base.errors import InputError
+from resode.base.text import quoted
 from resode.inference import contents, safetensors
 from resode.ode.equations import ODES
-from resode.ode.unit import Unit
+from resode.ode.unit import MOST_STEPS, Unit
 
 # Keras' default, and so the stem's.
 BATCH_NORMALIZATION_EPSILON = 1e-3
@@ -137,8 +138,10 @@ def with_unroll_length(model: dict[str, Any], unroll_length: int | None) -> dict
     if model["weights_in_time"] == "free":
         raise InputError("--unroll-length: the steps of this network do not share their weights")
     least = 2 if ODES[model["block"]].own_steps else 1
-    if unroll_length < least:
-        raise InputError(f"--unroll-length {unroll_length}: block {model['block']} needs at least {least}")
+    if not least <= unroll_length <= MOST_STEPS:
+        raise InputError(
+            f"--unroll-length {quoted(unroll_length)}: block {model['block']} takes {least} to {MOST_STEPS:,} steps"
+        )
     # The same time h · n in other steps: with the same h it would be another network.
     return {**model, "unroll_length": unroll_length, "h": model["h"] * model["unroll_length"] / unroll_length}
 

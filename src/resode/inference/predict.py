@@ -3,6 +3,7 @@
 Until it knows which network to use, it needs NumPy and Pillow alone.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resode.base import paths
+from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import quoted
+from resode.training import outputs
 
 # Width and height of the images that networks are trained with.
 SIZE = (32, 32)
@@ -23,6 +25,8 @@ TOP = 3
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # An image takes up to 16 bytes of memory a pixel. JPEG is made smaller as it is decoded, and may be larger.
 MOST_PIXELS = 50_000_000
+# Four bytes a pixel, without compression.
+MOST_BYTES = 4 * MOST_PIXELS
 _ORIENTATION = 0x0112
 # By the orientation of a photo.
 _TURNS = {
@@ -45,14 +49,13 @@ def read_image(path: Path) -> np.ndarray:
     least a quarter of it.
 
     Raises:
-        InputError: no such file, no image of `FORMATS`, too many pixels, or numbers that do not say what is white.
+        InputError: no such file, no image of `FORMATS`, too many bytes or pixels, or numbers that do not say what is white.
     """
     shown = quoted(str(path), 500)
+    content = io.BytesIO(files.read_bytes(path, MOST_BYTES))
     try:
-        if not (path.is_file() or path.is_dir() or not path.exists()):
-            raise InputError(f"cannot read {shown}: it is not an ordinary file")
         # What Pillow warns of, it then refuses or reads.
-        with _silent(), warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        with _silent(), warnings.catch_warnings(action="ignore"), Image.open(content, formats=FORMATS) as image:
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
             width, height = image.size
@@ -71,8 +74,6 @@ def read_image(path: Path) -> np.ndarray:
         raise
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{shown} is no image of these formats: {', '.join(FORMATS)}") from error
-    except OSError as error:
-        raise InputError(f"cannot read {shown}: {quoted(error.strerror or str(error))}") from error
     except Exception as error:
         # Each of Pillow's decoders has its own exception for a damaged file.
         raise InputError(f"cannot read {shown} as an image: {quoted(str(error))}") from error
@@ -154,6 +155,8 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
 
         network = NumPyNetwork(weights, unroll_length)
     else:
+        # Before Keras is loaded, which takes seconds.
+        outputs.weights_file(weights)
         from resode.inference import trained
 
         network = trained.Network(weights, unroll_length)

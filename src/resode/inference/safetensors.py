@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from resode.base.errors import InputError
+from resode.base.files import parse_json
 from resode.base.text import quoted
 
 
@@ -81,7 +82,7 @@ class File:
         try:
             begin, end = tensor["data_offsets"]
             shape = tensor["shape"]
-            whole = all(type(number) is int and number >= 0 for number in (begin, end, *shape))
+            whole = all(type(number) is int and 0 <= number < 2**63 for number in (begin, end, *shape))
             good = set(tensor) == {"dtype", "shape", "data_offsets"} and tensor["dtype"] == "F32" and whole
             good = good and len(shape) <= 8 and begin == after and end - begin == 4 * math.prod(shape)
         except (KeyError, TypeError, ValueError):
@@ -114,15 +115,9 @@ class File:
 
 def _header(text: bytes) -> dict | None:
     """The header in JSON; None if it is none, or names anything twice."""
-
-    def once(pairs: list[tuple[str, object]]) -> dict:
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError("a name twice")
-        return dict(pairs)
-
     try:
-        found = json.loads(text.decode("utf-8"), object_pairs_hook=once)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except ValueError:
         return None
     metadata = found.get("__metadata__", {}) if isinstance(found, dict) else None
     good = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())

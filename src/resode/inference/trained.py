@@ -12,7 +12,10 @@ from resode.base.config import ModelParams
 from resode.base.errors import InputError
 from resode.inference import contents, low_memory, safetensors
 from resode.nn import model
-from resode.training import augmentation, loop
+from resode.training import augmentation, loop, outputs
+
+# Of a provenance.json; that of a training with thousands of pieces is smaller.
+_MOST_BYTES = 10_000_000
 
 
 class Network:
@@ -51,7 +54,7 @@ class Network:
         contents.check_mean_image(self.mean, str(path))
         try:
             params = ModelParams.model_validate(model)
-            self.told = json.loads(file.metadata.get("told", "{}"))
+            self.told = files.parse_json(file.metadata.get("told", "{}"))
         except ValueError as error:
             raise InputError(f"{path} was written by another version of this code; write it again") from error
         self._build(params, unroll_length)
@@ -65,22 +68,22 @@ class Network:
         self.keras = model.build(ModelParams(**self.params), len(self.class_names), self.mean.shape)
 
     def _read_folder(self, folder: Path, unroll_length: int | None) -> None:
-        weights = loop.weights_file(folder)
+        outputs.weights_file(folder)
         try:
-            provenance = json.loads((folder / loop.PROVENANCE).read_text(encoding="utf-8"))
+            provenance = files.parse_json(files.read_bytes(folder / outputs.PROVENANCE, _MOST_BYTES))
             self.class_names: list[str] = provenance["class_names"]
             self.data = provenance["data"]["title"]
-            self.mean: np.ndarray = np.load(folder / loop.MEAN_IMAGE)
+            self.mean = outputs.mean_image(folder)
             params = ModelParams.model_validate(provenance["params"]["model"])
-        except OSError as error:
-            raise InputError(f"cannot read {error.filename}, which belongs to {weights}: {error.strerror}") from error
-        except Exception as error:
-            # NumPy alone raises eight kinds for a damaged file.
+        except InputError as error:
+            raise InputError(f"{error}; run: dvc repro training") from error
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder} was trained by another version of this code, or a file in it is damaged; run: dvc repro training"
             ) from error
-        contents.check_class_names(self.class_names, str(folder / loop.PROVENANCE))
-        contents.check_mean_image(self.mean, str(folder / loop.MEAN_IMAGE))
+        contents.check_class_names(self.class_names, str(folder / outputs.PROVENANCE))
+        contents.check_title(self.data, str(folder / outputs.PROVENANCE))
+        contents.check_mean_image(self.mean, str(folder / outputs.MEAN_IMAGE))
         self._build(params, unroll_length)
         loop.load_weights(self.keras, folder)
 

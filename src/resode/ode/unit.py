@@ -6,6 +6,9 @@ from resode.ode import integrators
 from resode.ode.equations import ODES, Shapes
 from resode.ode.integrators import INTEGRATORS, PARTITIONED, SECOND_ORDER, RightHandSide, State
 
+# Upper bounds for a typing error: more steps take hours an image, and a larger h overflows float32.
+MOST_STEPS, LARGEST_H = 10_000, 1e30
+
 
 class Unit:
     """`unroll_length` steps of size h of an integrator on the ODE of a block.

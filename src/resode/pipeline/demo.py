@@ -26,7 +26,9 @@ def run(more: list[str]) -> None:
     Raises:
         InputError: a wrong setting (before anything runs), or a stage that failed.
     """
-    content = config.changed(config.read_settings(SETTINGS) | config.settings(more))
+    content = config.changed(
+        config.read_settings(SETTINGS) | config.settings(more), f"{SETTINGS.name} with --set" if more else SETTINGS.name
+    )
     with experiments.scratch(paths.RUNS / "demo") as clone:
         # Without its hints on git, of no use in a clone that is deleted.
         (clone / ".dvc" / "config.local").write_text("[core]\n    autostage = true\n", encoding="utf-8")

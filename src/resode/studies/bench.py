@@ -38,7 +38,7 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         InputError: wrong settings, no backend, or one that failed.
     """
     changes = config.settings(settings)
-    content = config.changed(changes)
+    content = config.changed(changes, "--set")
     found = []
     for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
         print(f"{backend}:", flush=True)

@@ -19,7 +19,7 @@ from resode.base.errors import InputError
 from resode.data import records
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
-from resode.studies.trials import Trial, run_here
+from resode.studies.trials import Trial, check_grid, run_here
 from resode.training import schedule
 
 FOLDER = paths.RESULTS / "comparison"
@@ -40,6 +40,7 @@ def read(path: Path = FILE) -> dict:
     """
     content = strict_yaml.read(path)
     config.check_parts(content, _PARTS, path.name)
+    check_grid({"variants": content["variants"], "seeds": content["seeds"]}, path.name)
     return content
 
 

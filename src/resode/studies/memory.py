@@ -67,7 +67,9 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
     for backend in backends:
         for length in LENGTHS[backend]:
             by_backward = {
-                backward: config.changed({**changes, "model.backward": backward, "model.unroll_length": length})
+                backward: config.changed(
+                    {**changes, "model.backward": backward, "model.unroll_length": length}, "--set"
+                )
                 for backward in BACKWARD
             }
             times = _apart(backend, by_backward, "times")

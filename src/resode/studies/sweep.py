@@ -19,7 +19,7 @@ from resode.base.errors import InputError
 from resode.base.text import quoted
 from resode.ode.equations import ODES
 from resode.studies.runs import NAME
-from resode.studies.trials import Trial, Watch
+from resode.studies.trials import Trial, Watch, check_grid
 from resode.training import checkpoint
 
 FILE = paths.ROOT / "sweep.yaml"
@@ -45,13 +45,7 @@ def read(name: str, file: Path = FILE) -> dict:
     for part in _GRID:
         if part in found["settings"]:
             raise InputError(f"{file.name}, {name}: {part} stands in the settings; it is the grid's")
-    for part in ("h", "unroll_length", "seeds"):
-        # As the table writes them: 1 and 1.0 are one h.
-        written = {
-            f"{value:g}" if part == "h" and isinstance(value, int | float) else str(value) for value in found[part]
-        }
-        if len(written) < len(found[part]):
-            raise InputError(f"{file.name}, {name}: {part} {found[part]} names a value twice")
+    check_grid({part: found[part] for part in ("h", "unroll_length", "seeds")}, f"{file.name}, {name}")
     return found
 
 

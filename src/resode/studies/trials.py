@@ -6,10 +6,11 @@ trained again.
 
 import hashlib
 import json
+import math
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from typing import Any
 from resode.analysis import evaluation
 from resode.analysis.sweeps import DIVERGED, DONE, FAILED
 from resode.base import config
-from resode.base.errors import Diverged
-from resode.base.text import duration, percent
+from resode.base.errors import Diverged, InputError
+from resode.base.text import duration, percent, quoted
 from resode.data.records import Dataset
+
+# Of a grid. A typing error is refused before it is checked trial by trial.
+MOST_TRIALS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,25 @@ class Trial:
         """The name of its folder or experiment; trials with other parameters have others."""
         digest = hashlib.sha256(self.params.model_dump_json().encode()).hexdigest()
         return f"{re.sub('[^A-Za-z0-9.+]+', '-', self.label)}-{digest[:8]}"
+
+
+def check_grid(values: Mapping[str, Sequence], where: str) -> None:
+    """Check that no value of a grid stands twice, and that it has no more than `MOST_TRIALS` trials.
+
+    Args:
+        values: the values that are combined, by name.
+
+    Raises:
+        InputError: the grid is otherwise; the message begins with `where`.
+    """
+    for name, given in values.items():
+        # As tables write them: 1 and 1.0 are one h.
+        texts = {f"{one:g}" if name == "h" and isinstance(one, int | float) else str(one) for one in given}
+        if len(texts) < len(given):
+            raise InputError(f"{where}: {name} {quoted(given)} names a value twice")
+    count = math.prod(map(len, values.values()))
+    if count > MOST_TRIALS:
+        raise InputError(f"{where}: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
 
 
 class Watch:

@@ -25,14 +25,10 @@ from resode.nn import model
 from resode.training import augmentation, checkpoint, engine, prolongation, schedule, validation
 from resode.training.curves import Curves
 from resode.training.losses import cross_entropy
+from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, weights_file
 from resode.training.progress import Progress
 
 CHECKPOINT_SECONDS = 60
-WEIGHTS = "model.weights.h5"
-HISTORY = "history.csv"
-METRICS = "metrics.json"
-PROVENANCE = "provenance.json"
-MEAN_IMAGE = "mean_image.npy"
 # In provenance.json, what tells how long a piece of the training is, besides how it was done: its updates, of how many of its
 # schedule, seconds, and the processes that did it one after another.
 PIECE = ("of", "from", "to", "seconds", "processes")
@@ -70,18 +66,6 @@ def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: 
     return network
 
 
-def weights_file(folder: Path) -> Path:
-    """The weights that training left in `folder`.
-
-    Raises:
-        InputError: there are none.
-    """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"no trained weights at {path}; run: dvc repro training")
-    return path
-
-
 def load_weights(network: keras.Model, folder: Path) -> None:
     """Give `network` the weights that training left in `folder`.
 
@@ -97,24 +81,6 @@ def load_weights(network: keras.Model, folder: Path) -> None:
     except (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
         # A file with a damaged table ends in whatever HDF5 or Keras makes of it.
         raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
-
-
-def mean_image(folder: Path) -> np.ndarray:
-    """The mean image (H, W, C) that the training in `folder` subtracted.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = folder / MEAN_IMAGE
-    try:
-        return np.load(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no mean image at {path}; run: dvc repro training") from error
-
-
-def trained_on(folder: Path) -> str:
-    """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
-    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data"]["title"]
 
 
 def train(
