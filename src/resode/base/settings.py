@@ -23,7 +23,7 @@ LEFT_OUT = (
     "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE",
     "TF_XLA_FLAGS",
 )
-# Every setting of JAX and Keras has a variable; these say where they compute, not how.
+# JAX and Keras have a variable for each of their settings. All are left out, except those that say where to compute and not how.
 _PREFIXES = ("JAX_", "KERAS_")
 _KEPT = ("JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS", "KERAS_BACKEND")
 # oneDNN's kernels on every x86 processor. By default TensorFlow uses them only on newer ones; on others it is slower, and rounds

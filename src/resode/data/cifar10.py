@@ -112,7 +112,7 @@ def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
     most = len(PUBLISHED) * RECORDS_A_FILE * records.RECORD_BYTES + _SMALL
     if archive.stat().st_size > most:
         raise InputError(
-            f"{archive} has {archive.stat().st_size:,} bytes; unpacked, the published one has fewer; {ANOTHER_COPY}"
+            f"{archive} has {archive.stat().st_size:,} bytes, more than the published one has when it is unpacked; {ANOTHER_COPY}"
         )
     reading = "its first bytes"
     try:
@@ -142,8 +142,8 @@ def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
 class _Unpacked:
     """The content of a gzip file, as much as the members accepted so far hold, and a little more for names and small files.
 
-    A few compressed megabytes can declare a name, or zeros between members, of gigabytes. Python's gzip would also spend minutes on a
-    header of megabytes, or on millions of empty parts.
+    A few compressed megabytes can declare a name, or zeros between members, of gigabytes. Python's gzip would also read a header
+    of megabytes byte by byte, and any number of empty parts.
     """
 
     def __init__(self, packed: BinaryIO, archive: Path):

@@ -115,7 +115,7 @@ def check_model(model: Any, activations: Any, where: str) -> None:
 
 
 def check_class_names(names: Any, where: str) -> None:
-    """Check that `names` are short printable texts, each another one.
+    """Check that `names` are short printable texts, one a class and no two of them equal.
 
     Raises:
         InputError: they are not; the message begins with `where`.
