@@ -162,6 +162,28 @@ def test_the_step_before_counts_in_linear_multistep(weights_in_time):
     np.testing.assert_allclose(array(layer(x)), array(euler(x)), rtol=1e-6, atol=1e-6)
 
 
+class TwoStep(keras.layers.Layer):
+    """A step of linear multistep from x to 129/128 x with f = 0, then the mean of the squares in float32."""
+
+    def build(self, shape):
+        self.k = self.add_weight(name="k", shape=(), initializer="zeros")
+
+    def call(self, x):
+        k = keras.ops.cast(self.k, x.dtype)
+        _, new = integrators.linear_multistep((x, x * 1.0078125), (lambda _: 0 * x,), 1.0, k)
+        return keras.ops.mean(keras.ops.cast(new, "float32") ** 2, axis=-1)
+
+
+def test_gradient_of_k_does_not_cancel_in_bfloat16():
+    """The difference of two sums in bfloat16 is off by half here."""
+    layer, x = TwoStep(dtype="mixed_bfloat16"), np.ones((1, 100), "float32")
+    layer.build(x.shape)
+    pattern = np.random.default_rng(7).normal(size=1)[0]
+    (slope,) = gradients(layer, x)
+    new = 1.0078125
+    np.testing.assert_allclose(slope, pattern * np.cos(new**2) * 2 * new * (1 - new), rtol=0.02)
+
+
 # --- gradients
 
 

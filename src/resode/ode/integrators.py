@@ -172,7 +172,8 @@ def linear_multistep(x: State, f: RightHandSide, h: float, k: Any) -> State:
         x: (x_{n−1}, x_n); `midpoint_start` makes it.
     """
     (before, now), (f,) = x, f
-    return now, (1 - k) * now + k * before + h * f(now)
+    # Not (1 - k) * now + k * before: in bfloat16 the two parts of the gradient of k would cancel.
+    return now, now + k * (before - now) + h * f(now)
 
 
 @dataclass(frozen=True)
