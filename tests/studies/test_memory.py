@@ -42,12 +42,10 @@ def test_reversible_units_need_no_more_memory_for_more_steps(measured):
         assert one["common"]["hardware"]
 
 
-@pytest.mark.skipif(
-    BACKEND == "tensorflow", reason="resident memory is measured in a process of its own, see `resode memory`"
-)
-def test_products_need_no_more_than_half_as_much_memory_again():
-    direct, products = (memory.measure(config.changed({"training.convolution": way})) for way in ("direct", "auto"))
-    assert direct["activations_mib"] < products["activations_mib"] < 1.5 * direct["activations_mib"]
+def test_products_need_half_as_much_memory_again():
+    direct, products = memory.ways_of_convolution(BACKEND)
+    assert direct["activations_mib"] < products["activations_mib"] < 1.8 * direct["activations_mib"]
+    assert products["total_mib"] < 1.5 * direct["total_mib"]
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="compiled loops are slow on XLA:CPU")
@@ -107,8 +105,13 @@ def test_table_and_figure_say_what_was_measured(tmp_path):
         "by_unroll_length": {"4": deep, "1000": {**deep, "backend": "tensorflow"}},
     }
     (tmp_path / memory.DEEP_FILE).write_text(json.dumps(deeper), encoding="utf-8")
+    need = {"backend": "jax", "activations_mib": 200.0, "total_mib": 300.0}
+    rows = [{**need, "convolution": "direct"}, {**need, "convolution": "auto", "total_mib": 375.0}]
+    ways = {"hardware": "Abacus", "commit": None, "modified": False, "batch_size": 32, "rows": rows}
+    (tmp_path / memory.CONVOLUTION_FILE).write_text(json.dumps(ways), encoding="utf-8")
     table = memory.table(tmp_path)
     assert "| jax | reversible | 64 | 12.2 | 1,000 | — | — |" in table
+    assert "| jax | matrix products (auto) | 200 | 375 | 1.00 × | 1.25 × |" in table
     assert "Abacus; units of 8, 8 channels, symplectic_euler, batch 32; commit 0123456:" in table
     assert (
         "falls from 2.50 in the first tenth of the epoch to 1.25" in table and "peaks 11.8 MB above the 32 MB" in table

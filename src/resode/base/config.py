@@ -289,8 +289,8 @@ class Params(_Section):
             return self
         model = self.model
         impossible = {
-            "model.architecture": model.architecture != "units" and model.architecture,
-            "model.kernel_size": model.kernel_size != 3 and model.kernel_size,
+            "model.architecture": not model.architecture.startswith(("units", "hamiltonian")) and model.architecture,
+            "model.kernel_size": model.architecture == "units" and model.kernel_size != 3 and model.kernel_size,
             "training.precision": self.training.precision != "float32" and self.training.precision,
         }
         for key, value in impossible.items():

@@ -102,6 +102,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
         self.convolution = _one_of("convolution", convolution, ("auto", "direct", "winograd"))
+        self._products = None
         if strides not in (1, (1, 1), [1, 1]):
             raise ValueError(f"strides must be 1: a step keeps the shape of its state. Received: strides={strides!r}")
         if padding != "same":
@@ -155,9 +156,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         return penalty
 
     def _choose_products(self, height: int | None, width: int | None, channels: int) -> winograd.Winograd | None:
-        possible = (
-            self.kernel_size == 3 and height is not None and width is not None and self.compute_dtype == "float32"
-        )
+        possible = self.kernel_size == 3 and height and width and self.compute_dtype == "float32"
         if self.convolution == "winograd" and not possible:
             raise ValueError(
                 "convolution winograd needs kernel_size 3, images of known size and float32. Received:"
@@ -177,7 +176,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution K x; (batch, height, width, in) to (batch, height, width, out).
 
-        With products x is (height, width, batch, in) and `kernel` an operand of `winograd`.
+        With products x is (height, width, batch, in), and the result likewise.
         """
         if self._products:
             return self._products.convolve(x, kernel)
@@ -197,16 +196,8 @@ class ODEConv2D(keras.layers.Layer, Unit):
 
     def _solved(self, x: Any) -> Any:
         solve = {"store": self._stored, "recompute": self._recomputed, "reversible": self._reversible}[self.backward]
-        # Of shared weights one set, so that a kernel is transformed once a unit and not once a step (see `winograd.operand`).
         steps = self.unroll_length if self.weights_in_time == "free" else 1
-        return self.solution(solve(self.initial_state(x), [self._operands(step) for step in range(steps)]))
-
-    def _operands(self, step: int) -> dict[str, Any]:
-        """The weights of a step as `convolve` takes them."""
-        weights = self.weights_of_step(step)
-        if not self._products:
-            return weights
-        return {name: winograd.operand(w) if len(w.shape) == 4 else w for name, w in weights.items()}
+        return self.solution(solve(self.initial_state(x), [self.weights_of_step(step) for step in range(steps)]))
 
     def _stored(self, state: State, weights: list[dict[str, Any]]) -> State:
         for step in range(self.unroll_length):

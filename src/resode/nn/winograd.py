@@ -20,7 +20,6 @@ Source: A. Lavin and S. Gray (2015), "Fast Algorithms for Convolutional Neural N
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -45,19 +44,6 @@ _G_TWICE = np.kron(_G, _G).astype("float32")
 _A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-def operand(kernel: Any) -> Any:
-    """The form in which `Winograd` takes a kernel (3, 3, in, out) that several convolutions share.
-
-    On TensorFlow U, which is then made once; on JAX the kernel itself. XLA would keep the gradients of U, each four times as large
-    as the kernel, until all of them are there to be summed; those of the kernel take little memory.
-    """
-    return kernel if _on_jax() else _transformed(kernel)
-
-
-def _on_jax() -> bool:
-    return keras.backend.backend() == "jax"
-
-
 def _transformed(kernel: Any) -> Any:
     """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
     return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS**2, *kernel.shape[2:]))
@@ -67,8 +53,8 @@ def is_faster(height: int, width: int, channels: int) -> bool:
     """Return whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
 
     On a CPU, with channels enough to outweigh the transforms, and where the tiles at the edges are mostly image; on a GPU cuDNN
-    has this algorithm itself. Measured on two CPUs with both backends, unit by unit; results/bench has the
-    whole network's figures.
+    has this algorithm itself. Measured on two CPUs with both backends, unit by unit, at batch 32 with shared weights; results/bench
+    has the whole network's figures. The batch is not looked at: for a few images the transforms of the kernels outweigh the gain.
     """
     tiles = _Axis(height).tiles * _Axis(width).tiles
     return on_cpu() and channels >= LEAST_CHANNELS and 2 * _POINTS**2 * tiles <= 9 * height * width
@@ -86,31 +72,24 @@ class Winograd:
     def __init__(self, height: int, width: int):
         self._rows, self._columns = _Axis(height), _Axis(width)
 
-    def convolve(self, x: Any, of_kernel: Any) -> Any:
-        """The convolution K x; (height, width, batch, in) to (height, width, batch, out).
+    def convolve(self, x: Any, kernel: Any) -> Any:
+        """The convolution K x with a kernel (3, 3, in, out); (height, width, batch, in) to (height, width, batch, out)."""
+        return self._product(x, kernel, (self._rows.b, self._columns.b), (self._rows.a, self._columns.a))
 
-        Args:
-            of_kernel: `operand` of the kernel (3, 3, in, out).
-        """
-        return self._product(x, of_kernel, (self._rows.b, self._columns.b), (self._rows.a, self._columns.a))
-
-    def convolve_transposed(self, y: Any, of_kernel: Any) -> Any:
-        """Its adjoint Kᵀ y; (height, width, batch, out) to (height, width, batch, in).
-
-        Args:
-            of_kernel: `operand` of the kernel (3, 3, in, out).
-        """
+    def convolve_transposed(self, y: Any, kernel: Any) -> Any:
+        """Its adjoint Kᵀ y with the same kernel; (height, width, batch, out) to (height, width, batch, in)."""
         before, after = (self._rows.a.T, self._columns.a.T), (self._rows.b.T, self._columns.b.T)
-        return self._product(y, of_kernel, before, after, transposed=True)
+        return self._product(y, kernel, before, after, transposed=True)
 
-    def _product(self, x: Any, of_kernel: Any, before: tuple, after: tuple, transposed: bool = False) -> Any:
-        """The images that follow from x by the matrices `before` on rows and columns, the products with U, or Uᵀ, and `after`."""
+    def _product(self, x: Any, kernel: Any, before: tuple, after: tuple, transposed: bool = False) -> Any:
+        """The images that follow from x by the matrices `before` on rows and columns, the products with U, or Uᵀ, and `after`.
+
+        The gradient is written out to save memory: automatic differentiation would keep V, which is 2.25 times as large as x,
+        of every step, and XLA the gradients of U, each four times as large as the kernel, until all are there to be summed.
+        """
 
         def turned(u: Any) -> Any:
             return ops.swapaxes(u, 1, 2) if transposed else u
-
-        if not _on_jax():
-            return self._image(ops.matmul(self._tiles(x, *before), turned(of_kernel)), *after)
 
         @ops.custom_gradient
         def product(x: Any, kernel: Any) -> tuple:
@@ -119,14 +98,14 @@ class Winograd:
             def gradient(dy: Any) -> tuple:
                 products = self._tiles(dy, *(matrix.T for matrix in after))
                 dx = self._image(ops.matmul(products, ops.swapaxes(u, 1, 2)), *(matrix.T for matrix in before))
-                # V anew from x, which is smaller. The zero makes it depend on dy: otherwise XLA makes V in the forward pass and keeps it.
+                # The zero makes V depend on dy: otherwise the compiler makes it in the forward pass and keeps it.
                 v = self._tiles(x + 0.0 * dy[0, 0, 0, 0], *before)
                 du = turned(ops.matmul(ops.swapaxes(v, 1, 2), products))
                 return dx, ops.reshape(ops.matmul(_G_TWICE.T, ops.reshape(du, (_POINTS**2, -1))), kernel.shape)
 
             return self._image(ops.matmul(self._tiles(x, *before), u), *after), gradient
 
-        return product(x, of_kernel)
+        return product(x, kernel)
 
     def _tiles(self, x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
         """The transformed tiles of images x, (36, tiles · batch, channels)."""
@@ -138,8 +117,8 @@ class Winograd:
     def _image(self, products: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
         """The images (height, width, batch, channels) of `products`, (36, tiles · batch, channels)."""
         x = ops.reshape(products, (_POINTS, _POINTS, self._rows.tiles, self._columns.tiles, -1))
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (rows.shape[1], -1))
-        x = ops.matmul(columns, ops.reshape(ops.matmul(rows, x), (len(rows), columns.shape[1], -1)))
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (rows.shape[1], columns.shape[1], -1))
+        x = ops.matmul(rows, ops.reshape(ops.matmul(columns, x), (rows.shape[1], -1)))
         return ops.reshape(x, (len(rows), len(columns), -1, products.shape[-1]))
 
 

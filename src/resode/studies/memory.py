@@ -46,6 +46,7 @@ DEEP = {
     "model.activation": "tanh",
 }
 DEEP_FILE = "deep.json"
+CONVOLUTION_FILE = "convolution.json"
 REPEATS = 7
 MEBIBYTE = 2**20
 
@@ -86,8 +87,25 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
     content = {**common, "batch_size": BATCH, "changed": changes, "rows": rows, "inference": measure_inference()}
     files.write_json(path, content)
     files.write_bytes(path.with_suffix(".png"), style.png(plots_memory.growth(content)))
+    convolution(backends, folder)
     deep(folder)
     return path
+
+
+def convolution(backends: list[str], folder: Path = FOLDER) -> Path:
+    """Memory of the network of params.yaml, direct convolutions against matrix products, to convolution.json."""
+    rows = [row for backend in backends for row in ways_of_convolution(backend)]
+    common = [row.pop("common") for row in rows][0]
+    files.write_json(folder / CONVOLUTION_FILE, {**common, "batch_size": BATCH, "rows": rows})
+    return folder / CONVOLUTION_FILE
+
+
+def ways_of_convolution(backend: str) -> list[dict]:
+    """What `measure` finds for direct convolutions and for what `auto` takes."""
+    ways = {way: config.changed({"training.convolution": way}, "--set") for way in ("direct", "auto")}
+    return [
+        {"backend": backend, "convolution": way, **_apart(backend, content, "measure")} for way, content in ways.items()
+    ]
 
 
 def deep(folder: Path = FOLDER) -> Path:
@@ -265,8 +283,9 @@ def _jax(network, images, labels) -> tuple[Callable[[], None], dict | None]:
 
 def table(folder: Path = FOLDER) -> str:
     """The files in results/memory as Markdown."""
-    measured = [path for path in sorted(folder.glob("*.json")) if path.name != DEEP_FILE]
-    parts = [_section(path) for path in measured] + [_deep_section(path) for path in folder.glob(DEEP_FILE)]
+    others = {CONVOLUTION_FILE: _convolution_section, DEEP_FILE: _deep_section}
+    parts = [_section(path) for path in sorted(folder.glob("*.json")) if path.name not in others]
+    parts += [section(folder / name) for name, section in others.items() if (folder / name).exists()]
     return "\n\n".join(parts) or "Not measured yet: `resode memory`."
 
 
@@ -307,6 +326,34 @@ def _section(path: Path) -> str:
         f"Inference of the post's network with NumPy, a unit at a time, peaks {few['above_interpreter_bytes'] / 1e6:.1f} MB above the"
         f" {few['interpreter_bytes'] / 1e6:.0f} MB of Python with NumPy and Pillow, {many['above_interpreter_bytes'] / 1e6:.1f} MB with"
         f" 1,000 steps a unit; its largest unit has {inference['largest_unit_bytes'] / 1e6:.1f} MB of weights."
+    )
+
+
+def _convolution_section(path: Path) -> str:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    named = {"direct": "direct", "auto": "matrix products (auto)"}
+    least = {row["backend"]: row for row in found["rows"] if row["convolution"] == "direct"}
+    rows = [
+        (
+            row["backend"],
+            named[row["convolution"]],
+            *(f"{row[key]:,.0f}" for key in ("activations_mib", "total_mib")),
+            *(f"{row[key] / least[row['backend']][key]:.2f} ×" for key in ("activations_mib", "total_mib")),
+        )
+        for row in found["rows"]
+    ]
+    header = (
+        "backend",
+        "convolutions",
+        "activations, MiB",
+        "total, MiB",
+        "activations against direct",
+        "total against direct",
+    )
+    return (
+        f"The post's network by `training.convolution`; {found['hardware']}; batch {found['batch_size']}; commit"
+        f" {(found['commit'] or 'unknown')[:7]}{' with changes' if found['modified'] else ''}:\n\n"
+        f"{text.table(header, rows, 'llrrrr')}"
     )
 
 
