@@ -72,6 +72,24 @@ def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     assert "**Reproduced with all of the post's schedule: 90.40 %**" in head and "no verdict" not in head
 
 
+def test_run_with_drops_elsewhere_is_told_until_one_of_the_claims_shape_is_there(tmp_path):
+    late = {"reference_iterations": 4000.0, "reference_drops": [3400.0, 3700.0]}
+    write_short_run(tmp_path, "quarter", 0.81, training=late | {"reference_drops": [1000.0, 3700.0]})
+    write_short_run(tmp_path, "sixteenth", 0.835, training=late)
+    write_short_run(tmp_path, "half", 0.9, training=late, model={"h": 0.2})
+    head = claim.head(tmp_path)
+    assert (
+        "**Reproduced with another schedule: 83.50 %** (run sixteenth, 4,686 updates with lower learning rates after 27,200 and"
+        in head
+    )
+    assert (
+        "29,600; 8,350 of 10,000 test images), beside 90.37 % published." in head and "no verdict on the claim" in head
+    )
+    assert not claim.points(tmp_path)
+    write_short_run(tmp_path)
+    assert "another schedule" not in claim.head(tmp_path)
+
+
 def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
     write_short_run(tmp_path)
     rows = claim.share_table(claim.points(tmp_path)).splitlines()

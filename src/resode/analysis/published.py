@@ -53,14 +53,26 @@ def share(provenance: Mapping, published: Mapping) -> float | None:
     run of another setting or on other data.
     """
     training = provenance["params"]["training"]
-    whole = published["claim"]["training"]["reference_iterations"]
-    part = training["reference_iterations"] / whole
-    stretched = training | {
-        "reference_iterations": whole,
-        "reference_drops": [drop / part for drop in training["reference_drops"]],
+    part = training["reference_iterations"] / published["claim"]["training"]["reference_iterations"]
+    drops = [drop / part for drop in training["reference_drops"]]
+    return part if _claimed_but_for_schedule(provenance, published, drops) else None
+
+
+def differs_in_schedule(provenance: Mapping, published: Mapping) -> bool:
+    """Return whether a run's setting is the claim's in all but the length of its schedule and where the learning rate drops."""
+    drops = next(iter(published["schedules"].values()))
+    other = share(provenance, published) is None
+    return other and _claimed_but_for_schedule(provenance, published, drops)
+
+
+def _claimed_but_for_schedule(provenance: Mapping, published: Mapping, drops: Sequence[float]) -> bool:
+    """Return whether the setting would be the claim's with its number of iterations and `drops`."""
+    training = provenance["params"]["training"] | {
+        "reference_iterations": published["claim"]["training"]["reference_iterations"],
+        "reference_drops": drops,
     }
-    content = provenance["params"] | {"data": provenance["data"], "training": stretched}
-    return part if provenance["data"]["published"] and not differences(content, published) else None
+    content = provenance["params"] | {"data": provenance["data"], "training": training}
+    return bool(provenance["data"]["published"]) and not differences(content, published)
 
 
 def setting(provenance: Mapping, published: Mapping) -> str:
