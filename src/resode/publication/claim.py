@@ -206,7 +206,8 @@ def _another_schedule(results: Path) -> list[str]:
         return []
     name = max(made, key=lambda name: made[name]["metrics"]["test_accuracy"])
     provenance, metrics, history = (made[name][key] for key in ("provenance", "metrics", "history"))
-    training = config.TrainingParams.model_validate(provenance["params"]["training"])
+    # Of a provenance that may be older than today's schema.
+    training = config.TrainingParams.model_construct(**provenance["params"]["training"])
     drops = " and ".join(f"{drop:,}" for drop in schedule.drops(training)) or "no update"
     return [
         f"**Reproduced with another schedule: {percent(metrics['test_accuracy'])}** (run {name}, {history[-1]['updates']:,} updates with"
