@@ -79,7 +79,7 @@ def test_run_with_drops_elsewhere_is_told_until_one_of_the_claims_shape_is_there
     write_short_run(tmp_path, "half", 0.9, training=late, model={"h": 0.2})
     head = claim.head(tmp_path)
     assert (
-        "**Reproduced with another schedule: 83.50 %** (run sixteenth, 4,686 updates with lower learning rates after 27,200 and"
+        "**Reached with another schedule: 83.50 %** (run sixteenth, 4,686 updates with lower learning rates after 27,200 and"
         in head
     )
     assert (

@@ -210,7 +210,7 @@ def _another_schedule(results: Path) -> list[str]:
     training = config.TrainingParams.model_construct(**provenance["params"]["training"])
     drops = " and ".join(f"{drop:,}" for drop in schedule.drops(training)) or "no update"
     return [
-        f"**Reproduced with another schedule: {percent(metrics['test_accuracy'])}** (run {name}, {history[-1]['updates']:,} updates with"
+        f"**Reached with another schedule: {percent(metrics['test_accuracy'])}** (run {name}, {history[-1]['updates']:,} updates with"
         f" lower learning rates after {drops}; {metrics['test_correct']:,} of {metrics['test_total']:,} test images), beside"
         f" {percent(read_published_curve()[-1]['test_accuracy'])} published. Network, data and batches are the post's, the schedule is"
         f" not, so no verdict on the claim. {report.effort(provenance)}."
