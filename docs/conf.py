@@ -63,7 +63,9 @@ def prepared(app, name, source):
         if cell["cell_type"] == "code":
             tags = cell["metadata"].setdefault("tags", [])
             hidden = {"parameters", "injected-parameters"} & set(tags)
-            tags.append("remove-cell" if hidden else "hide-input")
+            tag = "remove-cell" if hidden else "hide-input"
+            if tag not in tags:
+                tags.append(tag)
             for data, told in ((output.get("data", {}), output.get("metadata")) for output in cell["outputs"]):
                 if "image/png" in data:
                     # MyST-NB would leave out what the image shows.

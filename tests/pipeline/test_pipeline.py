@@ -179,6 +179,14 @@ def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_noteb
     assert made.cells[1].outputs[0].metadata == shown
 
 
+def test_a_page_of_a_run_links_to_its_own_pages_and_to_the_pipelines(monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", paths.ROOT / "results" / "runs" / "some")
+    made = nbformat.v4.new_notebook()
+    made.cells = [nbformat.v4.new_markdown_cell("[a](integrators.ipynb), [b](evaluation.ipynb)")]
+    notebook.normalise(made)
+    assert made.cells[0].source == "[a](../../../integrators/integrators.ipynb), [b](../evaluation/evaluation.ipynb)"
+
+
 def test_normalised_notebooks_of_two_runs_are_equal():
     def executed(time, identity):
         made = nbformat.v4.new_notebook(

@@ -23,6 +23,7 @@ from resode.base import config, paths
 from resode.base.errors import Diverged, InputError, TimeOver
 from resode.base.files import write_text
 from resode.pipeline import inputs
+from resode.pipeline.stages import OF_A_RUN
 from resode.training import checkpoint, progress
 
 
@@ -82,7 +83,7 @@ def _written(folder: Path) -> Iterator[None]:
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
     """Remove what differs from run to run: times, ids, stderr, and what cells tagged "progress" print. Links to other notebooks
-    become links to their pages.
+    become links to their pages: of the same run, else of the pipeline.
     """
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec",) if name in notebook.metadata}
     for number, cell in enumerate(notebook.cells):
@@ -91,7 +92,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type != "code":
             # A notebook lies beside the others, a page in a folder of its own.
-            cell.source = re.sub(r"\]\((\w+)\.ipynb\)", r"](../\1/\1.ipynb)", cell.source)
+            cell.source = re.sub(r"\]\((\w+)\.ipynb\)", lambda link: f"]({_page(link[1])})", cell.source)
             continue
         # What is printed carries speeds and remaining times; libraries write times and process ids to stderr.
         unwanted = {"stdout", "stderr"} if "progress" in tags else {"stderr"}
@@ -100,6 +101,12 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
             if "metadata" in output:
                 # What an image shows, and its width.
                 output.metadata = {kind: told for kind, told in output.metadata.items() if kind == "image/png"}
+
+
+def _page(stage: str) -> str:
+    """The way from a page to that of `stage`."""
+    results = paths.RESULTS if stage in OF_A_RUN else paths.ROOT / "results"
+    return os.path.relpath(results / stage / f"{stage}.ipynb", paths.RESULTS / "from")
 
 
 def _execute(stage: str, content: dict) -> nbformat.NotebookNode:

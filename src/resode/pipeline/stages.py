@@ -1,5 +1,7 @@
-"""The names of the pipeline's stages that are notebooks, in their order, and the exit status of an unfinished one."""
+"""The names of the stages that are notebooks, in their order, and the exit status of an unfinished one."""
 
 STAGES = ("model", "integrators", "augmentation", "training", "evaluation", "stability", "toys", "story", "report")
+# Those that a run of runs.yaml has for itself.
+OF_A_RUN = ("training", "evaluation", "stability")
 # The exit status of a command that saved what it has and goes on when it is run again.
 UNFINISHED = 75

@@ -22,8 +22,6 @@ from resode.base.text import quoted
 from resode.pipeline import stages
 from resode.training import checkpoint, schedule
 
-STAGES = ("training", "evaluation", "stability")
-
 # It becomes the name of a folder.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -84,10 +82,10 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
     with checkpoint.locked(own):
         write_text(own / "params.yaml", text)
         environment |= {"RESODE_PARAMS": str(own / "params.yaml"), "RESODE_RESULTS": str(folder(name))}
-        _run_stages(STAGES[:1], environment)
+        _run_stages(stages.OF_A_RUN[:1], environment)
         # Only now: until then the results there are of the last training, with its parameters.
         write_text(folder(name) / "params.yaml", text)
-        _run_stages(STAGES[1:], environment)
+        _run_stages(stages.OF_A_RUN[1:], environment)
         _drop_handed_over(name)
 
 
