@@ -40,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except InputError as error:
         # What it quotes may be of a file that anyone wrote.
-        lines = str(error).split("\n")[:_LINES]
+        said = str(error)
+        for argument in sys.argv[1:] if arguments is None else arguments:
+            # The name of a file may hold a line's end.
+            said = said.replace(argument, quoted(argument, _LETTERS)) if "\n" in argument else said
+        lines = said.split("\n")[:_LINES]
         print("error: " + "\n".join(quoted(line, _LETTERS) for line in lines), file=sys.stderr)
         return 1
     except OSError as error:
@@ -57,6 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(pause, file=sys.stderr)
         return UNFINISHED
     return 0
+
+
+def _minutes(text: str) -> float:
+    if not (minutes := float(text)) > 0:
+        raise ValueError
+    return minutes
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="the stages of a run of runs.yaml, or without NAME the pipeline's, without DVC"
     )
     run.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml; its results are in results/runs/NAME")
-    run.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long; again: go on")
+    run.add_argument("--minutes", type=_minutes, default=float("inf"), help="stop training after so long; again: go on")
     run.set_defaults(run=_run)
     hand_over = commands.add_parser(
         "hand-over",

@@ -173,6 +173,17 @@ def test_the_repositorys_own_files_are_read():
         assert strict_yaml.read(path)
 
 
+@pytest.mark.parametrize("text", ['"\\U00110000"', '"\\UFFFFFFFF": 1', "a: !!int abc"])
+def test_escape_of_no_character_is_one_line(text):
+    with pytest.raises(InputError, match="^here is not YAML|^here, line 1"):
+        strict_yaml.parse(text, "here")
+
+
+def test_key_twice_on_the_command_line_is_refused():
+    with pytest.raises(InputError, match="--set model.h is given twice"):
+        config.settings(["model.h=0.1", "seed=1", "model.h=0.5"])
+
+
 def test_quoted_text_is_short_and_on_one_line():
     assert quoted("a\n\x1b[31mb") == "a\\n\\x1b[31mb"
     assert len(quoted("x" * 10**7)) == 121

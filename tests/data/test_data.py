@@ -554,7 +554,9 @@ def header(name: str, size: int, kind: bytes = b"0") -> bytes:
 
 
 def pax(*lines: str) -> bytes:
-    records_ = b"".join(f"{len(line) + 4 if len(line) < 96 else len(line) + 5} {line}\n".encode() for line in lines)
+    # A record begins with its own length, digits included.
+    lengths = [next(n for n in range(len(line) + 3, len(line) + 12) if len(f"{n} {line}\n") == n) for line in lines]
+    records_ = b"".join(f"{length} {line}\n".encode() for length, line in zip(lengths, lines, strict=True))
     return header("pax", len(records_), b"x") + records_ + bytes(-len(records_) % 512)
 
 
@@ -569,6 +571,8 @@ EVIL = {
     "another file of 2^62 bytes": lambda good: header("cifar-10-batches-bin/notes.txt", 1 << 62) + ZEROS,
     "zeros between the members": lambda good: header("notes.txt", len(ZEROS)) + ZEROS + good,
     "zeros behind the members": lambda good: good + ZEROS,
+    "a pax record of many digits": lambda good: pax("comment=" + "1" * 3_000_000) + good,
+    "pax records of many digits": lambda good: pax("comment=" + "1" * 1_900) * 1_500 + good,
     "5,000 pax headers": lambda good: pax("comment=x") * 5000 + good,
     "a malformed sparse map": lambda good: pax("GNU.sparse.map=1,2,x", "GNU.sparse.size=a") + header("a", 0),
     "a sparse map of version 1.0": lambda good: pax("GNU.sparse.major=1", "GNU.sparse.minor=0") + header("a", 512) + b"\xff" * 512,

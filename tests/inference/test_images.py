@@ -78,6 +78,26 @@ def test_pixels_are_bounded_before_they_are_decoded(extension, tmp_path, monkeyp
     assert not recwarn.list
 
 
+def test_tile_that_is_larger_than_its_image_is_refused(tmp_path):
+    tags = [
+        (256, 32),
+        (257, 32),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (277, 1),
+        (322, 40_000),
+        (323, 40_000),
+        (324, 8),
+        (325, 1),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path = tmp_path / "tile.tif"
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(64))
+    with pytest.raises(InputError, match="tile.tif has tiles of more than 50,000,000 pixels: save it without tiles"):
+        predict.read_image(path)
+
+
 def test_names_and_files_that_are_odd_are_one_line(tmp_path):
     odd = tmp_path / "a\n\x1b[31mb.png"
     for make in (lambda: odd.write_bytes(b"no image"), lambda: os.mkfifo(odd)):

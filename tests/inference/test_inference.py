@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 import typing
 from pathlib import Path
@@ -165,6 +166,26 @@ def test_memory_is_that_of_the_largest_unit_and_does_not_grow_with_depth(monkeyp
     assert deep == pytest.approx(shallow, abs=1e6)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("mean_image.value", np.nan, "mean_image.value holds a number that is not finite"),
+        ("mean_image.value", 1e38, "the mean image has a number that is not from 0 to 255"),
+        ("stem_normalization.moving_variance", -5.0, "a variance in it is negative"),
+        ("unit1.kernel", np.inf, "unit1.kernel holds a number that is not finite"),
+        ("head_softmax.bias", np.nan, "head_softmax.bias holds a number that is not finite"),
+    ],
+)
+@pytest.mark.parametrize("reader", [low_memory.NumPyNetwork, trained.Network])
+def test_tensors_that_are_damaged_are_named(name, value, words, reader, whole, tmp_path):
+    length = int.from_bytes(whole[:8], "little")
+    begin = 8 + length + json.loads(whole[8 : 8 + length])[name]["data_offsets"][0]
+    path = tmp_path / "file"
+    path.write_bytes(whole[:begin] + np.float32(value).tobytes() + whole[begin + 4 :])
+    with pytest.raises(InputError, match=re.escape(words)):
+        reader(path).predict(pixels(1))
+
+
 # --- the file
 
 
@@ -225,6 +246,12 @@ DAMAGED = {
     "bytes behind": lambda whole: whole + b"1234",
     "a header of 2^62 bytes": lambda whole: (2**62).to_bytes(8, "little") + whole[8:],
     "a list for a header": lambda whole: (2).to_bytes(8, "little") + b"[]",
+    "a space before the header": lambda whole: (
+        (int.from_bytes(whole[:8], "little") + 1).to_bytes(8, "little") + b" " + whole[8:]
+    ),
+    "a long header": lambda whole: (
+        (2_000_000).to_bytes(8, "little") + b'{"a":[' + b"[]," * 666_000 + b"[]" + b"]}" + bytes(2_000_000)
+    ),
     "a deep header": lambda whole: (100_000).to_bytes(8, "little") + b"[" * 50_000 + b"]" * 50_000,
     "half precision": lambda whole: rewritten(whole, tensor_with("head_softmax.bias", dtype="F16")),
     "a hole": lambda whole: rewritten(whole, lambda header: header.pop("unit1.b1")),
@@ -253,12 +280,19 @@ OTHERS = {
     "model.activation": [model_with(activation=value) for value in ("swish", ["relu"])],
     "model.architecture": [model_with(architecture="resnet20")],
     "model.weights_in_time": [model_with(weights_in_time="once")],
+    "model.backward": [model_with(backward="bogus")],
+    "model.kernel_initializer": [model_with(kernel_initializer=5)],
+    "model.l2": [model_with(l2="x")],
+    "model.smoothness": [model_with(smoothness=None)],
+    "it has a parameter model.extra": [model_with(**{"extra\x1b[31m": 1})],
+    "what it tells of itself": [metadata(told=None), metadata(told=[1])],
+    "no told in JSON": [lambda header: header["__metadata__"].update(told="{"), lambda header: header["__metadata__"].update(told="[" * 100_000)],
     "model.gamma": [model_with(gamma=value) for value in (-1, 2e9)],
     "has the shape": [model_with(kernel_size=5), metadata(class_names=["a", "b"])],
     "is missing": [model_with(channels=[4, 8, 8, 8]), model_with(block="antisymmetric")],
     "which this network has not": [model_with(channels=[4, 8], pool_after=[1]), model_with(block="two_layer_hamiltonian")],
     "the names of its classes": [
-        metadata(class_names=value) for value in ("abc", [], [1, 2, 3], ["a", "b", "\x1b[31mc"], ["a", "b", "x" * 101], None)
+        metadata(class_names=value) for value in ("abc", [], [1, 2, 3], ["a", "b", "\x1b[31mc"], ["a", "b", "x" * 101], ["a", "b", " "], None)
     ],
     "two of its classes have one name": [metadata(class_names=["a", "b", "a"])],
     "the title of its data set": [lambda header: header["__metadata__"].update(data="a\nb")],

@@ -87,6 +87,7 @@ def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
     [
         (["{photo}", "--weights", "{none}"], "no trained weights at {none}/model.weights.h5; run: dvc repro training"),
         (["{none}"], "cannot read {none}: No such file or directory"),
+        (["{photo}", "--low-memory", "--weights", "no\nsuch"], "cannot read no\\nsuch: No such file"),
         (["{here}"], "cannot read {here}: it is not an ordinary file"),
         (["{text}"], "{text} is no image of these formats: JPEG, PNG"),
         (["{cut}"], "cannot read {cut} as an image: image file is truncated"),
@@ -98,7 +99,8 @@ def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
         (["{photo}", "--weights", "{folder}", "--unroll-length", "9" * 400], "--unroll-length 999"),
     ],
 )
-def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, capsys):
+def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(paths, "NETWORK", tmp_path / "none.safetensors")
     names = {name: str(tmp_path / name) for name in ("none", "text", "cut")}
     names |= {"photo": photos[0], "folder": str(folder), "here": str(tmp_path)}
     Path(names["text"]).write_text("no image", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -126,10 +127,12 @@ def test_a_unit_that_is_not_built_uses_no_products():
     assert not blocks.HamiltonianConv2D(convolution="winograd").uses_products
 
 
-def test_a_unit_with_products_says_which_image_size_it_takes():
-    layer = built("hamiltonian", 256, (8, 8), convolution="winograd")
-    with pytest.raises(ValueError, match="incompatible with the layer: expected axis 1 of input shape to have value 8"):
-        layer(ops.zeros((1, 16, 16, 256)))
+def test_a_unit_with_products_takes_images_of_another_size_as_any_layer():
+    direct, products = (built("hamiltonian", 4, (8, 8), convolution=way) for way in ("direct", "winograd"))
+    x = images(2, 5, 16, 4)
+    assert distance(array(products(x)), array(direct(x))) < 1e-5
+    with pytest.raises(ValueError, match="convolution winograd needs images of known size"):
+        products.call(keras.KerasTensor((1, None, None, 4)))
 
 
 @pytest.mark.parametrize("block", ["hamiltonian", "second_order"])

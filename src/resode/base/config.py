@@ -27,6 +27,8 @@ StepSize = Annotated[float, Field(gt=0, le=LARGEST_H, allow_inf_nan=False)]
 ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9][0-9]{1,3})(_stochastic)?")
 # Of all units: 4 GB in float32, three hundred times the post's.
 _MOST_WEIGHTS = 1_000_000_000
+# As many as He et al. (2015) trained.
+_MOST_LAYERS = 1202
 # So many messages are shown for one wrong file.
 _MESSAGES = 5
 
@@ -38,11 +40,11 @@ def _known_architecture(name: str) -> str:
         "resnet": depth in ("20", "32", "56") and not stochastic,
         "hamiltonian": depth in ("38", "74") and not stochastic,
     }
-    if name != "units" and not possible.get(family, found and int(depth) % 6 == 2 and int(depth) > 2):
+    if name != "units" and not possible.get(family, found and int(depth) % 6 == 2 and int(depth) <= _MOST_LAYERS):
         raise PydanticCustomError(
             "architecture",
             "input should be units, resnet20, resnet32, resnet56, hamiltonian38, hamiltonian74, or preresnetN or lm_resnetN with"
-            " N = 6 n + 2 layers, and _stochastic behind these two for stochastic depth",
+            f" N = 6 n + 2 layers, at most {_MOST_LAYERS}, and _stochastic behind these two for stochastic depth",
         )
     return name
 
@@ -344,13 +346,15 @@ def settings(given: list[str]) -> dict[str, Any]:
     """ "key=value" texts as they are given on a command line, values in YAML, as {key: value}.
 
     Raises:
-        InputError: one has no equals sign, or its value is not YAML.
+        InputError: one has no equals sign, its value is not YAML, or a key is given twice.
     """
     found = {}
     for one in given:
         key, equals, value = one.partition("=")
         if not equals:
             raise InputError(f"--set {quoted(one)}: give KEY=VALUE, for example training.reference_iterations=20.0")
+        if key in found:
+            raise InputError(f"--set {quoted(key)} is given twice")
         found[key] = strict_yaml.parse(value, f"--set {quoted(key)}")
     return found
 

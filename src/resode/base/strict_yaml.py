@@ -63,6 +63,11 @@ def parse(text: str, where: str) -> Any:
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not YAML: {quoted(error)}") from error
+    except InputError:
+        raise
+    except (ValueError, OverflowError) as error:
+        # PyYAML asks Python for the character of an escape.
+        raise InputError(f"{where} is not YAML: {quoted(str(error))}") from error
 
 
 def _check_tokens(text: str, where: str) -> None:

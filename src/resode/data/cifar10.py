@@ -28,6 +28,15 @@ RECORDS_A_FILE = 10_000
 _SMALL = 4_000_000
 # Of a gzip file, which may be several behind one another. The published one is a single one; tools that pack in parallel make thousands.
 _MOST_PARTS = 10_000
+# Of a header that stands before a member's own, with a long name or pax records. tarfile's time for one grows with its square.
+_LONGEST_HEADER = 2_048
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 _CHUNK = 1 << 14
 PUBLISHED = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
@@ -118,7 +127,7 @@ def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with archive.open("rb") as packed:
             stream = _Unpacked(packed, archive)
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
                 for member in tar:
                     reading = quoted(repr(member.name))
                     name = _safe_name(member, archive)
@@ -137,6 +146,17 @@ def _members_of_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(
             f"cannot read {archive} at {reading}: {quoted(str(error) or type(error).__name__)}; {ANOTHER_COPY}"
         ) from error
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose headers are short."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Member":
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _HEADERS and member.size > _LONGEST_HEADER:
+            raise ValueError(f"a header of more than {_LONGEST_HEADER:,} bytes")
+        return member
 
 
 class _Unpacked:
@@ -160,6 +180,8 @@ class _Unpacked:
                     return b""
                 # Zeros may fill up a part.
                 self._rest = packed.lstrip(b"\0")
+                if self._rest and not self._parts and not packed.startswith(b"\x1f\x8b"):
+                    raise InputError(f"{self._archive} is not a gzip file, so no .tar.gz; {ANOTHER_COPY}")
                 if self._rest:
                     self._begin_part()
                 continue
@@ -182,7 +204,7 @@ class _Unpacked:
         self._done += len(content)
         if self._done > self.allowed:
             raise InputError(
-                f"{self._archive} holds more than {_SMALL:,} bytes besides the six data files; {ANOTHER_COPY}"
+                f"{self._archive} holds more than {_SMALL:,} bytes besides the six data files of CIFAR-10's binary version; {ANOTHER_COPY}"
             )
         return content
 
@@ -207,7 +229,7 @@ def _check_size(name: str, size: int, archive: Path) -> None:
     expected = RECORDS_A_FILE * records.RECORD_BYTES
     if size != expected:
         raise InputError(
-            f"{name} in {archive} has {size:,} bytes, expected {RECORDS_A_FILE:,} records of "
+            f"{name} in {archive} has {quoted(f'{size:,}', 40)} bytes, expected {RECORDS_A_FILE:,} records of "
             f"{records.RECORD_BYTES:,} bytes, {expected:,}; {ANOTHER_COPY}"
         )
 

@@ -39,6 +39,8 @@ def read(file: File, activations: Any) -> tuple[dict[str, Any], list[str]]:
     check_class_names(names, str(file.path))
     if "data" in file.metadata:
         check_title(file.metadata["data"], str(file.path))
+    if not isinstance(_json(file, "told") if "told" in file.metadata else {}, dict):
+        _refuse(file.path, f"what it tells of itself is {quoted(file.metadata['told'])}")
     expected = shapes(model, len(names))
     for name in sorted(expected.keys() | file.shapes.keys()):
         if name not in expected:
@@ -47,6 +49,9 @@ def read(file: File, activations: Any) -> tuple[dict[str, Any], list[str]]:
             _refuse(file.path, f"{name} is missing")
         if file.shapes[name] != expected[name]:
             _refuse(file.path, f"{name} has the shape {quoted(file.shapes[name])} instead of {expected[name]}")
+    check_mean_image(file.tensors("mean_image")["value"], str(file.path))
+    if (file.tensors("stem_normalization")["moving_variance"] < 0).any():
+        _refuse(file.path, "a variance in it is negative")
     return model, names
 
 
@@ -72,7 +77,7 @@ def shapes(model: dict[str, Any], classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def check_model(model: Any, activations: Any, where: str) -> None:
-    """Check the parameters that a prediction needs. The schema has more; this is for where only NumPy is.
+    """Check the parameters of a network of units, as the schema does, which cannot be read where only NumPy is.
 
     Raises:
         InputError: one is missing or not possible; the message begins with `where`.
@@ -91,7 +96,13 @@ def check_model(model: Any, activations: Any, where: str) -> None:
         "gamma": lambda value: _number(value) and 0 <= value <= 1e9,
         "unroll_length": lambda value: _count(value) and value <= MOST_STEPS,
         "kernel_size": lambda value: _count(value) and value <= 63,
+        "backward": lambda value: value in ("store", "recompute", "reversible"),
+        "kernel_initializer": lambda value: value in ("keras2_he_normal", "he_normal"),
+        "l2": lambda value: _number(value) and 0 <= value <= 1e9,
+        "smoothness": lambda value: _number(value) and 0 <= value <= 1e9,
     }
+    if unknown := sorted(model.keys() - possible):
+        _refuse(where, f"it has a parameter model.{quoted(unknown[0])}")
     for name, check in possible.items():
         value = model.get(name)
         # What JSON has for a list or a mapping is in no set of names.
@@ -121,7 +132,9 @@ def check_class_names(names: Any, where: str) -> None:
         InputError: they are not; the message begins with `where`.
     """
     good = isinstance(names, list) and 0 < len(names) <= 1000
-    if not good or not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100 for name in names):
+    if not good or not all(
+        isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) == len(name) <= 100 for name in names
+    ):
         _refuse(where, f"the names of its classes are {quoted(names)}")
     if len(set(names)) < len(names):
         _refuse(where, f"two of its classes have one name: {quoted(names)}")
@@ -138,15 +151,15 @@ def check_title(title: Any, where: str) -> None:
 
 
 def check_mean_image(mean: Any, where: str) -> None:
-    """Check that `mean` is a float array of an image's shape, all of it finite.
+    """Check that `mean` is a float array of an image's shape, each number from 0 to 255.
 
     Raises:
         InputError: it is not; the message begins with `where`.
     """
     if not isinstance(mean, np.ndarray) or mean.dtype not in (np.float32, np.float64) or mean.shape != IMAGE:
         _refuse(where, "it is no mean image, floats (32, 32, 3)")
-    if not np.isfinite(mean).all():
-        _refuse(where, "the mean image is not finite")
+    if not ((mean >= 0) & (mean <= 255)).all():
+        _refuse(where, "the mean image has a number that is not from 0 to 255")
 
 
 def _json(file: File, name: str) -> Any:

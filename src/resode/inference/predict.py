@@ -28,6 +28,7 @@ MOST_PIXELS = 50_000_000
 # Four bytes a pixel, without compression.
 MOST_BYTES = 4 * MOST_PIXELS
 _ORIENTATION = 0x0112
+_TILE_WIDTH, _TILE_LENGTH = 0x0142, 0x0143
 # By the orientation of a photo.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -63,6 +64,10 @@ def read_image(path: Path) -> np.ndarray:
                 raise InputError(
                     f"{shown} has {width} x {height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
                 )
+            # A tile of a TIFF file may be larger than its image.
+            tags = getattr(image, "tag_v2", {})
+            if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0) > MOST_PIXELS:
+                raise InputError(f"{shown} has tiles of more than {MOST_PIXELS:,} pixels: save it without tiles")
             # Pillow itself turns images of some formats, such as TIFF, when it loads them, and then drops the note.
             image.load()
             turn = _turn(image)

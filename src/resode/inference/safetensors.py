@@ -35,8 +35,8 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> by
     return len(text).to_bytes(8, "little") + text + b"".join(parts)
 
 
-# As the official reader has it.
-_LONGEST_HEADER = 100_000_000
+# The official reader takes 100 MB, which is gigabytes when read; that of a network here has a few thousand bytes.
+_LONGEST_HEADER = 1_000_000
 
 
 class File:
@@ -101,7 +101,7 @@ class File:
         They are mapped into memory: what is used of them is read then, and leaves memory with the last array.
 
         Raises:
-            InputError: there are none.
+            InputError: there are none, or one holds a number that is not finite.
         """
         prefix = f"{layer}."
         found = {name.removeprefix(prefix): self._map(name) for name in self.shapes if name.startswith(prefix)}
@@ -110,7 +110,12 @@ class File:
         return found
 
     def _map(self, name: str) -> np.ndarray:
-        return np.asarray(np.memmap(self.path, "<f4", "r", self._start + self._begins[name], self.shapes[name]))
+        tensor = np.asarray(np.memmap(self.path, "<f4", "r", self._start + self._begins[name], self.shapes[name]))
+        # The sum of what is finite is finite in double precision, and takes no memory.
+        with np.errstate(invalid="ignore"):
+            if not np.isfinite(tensor.sum(dtype=np.float64)):
+                raise self._refused(f"{quoted(name)} holds a number that is not finite")
+        return tensor
 
 
 def _header(text: bytes) -> dict | None:
@@ -120,7 +125,11 @@ def _header(text: bytes) -> dict | None:
     except ValueError:
         return None
     metadata = found.get("__metadata__", {}) if isinstance(found, dict) else None
-    good = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    good = (
+        text.startswith(b"{")
+        and isinstance(metadata, dict)
+        and all(isinstance(value, str) for value in metadata.values())
+    )
     return found if good else None
 
 

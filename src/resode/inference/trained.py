@@ -51,7 +51,6 @@ class Network:
         model, self.class_names = contents.read(file, low_memory.ACTIVATIONS)
         self.data = file.metadata.get("data")
         self.mean = file.tensors("mean_image")["value"]
-        contents.check_mean_image(self.mean, str(path))
         try:
             params = ModelParams.model_validate(model)
             self.told = files.parse_json(file.metadata.get("told", "{}"))
@@ -100,7 +99,7 @@ def export(folder: Path, path: Path) -> None:
     """Write the network that a training left in `folder` to the file `path`, as `low_memory.NumPyNetwork` reads it.
 
     Raises:
-        InputError: see `Network`; or the network is a ResNet, or the file cannot be written.
+        InputError: see `Network`; or the network is not of units, or the file cannot be written.
     """
     network = Network(folder)
     if network.params["architecture"] != "units":

@@ -102,7 +102,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
         self.convolution = _one_of("convolution", convolution, ("auto", "direct", "winograd"))
-        self._products = None
+        self._products = False
         if strides not in (1, (1, 1), [1, 1]):
             raise ValueError(f"strides must be 1: a step keeps the shape of its state. Received: strides={strides!r}")
         if padding != "same":
@@ -138,9 +138,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
                 regularizer=self._penalty(self.kernel_regularizer if kernel else None),
             )
             setattr(self, name, weight)
-        # Products are for images of one size.
-        size = dict(enumerate(input_shape[1:3], start=1)) if self._products else {}
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels, **size})
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def _constant_in_time(self, initializer: keras.initializers.Initializer) -> Any:
         return lambda shape, dtype=None: ops.broadcast_to(initializer(shape[-4:], dtype=dtype), shape)
@@ -155,23 +153,21 @@ class ODEConv2D(keras.layers.Layer, Unit):
 
         return penalty
 
-    def _choose_products(self, height: int | None, width: int | None, channels: int) -> winograd.Winograd | None:
+    def _choose_products(self, height: int | None, width: int | None, channels: int) -> bool:
         possible = self.kernel_size == 3 and height and width and self.compute_dtype == "float32"
         if self.convolution == "winograd" and not possible:
             raise ValueError(
                 "convolution winograd needs kernel_size 3, images of known size and float32. Received:"
                 f" kernel_size={self.kernel_size}, images of {height} x {width}, {self.compute_dtype}"
             )
-        if self.convolution == "direct" or not possible:
-            return None
-        if self.convolution == "auto" and not winograd.is_faster(height, width, channels):
-            return None
-        return winograd.Winograd(height, width)
+        if self.convolution == "auto":
+            return bool(possible) and winograd.is_faster(height, width, channels)
+        return self.convolution == "winograd"
 
     @property
     def uses_products(self) -> bool:
         """True if the built layer computes its convolutions as products, see `convolution`."""
-        return self._products is not None
+        return self._products
 
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution K x; (batch, height, width, in) to (batch, height, width, out).
@@ -179,19 +175,23 @@ class ODEConv2D(keras.layers.Layer, Unit):
         With products x is (height, width, batch, in), and the result likewise.
         """
         if self._products:
-            return self._products.convolve(x, kernel)
+            return winograd.of_size(*x.shape[:2]).convolve(x, kernel)
         return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def convolve_transposed(self, x: Any, kernel: Any) -> Any:
         """Its adjoint Kᵀ x, the transposed convolution with the same kernel; (batch, height, width, out) to (…, in)."""
         if self._products:
-            return self._products.convolve_transposed(x, kernel)
+            return winograd.of_size(*x.shape[:2]).convolve_transposed(x, kernel)
         return ops.conv_transpose(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def call(self, inputs: Any) -> Any:
         """The solution after `unroll_length` steps from `inputs`, shaped like them."""
         if not self._products:
             return self._solved(inputs)
+        if None in inputs.shape[1:3]:
+            raise ValueError(
+                f"convolution winograd needs images of known size. Received: images of shape {inputs.shape[1:]}"
+            )
         return ops.transpose(self._solved(ops.transpose(inputs, (1, 2, 0, 3))), (2, 0, 1, 3))
 
     def _solved(self, x: Any) -> Any:

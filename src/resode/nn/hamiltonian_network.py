@@ -45,11 +45,16 @@ def build(
     Returns:
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
 
+    Raises:
+        ValueError: no whole number n makes `depth`.
+
     Example:
         >>> build(74).count_params()
         428826
     """
-    number = (depth - 2) // 12
+    number, rest = divmod(depth - 2, 12)
+    if rest or number < 1:
+        raise ValueError(f"depth must be 12 n + 2 with n of at least 1. Received: depth={depth}")
     image = keras.Input(input_shape, name="image")
     initializer = INITIALIZERS["keras2_he_normal"]
     x = resnet.convolution(image, CHANNELS[0], 3, 1, l2, "stem_convolution", initializer)

@@ -80,15 +80,22 @@ def build(
             x = layers.Add(name=f"{name}_sum")([shortcut, f])
         before = shortcut
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(activated(x, "head"))
-    return keras.Model(image, classifier(x, classes, l2), name=("lm_resnet" if multistep else "preresnet") + str(depth))
+    name = f"{'lm_resnet' if multistep else 'preresnet'}{depth}{'_stochastic' if stochastic else ''}"
+    return keras.Model(image, classifier(x, classes, l2), name=name)
 
 
 @keras.saving.register_keras_serializable(package="resode")
 class StochasticDepth(layers.Layer):
-    """In training zero with probability `rate`, and else x / (1 − rate), one draw for the whole batch; otherwise x."""
+    """In training zero with probability `rate`, and else x / (1 − rate), one draw for the whole batch; otherwise x.
+
+    Raises:
+        ValueError: `rate` is not in [0, 1).
+    """
 
     def __init__(self, rate: float, **kwargs: Any):
         super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be at least 0 and below 1. Received: rate={rate}")
         self.rate = rate
         # Named, lest Keras number it, as it does Dropout's: checkpoints hold variables by name.
         self.seed_generator = keras.random.SeedGenerator(name=f"{self.name}_seed")

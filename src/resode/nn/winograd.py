@@ -18,6 +18,7 @@ Source: A. Lavin and S. Gray (2015), "Fast Algorithms for Convolutional Neural N
 4.1.3.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,12 @@ def is_faster(height: int, width: int, channels: int) -> bool:
     """
     tiles = _Axis(height).tiles * _Axis(width).tiles
     return on_cpu() and channels >= LEAST_CHANNELS and 2 * _POINTS**2 * tiles <= 9 * height * width
+
+
+@cache
+def of_size(height: int, width: int) -> "Winograd":
+    """The convolutions of images of (height, width)."""
+    return Winograd(height, width)
 
 
 class Winograd:
