@@ -49,7 +49,7 @@ DEEP_FILE = "deep.json"
 CONVOLUTION_FILE = "convolution.json"
 REPEATS = 7
 # The resident memory of equal processes differs by some 5 %.
-CONVOLUTION_REPEATS = 5
+CONVOLUTION_REPEATS = 3
 MEASURED = ("activations_mib", "total_mib")
 MEBIBYTE = 2**20
 
