@@ -233,3 +233,9 @@ def test_chang_et_als_network_has_12_n_and_2_layers(depth):
 def test_stochastic_depth_refuses_what_is_no_probability(rate):
     with pytest.raises(ValueError, match=f"rate must be at least 0 and below 1. Received: rate={rate}"):
         preactivation.StochasticDepth(rate)
+
+
+@pytest.mark.parametrize("backward", ["recompute", "reversible"])
+def test_a_way_back_that_the_papers_networks_have_not_is_refused(backward):
+    with pytest.raises(InputError, match=f"backward {backward} is for architecture units; hamiltonian38 takes store"):
+        config.load({"model": {"architecture": "hamiltonian38", "backward": backward}})

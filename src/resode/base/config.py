@@ -99,6 +99,8 @@ class ModelParams(_Section):
     @model_validator(mode="after")
     def _integrator_solves_the_block(self) -> "ModelParams":
         if self.architecture != "units":
+            if self.backward != "store":
+                raise ValueError(f"backward {self.backward} is for architecture units; {self.architecture} takes store")
             return self
         form = ODES[self.block].form
         if refused := integrators.refusal(self.integrator, form):
