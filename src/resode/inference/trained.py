@@ -50,7 +50,8 @@ class Network:
         file = safetensors.File(path)
         model, self.class_names = contents.read(file, low_memory.ACTIVATIONS)
         self.data = file.metadata.get("data")
-        self.mean = file.tensors("mean_image")["value"]
+        # A copy: the file may be written anew while the network is in use.
+        self.mean = np.array(file.tensors("mean_image")["value"])
         try:
             params = ModelParams.model_validate(model)
             self.told = files.parse_json(file.metadata.get("told", "{}"))
