@@ -35,7 +35,7 @@ def accuracies(comparison: Mapping) -> Figure:
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.set_title("Test accuracy after the last epoch")
+    axes.set_title("Test accuracy after the last epoch", loc="right")
     figure.legend(
         handles=[
             Line2D([], [], linestyle="", marker="o", markersize=5, color=BLUE, label="one seed"),
