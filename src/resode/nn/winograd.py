@@ -46,8 +46,8 @@ _A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4,
 
 
 def _transformed(kernel: Any) -> Any:
-    """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
-    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS**2, *kernel.shape[2:]))
+    """U = G K Gᵀ of a kernel (3, 3, in, out): (6, 1, 6, in, out), the same for every row of tiles."""
+    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS, 1, _POINTS, *kernel.shape[2:]))
 
 
 def is_faster(height: int, width: int, channels: int) -> bool:
@@ -95,19 +95,19 @@ class Winograd:
         of every step, and XLA the gradients of U, each four times as large as the kernel, until all are there to be summed.
         """
 
-        def turned(u: Any) -> Any:
-            return ops.swapaxes(u, 1, 2) if transposed else u
-
         @ops.custom_gradient
         def product(x: Any, kernel: Any) -> tuple:
-            u = turned(_transformed(kernel))
+            u = _transformed(kernel)
+            if transposed:
+                u = _turned(u)
 
             def gradient(dy: Any) -> tuple:
                 products = self._tiles(dy, *(matrix.T for matrix in after))
-                dx = self._image(ops.matmul(products, ops.swapaxes(u, 1, 2)), *(matrix.T for matrix in before))
+                dx = self._image(ops.matmul(products, _turned(u)), *(matrix.T for matrix in before))
                 # The zero makes V depend on dy: otherwise the compiler makes it in the forward pass and keeps it.
                 v = self._tiles(x + 0.0 * dy[0, 0, 0, 0], *before)
-                du = turned(ops.matmul(ops.swapaxes(v, 1, 2), products))
+                inputs, outputs = (products, v) if transposed else (v, products)
+                du = ops.matmul(_turned(_by_place(inputs)), _by_place(outputs))
                 return dx, ops.reshape(ops.matmul(_G_TWICE.T, ops.reshape(du, (_POINTS**2, -1))), kernel.shape)
 
             return self._image(ops.matmul(self._tiles(x, *before), u), *after), gradient
@@ -115,18 +115,26 @@ class Winograd:
         return product(x, kernel)
 
     def _tiles(self, x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """The transformed tiles of images x, (36, tiles · batch, channels)."""
+        """The transformed tiles of images x, (6, rows of tiles, 6, columns of tiles · batch, channels)."""
         height, width, _, channels = x.shape
         x = ops.reshape(ops.matmul(rows, ops.reshape(x, (height, -1))), (len(rows), width, -1))
-        x = ops.reshape(ops.matmul(columns, x), (_POINTS, self._rows.tiles, _POINTS, self._columns.tiles, -1))
-        return ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (_POINTS**2, -1, channels))
+        # In this order, with U used again for each row of tiles, no tile has to be moved in memory.
+        return ops.reshape(ops.matmul(columns, x), (_POINTS, self._rows.tiles, _POINTS, -1, channels))
 
     def _image(self, products: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """The images (height, width, batch, channels) of `products`, (36, tiles · batch, channels)."""
-        x = ops.reshape(products, (_POINTS, _POINTS, self._rows.tiles, self._columns.tiles, -1))
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (rows.shape[1], columns.shape[1], -1))
-        x = ops.matmul(rows, ops.reshape(ops.matmul(columns, x), (rows.shape[1], -1)))
+        """The images (height, width, batch, channels) of `products`, which are in the order of `_tiles`."""
+        x = ops.matmul(columns, ops.reshape(products, (rows.shape[1], columns.shape[1], -1)))
+        x = ops.matmul(rows, ops.reshape(x, (rows.shape[1], -1)))
         return ops.reshape(x, (len(rows), len(columns), -1, products.shape[-1]))
+
+
+def _by_place(tiles: Any) -> Any:
+    """All tiles of a place together: (6, rows of tiles, 6, n, channels) to (6, 6, rows of tiles · n, channels)."""
+    return ops.reshape(ops.transpose(tiles, (0, 2, 1, 3, 4)), (_POINTS, _POINTS, -1, tiles.shape[-1]))
+
+
+def _turned(matrices: Any) -> Any:
+    return ops.swapaxes(matrices, -2, -1)
 
 
 class _Axis:
