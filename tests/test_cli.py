@@ -53,6 +53,14 @@ def test_a_home_of_nobody_is_a_path_like_any_other(capsys):
     assert told.startswith("error: no ") and "~nosuchuser" in told and told.count("\n") == 1
 
 
+@pytest.mark.parametrize("minutes", ["nan", "0", "-1", "soon"])
+def test_minutes_are_positive(minutes, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "eighth", f"--minutes={minutes}"])
+    assert ended.value.code == 2
+    assert f"argument --minutes: {minutes!r} is no positive number" in capsys.readouterr().err
+
+
 def test_prediction_from_a_wrong_folder_says_so_before_keras_is_loaded(tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "image.png")
     code = "import sys; from resode import cli; status = cli.main(sys.argv[1:]); assert 'keras' not in sys.modules; sys.exit(status)"

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -64,8 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _minutes(text: str) -> float:
-    if not (minutes := float(text)) > 0:
-        raise ValueError
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError(f"{quoted(repr(text))} is no positive number")
     return minutes
 
 

@@ -426,18 +426,19 @@ def test_a_second_copy_of_a_member_is_refused(tmp_path, members):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"<html>log in</html>", gzip.compress(b"no tar"), b"\x80\x04pickle"],
-    ids=[
-        "page of a login",
-        "gzip, no tar",
-        "pickle",
-    ],  # gzip writes the time; the processes must collect the same tests
+    ("content", "told"),
+    [
+        (b"<html>log in</html>", "is not a gzip file"),
+        (b"\x80\x04pickle", "is not a gzip file"),
+        (gzip.compress(b"no tar"), "a.tar.gz"),
+    ],
+    # gzip writes the time; the processes must collect the same tests.
+    ids=["page of a login", "pickle", "gzip, no tar"],
 )
-def test_what_is_no_archive_is_told(tmp_path, members, content):
+def test_what_is_no_archive_is_told(tmp_path, members, content, told):
     source = tmp_path / "a.tar.gz"
     source.write_bytes(content)
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", False), "a.tar.gz", "make data")
+    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", False), "a.tar.gz", told, "make data")
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, members):

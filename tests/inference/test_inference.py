@@ -1,5 +1,6 @@
 """Inference with NumPy, a unit at a time: the numbers of the Keras network, in the memory of one unit."""
 
+import contextlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from resode.base import config
 from resode.base.errors import InputError
 from resode.inference import contents, low_memory, safetensors, trained
 from resode.nn import model
+from resode.ode import integrators
 from resode.ode.equations import ODES
 from resode.studies import inference_memory
 from resode.training import augmentation
@@ -329,6 +331,34 @@ def test_files_of_another_network_are_one_line(words, change, reader, whole, tmp
         reader(path)
     message = str(caught.value)
     assert words in message and message.isprintable() and len(message) < 600
+
+
+VALUES = [
+    *(None, True, "", "1", [], [0], [1], [1, 2], [1, 2, 3], [2, 1], [2], [4, 8, 16], [4, 8, 20], [3, 3, 3], [16_384], [16_385]),
+    *(-1, 0, 1, 2, 5, 6, 63, 64, 10_000, 10_001, 16_384, 16_385, 10**6, 10**9, 10**9 + 1, 0.5, 1.0, 1e3, 1e9, 1.1e9, 1e300),
+    *("units", "resnet20", *ODES, *integrators.INTEGRATORS, "shared", "free", "store", "recompute", "reversible"),
+    *("keras2_he_normal", "he_normal", "relu", "softplus", "softmax"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", config.ModelParams.model_fields)
+def test_parameters_of_a_file_are_those_of_the_schema(name):
+    """`contents` repeats the schema's bounds, since it has to work without pydantic."""
+
+    def takes(check) -> list:
+        taken = []
+        for value in VALUES:
+            with contextlib.suppress(InputError):
+                check(value)
+                taken.append(value)
+        return taken
+
+    here = config.load({"model": {"channels": [4, 8, 8], "pool_after": [1, 2]}}).model.model_dump()
+    by_schema = takes(lambda value: config.load({"model": {**here, name: value}}))
+    if name == "architecture":
+        # The other networks have no units, and are exported as Keras' own files.
+        by_schema = ["units"]
+    assert by_schema == takes(lambda value: contents.check_model({**here, name: value}, ACTIVATIONS, "file"))
 
 
 @pytest.mark.parametrize("block", ODES)

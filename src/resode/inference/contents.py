@@ -121,6 +121,8 @@ def check_model(model: Any, activations: Any, where: str) -> None:
         _refuse(where, f"model.pool_after is {quoted(model['pool_after'])}")
     if refused := integrators.refusal(model["integrator"], ode.form):
         _refuse(where, refused)
+    if model["backward"] == "reversible" and (ode.own_steps or integrators.irreversible(model["integrator"], ode.form)):
+        _refuse(where, f"model.backward is reversible, which block {model['block']} with {model['integrator']} is not")
     if ode.own_steps and (model["integrator"] != "euler" or model["unroll_length"] < 2):
         _refuse(where, f"block {model['block']} with {model['integrator']} and {model['unroll_length']} steps")
 
