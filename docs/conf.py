@@ -39,17 +39,17 @@ nb_render_markdown_format = "myst"
 # Links to pages of stages that have not run, and to folders, become text; a test follows all others.
 suppress_warnings = ["myst.xref_missing"]
 
-# A line of the contents that leads to the page of a stage: {run}: evaluation </results/runs/*/evaluation/evaluation>.
+# A line of the contents that leads to pages of stages: {run}: {stage} </results/runs/*/*/*>.
 STAGE = re.compile(r"(?:(.+) <)?/(results/[^<>]+?)>?")
 
 
 def entries(line, root):
-    """The lines that `line` of the contents stands for: of pages that exist, each with its run's name."""
+    """The lines that `line` of the contents stands for: of pages that exist, each with the names of its run and stage."""
     if not (stage := STAGE.fullmatch(line)):
         return [line]
     title, path = stage.groups()
     pages = [page.relative_to(root).with_suffix("") for page in sorted(root.glob(f"{path}.ipynb"))]
-    return [f"{title.format(run=page.parts[-3])} </{page}>" if title else f"/{page}" for page in pages]
+    return [f"{title.format(run=page.parts[-3], stage=page.parts[-2])} </{page}>" if title else f"/{page}" for page in pages]
 
 
 def prepared(app, name, source):

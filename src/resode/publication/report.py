@@ -8,7 +8,7 @@ import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from resode.analysis import evaluation
@@ -381,8 +381,8 @@ def read_trained(folder: Path) -> dict | None:
 
 
 def runs_table(results: Path = paths.RESULTS) -> str:
-    """Results of the runs in results/runs, as a Markdown table; seeds of one setting with mean ± standard deviation."""
-    rows = []
+    """Results of the runs in results/runs, as a Markdown table; below it on which data and hardware each was made, and the scatter over seeds."""
+    rows, made = [], []
     for name, run in read_runs(results).items():
         metrics, provenance = run["metrics"], run["provenance"]
         low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
@@ -390,38 +390,43 @@ def runs_table(results: Path = paths.RESULTS) -> str:
             (
                 name,
                 "; ".join(f"{key}: {shown(value)}" for key, value in run["changes"].items()),
-                f"{percent(metrics['test_accuracy'])} ({100 * low:.2f} to {100 * high:.2f})",
+                percent(metrics["test_accuracy"]),
+                f"{100 * low:.2f} to {100 * high:.2f}",
                 *(
                     percent(metrics[key]) if key in metrics else "—"
                     for key in ("best_test_accuracy", "last_ten_test_accuracy")
                 ),
                 percent(metrics["train_accuracy"]),
-                f"{provenance['data']['title']}; {effort(provenance)}{older(provenance['params']['model'])}",
             )
         )
+        older_model = older(provenance["params"]["model"])
+        made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older_model}.")
     if not rows:
         return "No other run yet: `resode run NAME`."
-    header = ("Run", "Changes", "Test, last epoch", "best epoch", "last ten", "Train", "Data, hardware, time")
-    return table(header, rows, "llrrrrl") + _scatter(results)
+    header = ("Run", "Changes", "Test, last epoch", "95 % interval", "best epoch", "last ten", "Train")
+    return "\n".join((table(header, rows, "llrrrrr"), "", *made)) + _scatter(results)
 
 
 def effort(provenance: Mapping) -> str:
-    """Hardware, software and commit of each piece of a training, the time of all, and how often it was resumed."""
+    """Hardware, software and commits of a training, in their order, the time of all, and how often it was resumed."""
     # A training from before pieces were told is one.
-    pieces = [_how(piece) for piece in provenance.get("pieces", [provenance])]
-    ends = [piece["to"] for piece in provenance.get("pieces", [])]
+    pieces = provenance.get("pieces", [provenance])
+    several = len({(_machine(piece), _commit(piece)) for piece in pieces}) > 1
     told = []
-    for number, how in enumerate(pieces):
-        if number + 1 < len(pieces) and pieces[number + 1] == how:
-            continue
-        told.append(how + (f" (up to update {ends[number]:,})" if len(set(pieces)) > 1 else ""))
+    for machine, on_it in groupby(pieces, _machine):
+        ends = {_commit(piece): piece.get("to") for piece in on_it}
+        commits = (f"{commit} (up to update {end:,})" if several else commit for commit, end in ends.items())
+        told.append(f"{machine}, commit {', '.join(commits)}")
     times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
     return f"{', then '.join(told)}; {provenance['wall_seconds'] / 3600:.2f} h{times}"
 
 
-def _how(piece: Mapping) -> str:
-    commit = (piece["commit"] or "unknown")[:7] + (", modified" if piece.get("modified") else "")
-    return f"{piece['hardware']}, {piece['backend']}, {piece['precision']}, commit {commit}"
+def _machine(piece: Mapping) -> str:
+    return f"{piece['hardware']}, {piece['backend']}, {piece['precision']}"
+
+
+def _commit(piece: Mapping) -> str:
+    return (piece["commit"] or "unknown")[:7] + (", modified" if piece.get("modified") else "")
 
 
 def _scatter(results: Path) -> str:
