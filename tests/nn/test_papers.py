@@ -122,8 +122,8 @@ def trainable(network):
 
 @pytest.mark.parametrize(("depth", "theirs"), [(38, 189_978), (74, 429_690)])
 def test_hamiltonian_network_has_the_authors_parameters(depth, theirs):
-    """Counted from LiliMeng/hamiltonian-revnet: cifar_configs.py (filters 32, 32, 64, 112; 3 or 6 units a stage), resnet_model.py and
-    hamiltonian_model.py with use_bn = False. Each of its kernels but the first has a second bias in front, which the paper has not."""
+    """Counted from changebo/revnet-public: cifar_configs.py (filters 32, 32, 64, 112; 3 units a stage at commit 881ddfd, 6 at 689054c),
+    resnet_model.py and hamiltonian_model.py at 881ddfd. It adds a bias to the input of each kernel but the first; the paper does not."""
     given, number = hamiltonian_network.build(depth), (depth - 2) // 12
     channels = [32] * (number + 1) + [64] * number + [112] * (number - 1)
     assert [unit.output.shape[-1] for unit in model.units(given)] == channels
@@ -235,7 +235,14 @@ def test_stochastic_depth_refuses_what_is_no_probability(rate):
         preactivation.StochasticDepth(rate)
 
 
-@pytest.mark.parametrize("backward", ["recompute", "reversible"])
-def test_a_way_back_that_the_papers_networks_have_not_is_refused(backward):
-    with pytest.raises(InputError, match=f"backward {backward} is for architecture units; hamiltonian38 takes store"):
-        config.load({"model": {"architecture": "hamiltonian38", "backward": backward}})
+@pytest.mark.parametrize(
+    ("name", "value", "only"),
+    [("backward", "recompute", "store"), ("backward", "reversible", "store"), ("weights_in_time", "free", "shared")],
+)
+def test_ways_that_the_papers_networks_have_not_are_refused(name, value, only):
+    with pytest.raises(InputError, match=f"{name} {value} is for architecture units; hamiltonian38 takes {only}"):
+        config.load({"model": {"architecture": "hamiltonian38", name: value}})
+
+
+def test_smallest_networks_of_the_papers_are_there():
+    assert built("preresnet8").name == "preresnet8" and built("lm_resnet14").name == "lm_resnet14"

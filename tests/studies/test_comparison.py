@@ -88,7 +88,7 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     assert path.with_suffix(".png").is_file()
     text = comparison.table(path.parent)
     assert few_to_many["trials"][0]["updates"] == 6 and few_to_many["test_mean"] is not None
-    assert "hamiltonian, unroll length 1, 2: 6 updates, 8 steps" in text and "of which the others took 8" in text
+    assert "hamiltonian, unroll length 1, 2: 6 updates, 8 steps" in text and "of the other rows took 8 in all" in text
     assert "1 of 1 diverged" in text and "What this does not show" in text and "one test image is 12.50 points" in text
 
 
@@ -138,6 +138,18 @@ def test_mean_and_deviation_leave_out_what_diverged():
     found = comparison.aggregated([*trials, {"diverged": True}])
     assert found["diverged"] == 1 and found["test_mean"] == pytest.approx(0.85)
     assert found["test_sd"] == pytest.approx(0.070711) and found["train_sd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "told"), [([0.9, 0.88, 0.92], "| 90.0 ± 2.0 |"), ([0.9, 0.1, 0.94], "| 10.0; 90.0; 94.0 |")]
+)
+def test_accuracies_far_apart_are_told_one_by_one(accuracies, told, tmp_path):
+    content = json.loads((comparison.FOLDER / "digits.json").read_text(encoding="utf-8"))
+    variant = content["variants"][0]
+    trials = [{**trial, "test_accuracy": one} for trial, one in zip(variant["trials"], accuracies, strict=True)]
+    content["variants"] = [{**variant, **comparison.aggregated(trials), "trials": trials}]
+    (tmp_path / "digits.json").write_text(json.dumps(content), encoding="utf-8")
+    assert told in comparison.table(tmp_path)
 
 
 def test_without_results_the_table_says_how_to_get_them(tmp_path):

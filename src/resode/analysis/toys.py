@@ -28,6 +28,7 @@ EDGE, SIDE = 1.35, 181
 # Each stable block with an integrator that is stable on the imaginary axis; then the post's pair and two without such theory.
 STABLE = {
     "hamiltonian": "symplectic_euler",
+    "one_bias_hamiltonian": "symplectic_euler_z_first",
     "two_layer_hamiltonian": "symplectic_euler",
     "antisymmetric": "midpoint",
     "second_order": "leapfrog",

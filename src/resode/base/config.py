@@ -24,7 +24,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 StepSize = Annotated[float, Field(gt=0, le=LARGEST_H, allow_inf_nan=False)]
 # A network of one of the papers: its family, its number of layers, and whether blocks are left out at random.
-ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9][0-9]{1,3})(_stochastic)?")
+ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9][0-9]{0,3})(_stochastic)?")
 # Of all units: 4 GB in float32, three hundred times the post's.
 _MOST_WEIGHTS = 1_000_000_000
 # As many as He et al. (2015) trained.
@@ -40,11 +40,11 @@ def _known_architecture(name: str) -> str:
         "resnet": depth in ("20", "32", "56") and not stochastic,
         "hamiltonian": depth in ("38", "74") and not stochastic,
     }
-    if name != "units" and not possible.get(family, found and int(depth) % 6 == 2 and int(depth) <= _MOST_LAYERS):
+    if name != "units" and not possible.get(family, found and int(depth) % 6 == 2 and 2 < int(depth) <= _MOST_LAYERS):
         raise PydanticCustomError(
             "architecture",
             "input should be units, resnet20, resnet32, resnet56, hamiltonian38, hamiltonian74, or preresnetN or lm_resnetN with"
-            f" N = 6 n + 2 layers, at most {_MOST_LAYERS}, and _stochastic behind these two for stochastic depth",
+            f" N = 6 n + 2 layers, 8 to {_MOST_LAYERS}, and with _stochastic appended for stochastic depth",
         )
     return name
 
@@ -99,8 +99,9 @@ class ModelParams(_Section):
     @model_validator(mode="after")
     def _integrator_solves_the_block(self) -> "ModelParams":
         if self.architecture != "units":
-            if self.backward != "store":
-                raise ValueError(f"backward {self.backward} is for architecture units; {self.architecture} takes store")
+            for name, only in (("backward", "store"), ("weights_in_time", "shared")):
+                if (value := getattr(self, name)) != only:
+                    raise ValueError(f"{name} {value} is for architecture units; {self.architecture} takes {only}")
             return self
         form = ODES[self.block].form
         if refused := integrators.refusal(self.integrator, form):

@@ -52,7 +52,8 @@ def _variant(axes, row: int, variant: Mapping) -> None:
     axes.plot(values, [row] * len(values), "o", color=BLUE, markersize=5, alpha=0.6, markeredgewidth=0)
     if values:
         mean, sd = variant["test_mean"], variant["test_sd"] or 0
-        axes.plot([mean - sd, mean + sd], [row, row], color=INK, linewidth=1.1)
+        # No accuracy is below 0 or above 1.
+        axes.plot([max(mean - sd, 0), min(mean + sd, 1)], [row, row], color=INK, linewidth=1.1)
         axes.plot(mean, row, "|", color=INK, markersize=9, markeredgewidth=1.6)
     if variant["diverged"]:
         # Right of the axes: it has no accuracy.

@@ -1,7 +1,8 @@
 """Chang et al.'s Hamiltonian network for CIFAR-10, of 38 or 74 layers with 0.19 or 0.43 million parameters.
 
 Sources: B. Chang et al. (2017), "Reversible Architectures for Arbitrarily Deep Residual Neural Networks", arXiv:1709.03698, and the authors'
-code (LiliMeng/hamiltonian-revnet: hamiltonian_model.py, resnet_model.py and cifar_configs.py), from which the layers are.
+code, whose layers these are (changebo/revnet-public: hamiltonian_model.py, resnet_model.py and hamiltonian-38 of cifar_configs.py at
+commit 881ddfd; hamiltonian-74 of cifar_configs.py at 689054c).
 """
 
 from typing import Any
@@ -28,12 +29,13 @@ def build(
         stem    3×3 convolution to 32 channels, batch normalization, ReLU
         units   three stages of n, each unit one step of y⁺ = y + h K₁ᵀσ(K₁ z + b₁), z⁺ = z − h K₂ᵀσ(K₂ y⁺ + b₂) with h = 0.1, σ = ReLU
                 and weights of its own
-        between behind the first unit of the second and of the third stage 2×2 average pooling, and zero channels before and behind those of
-                y and of z, to 64 and to 112 together: so n + 1 units have 32 channels, n have 64 and n − 1 have 112
+        between after the first unit of the second and of the third stage 2×2 average pooling, and zero channels on both sides of those of
+                y and of z, to 64 and to 112 in all: so n + 1 units have 32 channels, n have 64 and n − 1 have 112
         head    batch normalization, ReLU, average over what is left of the image, softmax
 
-    The authors' code adds a second bias in front of each K, but for the first; their paper has none, nor has this. Its penalty on the difference
-    of neighbouring kernels is not here.
+    Differences: the authors' code also adds a bias to the input of every K but the first one; their paper does not, and neither does this.
+    A later version of it penalizes differences of neighbouring kernels, which this does not. Initial kernels have the variance 2 / fan_in,
+    the stem's too, where the code has 2 / fan_out.
 
     Args:
         depth: number of layers, 12 n + 2: 38, 74, …
@@ -77,7 +79,7 @@ def build(
 
 
 def _grown(x: Any, channels: int) -> Any:
-    """`x` with as many zero channels before as behind those of y, and of z."""
+    """`x` with as many zero channels before those of y, and those of z, as after them."""
     margin = (channels - x.shape[-1]) // 4
     halves = (ops.pad(half, [[0, 0]] * 3 + [[margin, margin]]) for half in ops.split(x, 2, axis=-1))
     return ops.concatenate(list(halves), axis=-1)

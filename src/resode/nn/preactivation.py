@@ -1,7 +1,7 @@
 """Lu et al.'s linear multistep ResNet for CIFAR-10, and its base, the ResNet with pre-activation; both with stochastic depth or without.
 
 Sources: Y. Lu et al. (2017), "Beyond Finite Layer Neural Networks: Bridging Deep Architectures and Numerical Differential Equations",
-arXiv:1710.10121, and their code (2prime/LM-ResNet, MResNet.py), from which the layers, k and the death rates are; K. He et al. (2016),
+arXiv:1710.10121, and their code, which the layers, k and the death rates follow (2prime/LM-ResNet, MResNet.py); K. He et al. (2016),
 "Identity Mappings in Deep Residual Networks", arXiv:1603.05027; G. Huang et al. (2016), "Deep Networks with Stochastic Depth",
 arXiv:1603.09382.
 """
@@ -33,12 +33,15 @@ def build(
         F         K₂ ReLU(BN(K₁ ReLU(BN(x)))), K 3×3 convolutions without bias
         block     x_{n+1} = S x_n + F(x_n); S is the identity, and with stride 2 a 1×1 convolution of ReLU(BN(x))
         multistep x_{n+1} = (1 − k) x_n + k x_{n−1} + F(x_n) in all blocks but the first of a stage, with a k of its own in each, which
-                  starts uniformly distributed on [−0.1, 0]. Behind a block with stride 2, x_{n−1} is what its S made.
+                  starts uniformly distributed on [−0.1, 0]. After a block with stride 2, x_{n−1} is what its S made.
         head      BN, ReLU, average over what is left of the image, softmax
 
     With stochastic depth, block i = 0, …, N − 1 has F = 0 in an update with probability (1 − p_L) i / (N − 1), one draw for the whole batch,
     and else F divided by the probability that it survives, so that its expectation is F. Moving averages of a batch
     normalization take part in every update, those of a block that is left out too.
+
+    Differences: initial kernels have the variance 2 / fan_in, batch normalization adds 1e-3 to variances, and a convolution with stride 2
+    pads with zeros at the right and at the bottom, all as Keras has it; the authors' PyTorch code has 2 / fan_out, 1e-5, and zeros on all sides.
 
     Args:
         depth: number of layers, 6 n + 2: 20, 32, 44, 56, …

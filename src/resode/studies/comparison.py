@@ -28,6 +28,8 @@ FILE = paths.ROOT / "comparison.yaml"
 _OWN = "own steps"
 # What a variant may change besides section model.
 _SCHEDULE = ("training.reference_iterations", "training.reference_drops", "training.unroll_schedule")
+# Standard deviation of accuracies above which those of all seeds are told.
+_WIDE = 0.1
 _MEASURED = ("updates", "test_accuracy", "train_accuracy", "seconds")
 _PARTS = {"settings": dict, "seeds": list, "variants": list}
 
@@ -222,7 +224,7 @@ def _section(found: Mapping) -> str:
         f"{found['data']['title']}, {found['train_images']:,} training and {found['test_images']:,} test images; {updates:,} updates of"
         f" {training['batch_size']} images at learning rate {training['learning_rate']:g}, dropped"
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
-        f" seeds, by block and integrator; residual networks and linear multistep blocks have steps of their own.{_time(variants, updates)}"
+        f" seeds (or, where it is above {100 * _WIDE:.0f}, every seed), by block and integrator; residual networks and linear multistep blocks have steps of their own.{_time(variants, updates)}"
         f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}{published.older(variants[0]['params'])}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
@@ -238,7 +240,10 @@ def _time(variants: list[Mapping], updates: int) -> str:
     if not any(variant.get("schedule") for variant in variants):
         return ""
     steps = updates * variants[0]["params"]["unroll_length"]
-    return f" Rows with several unroll lengths were trained from few steps to many; the steps of a unit in all updates, of which the others took {steps:,}, are the time."
+    return (
+        " Rows with several unroll lengths were trained from few steps to many. Their time is counted in steps: each unit of the other"
+        f" rows took {steps:,} in all updates together."
+    )
 
 
 def _caveat(found: Mapping, seeds: int) -> str:
@@ -249,7 +254,11 @@ def _caveat(found: Mapping, seeds: int) -> str:
     flops = [variant["flop_per_image"] for variant in found["variants"]]
     steps = sorted({variant["params"]["h"] for variant in found["variants"]})
     # The relative standard error of a standard deviation from n normally distributed values, roughly.
-    uncertain = f"about ± {100 / math.sqrt(2 * (seeds - 1)):.0f} %" if seeds > 1 else "no digit"
+    uncertain = (
+        f"with {seeds} seeds a standard deviation is itself uncertain by about {100 / math.sqrt(2 * (seeds - 1)):.0f} %"
+        if seeds > 1
+        else "with one seed there is no standard deviation"
+    )
     same = (
         "their step sizes differ"
         if len(steps) > 1
@@ -258,11 +267,10 @@ def _caveat(found: Mapping, seeds: int) -> str:
     return (
         "**What this does not show.** Which block or integrator is best: the images are small and few"
         f" (one test image is {100 / found['test_images']:.2f} points), the schedule is short and was tuned for none of them,"
-        f" {same}, and {seeds} seeds know the"
-        f" standard deviation itself to {uncertain}. The units' parameters are equal within"
+        f" {same}, and {uncertain}. The units' parameters are equal within"
         f" {_spread(units):.1f} %, all parameters within {_spread(alls):.1f} % (a wider network has a wider stem and head); the work is"
-        f" not equal at all, from {min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f} MFLOP an image. Differences of the size of the"
-        " standard deviations are no differences."
+        f" not equal at all, from {min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f} MFLOP an image. Differences no larger than the"
+        " standard deviations mean nothing."
     )
 
 
@@ -273,5 +281,9 @@ def _spread(values: list[int]) -> float:
 def _accuracy(variant: Mapping) -> str:
     mean, sd = variant["test_mean"], variant["test_sd"]
     shown = "" if mean is None else f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+    if sd and sd > _WIDE:
+        # A mean of trainings that learnt and of some that did not says little.
+        values = [trial["test_accuracy"] for trial in variant["trials"] if not trial["diverged"]]
+        shown = "; ".join(f"{100 * value:.1f}" for value in sorted(values))
     diverged = f"{variant['diverged']} of {len(variant['trials'])} diverged" if variant["diverged"] else ""
     return ", ".join(filter(None, (shown, diverged)))

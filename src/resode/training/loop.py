@@ -287,7 +287,7 @@ class _Run:
 
     def _announce(self) -> None:
         drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
-        steps = ", ".join(f"{unroll_length} after update {begin:,}" for begin, unroll_length in self.levels)
+        steps = ", ".join(f"{unroll_length} from update {begin:,}" for begin, unroll_length in self.levels)
         steps = f", unroll length {steps}" if len(self.levels) > 1 else ""
         print(
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
