@@ -162,7 +162,8 @@ def test_new_integrators_appear_by_themselves(monkeypatch):
         return tuple((a + b) / 2 for a, b in zip(x, again, strict=True))
 
     monkeypatch.setitem(INTEGRATORS, "heun", integrators.Integrator(heun, reversible=False, forms=(FIRST_ORDER,)))
-    assert {"integrator": "heun", "largest stable h ω": "0"}.items() <= linear_stability.limit_rows()[-1].items()
+    row = linear_stability.limit_rows()[-1]
+    assert {"integrator": "heun", r"largest stable $h \omega$": "0"}.items() <= row.items()
     h, errors = problems.convergence()
     assert problems.order(h, errors[problems.NETWORK.name]["heun"]) == pytest.approx(2, abs=0.1)
     assert problems.convergence_rows(h, errors)[-1]["integrator"] == "heun"

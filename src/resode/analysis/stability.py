@@ -288,8 +288,8 @@ def growth_rows(units: Sequence[UnitStability]) -> list[dict[str, Any]]:
             "unit": unit.unit,
             "channels": unit.channels,
             "pixels": f"{unit.spatial_size}\u00a0×\u00a0{unit.spatial_size}",
-            "ω": f"{unit.omega:.3f}",
-            "h ω": f"{unit.h_omega:.3f}",
+            r"$\omega$": f"{unit.omega:.3f}",
+            r"$h \omega$": f"{unit.h_omega:.3f}",
             "predicted a step": _shown(unit.step_amplification),
             "predicted over the unit": _shown(unit.unit_amplification),
             "measured, median": _shown(unit.measured),
@@ -305,7 +305,7 @@ def region_rows(units: Sequence[UnitStability]) -> list[dict[str, Any]]:
     return [
         {
             "unit": unit.unit,
-            "h ω": f"{unit.h_omega:.3f}",
+            r"$h \omega$": f"{unit.h_omega:.3f}",
             **{
                 f"{name} (up to {linear_stability.limit(name):.4g})": "inside" if inside else "outside"
                 for name, inside in unit.inside.items()
@@ -327,13 +327,13 @@ def summary(units: Sequence[UnitStability], integrator: str) -> str:
     largest = max(unit.h_omega for unit in units)
     if not any(unit.inside for unit in units):
         return (
-            f"The largest h ω, a Lipschitz constant of h times the right-hand side, is {largest:.3g}. Eigenvalues of these units lie off the "
+            rf"The largest $h \omega$, a Lipschitz constant of h times the right-hand side, is {largest:.3g}. Eigenvalues of these units lie off the "
             "imaginary axis, so its limits do not decide about them."
         )
     stable = sum(unit.inside.get(integrator, False) for unit in units)
     bound = linear_stability.limit(integrator)
     return (
-        f"The largest h ω is {largest:.3g}. {integrator} keeps oscillations bounded up to h ω = {bound:.3g}: "
+        rf"The largest $h \omega$ is {largest:.3g}. {integrator} keeps oscillations bounded up to $h \omega = {bound:.3g}$: "
         f"{stable} of {len(units)} units are inside."
     )
 

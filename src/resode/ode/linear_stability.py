@@ -65,8 +65,8 @@ def limit(name: str) -> float:
 def limit_rows(shown: Sequence[float] = (0.15, 0.5, 1.0, 2.0)) -> list[dict[str, str]]:
     """Limit, and amplification at the `shown` h ω, a row an integrator, for a table."""
     return [
-        {"integrator": name, "largest stable h ω": f"{limit(name):.4g}"}
-        | {f"amplification at h ω = {point:g}": f"{amplification(name, point):.4f}" for point in shown}
+        {"integrator": name, r"largest stable $h \omega$": f"{limit(name):.4g}"}
+        | {rf"amplification at $h \omega = {point:g}$": f"{amplification(name, point):.4f}" for point in shown}
         for name in INTEGRATORS
     ]
 

@@ -350,7 +350,7 @@ def stability_table(run: Run) -> str:
         for unit in found["units"]
     ]
     steps = f"growth over {found['unroll_length']} steps"
-    return table(("Unit", "h ω", f"Region of {name}", f"{steps}, predicted", "measured"), rows, "lrlrr")
+    return table(("Unit", r"$h \omega$", f"Region of {name}", f"{steps}, predicted", "measured"), rows, "lrlrr")
 
 
 # --- other runs
