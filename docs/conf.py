@@ -3,8 +3,10 @@
 import json
 import re
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import unescape
 
 import bokeh
@@ -49,7 +51,9 @@ def entries(line, root):
         return [line]
     title, path = stage.groups()
     pages = [page.relative_to(root).with_suffix("") for page in sorted(root.glob(f"{path}.ipynb"))]
-    return [f"{title.format(run=page.parts[-3], stage=page.parts[-2])} </{page}>" if title else f"/{page}" for page in pages]
+    return [
+        f"{title.format(run=page.parts[-3], stage=page.parts[-2])} </{page}>" if title else f"/{page}" for page in pages
+    ]
 
 
 def prepared(app, name, source):
@@ -109,6 +113,12 @@ def mathml(formula, display):
         if above.text in PRIMES:
             part.tag, above.tag = "mrow", "mo"
             above.attrib |= {"lspace": "0", "rspace": "0"}
+    for row in list(element.iter()):
+        for place, pair in reversed(list(enumerate(pairwise(row), start=1))):
+            # log x, and not logx.
+            named = [one for one in pair if one.tag == "mi" and re.fullmatch("[a-z]{2,}", one.text or "")]
+            if named and all(one.tag in ("mi", "mn") for one in pair):
+                row.insert(place, Element("mspace", width="0.1667em"))
     # latex2mathml writes characters as references.
     return unescape(ElementTree.tostring(element, encoding="unicode"))
 
