@@ -173,6 +173,12 @@ def test_the_repositorys_own_files_are_read():
         assert strict_yaml.read(path)
 
 
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\u2029"])
+def test_line_breaks_that_dvc_does_not_know_are_refused(odd):
+    with pytest.raises(InputError, match="^here, line 2: it holds the line break .*, which DVC reads as none"):
+        strict_yaml.parse(f"a: 1\n# note{odd}b: 2", "here")
+
+
 @pytest.mark.parametrize("text", ['"\\U00110000"', '"\\UFFFFFFFF": 1', "a: !!int abc"])
 def test_escape_of_no_character_is_one_line(text):
     with pytest.raises(InputError, match="^here is not YAML|^here, line 1"):

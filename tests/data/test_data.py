@@ -251,7 +251,9 @@ def test_load_names_the_damaged_file(tmp_path, damage, told):
     refused(lambda: records.load(tmp_path), "data_batch_2.bin", told, "dvc repro")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"name": 1}', "[" * 200_000, '{"name": ' + "1" * 5_000 + "}", " " * 2_000_000]
+)
 def test_load_refuses_a_description_that_is_none(tmp_path, text):
     write_small(tmp_path)
     (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
@@ -570,6 +572,9 @@ EVIL = {
     "a global pax header of gigabytes": lambda good: header("pax", 3 << 30, b"g") + ZEROS,
     "a member of 2^62 bytes": lambda good: header("cifar-10-batches-bin/data_batch_1.bin", 1 << 62),
     "another file of 2^62 bytes": lambda good: header("cifar-10-batches-bin/notes.txt", 1 << 62) + ZEROS,
+    "another file of 2^62 bytes that ends": lambda good: header("notes.txt", 1 << 62) + bytes(10_000),
+    "another file of 10^11 bytes that ends": lambda good: header("notes.txt", 10**11) + bytes(10_000),
+    "a sparse file of 2^62 bytes": lambda good: pax("GNU.sparse.major=0", f"size={1 << 62}") + header("a", 9),
     "zeros between the members": lambda good: header("notes.txt", len(ZEROS)) + ZEROS + good,
     "zeros behind the members": lambda good: good + ZEROS,
     "a pax record of many digits": lambda good: pax("comment=" + "1" * 3_000_000) + good,
@@ -620,6 +625,22 @@ def test_archives_in_many_parts_are_read(members, tmp_path):
     packed = b"".join(gzip.compress(whole[i : i + part], 1) + bytes(i % 3) for i in range(0, len(whole), part))
     (tmp_path / "parts").write_bytes(packed)
     assert cifar10.read_members(tmp_path / "parts", False) == members
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [("cifar-100-binary", "is CIFAR-100"), ("cifar-10-batches-py", "is the Python version of CIFAR-10")],
+)
+def test_other_versions_of_the_data_are_named(folder, words, tmp_path):
+    (tmp_path / "archive").write_bytes(gzip.compress(header(f"{folder}/train.bin", 0) + ZEROS))
+    (tmp_path / folder).mkdir()
+    for source in (tmp_path / "archive", tmp_path / folder, tmp_path):
+        refused(lambda source=source: cifar10.read_members(source, True), str(source), words, "make data ARCHIVE=path")
+
+
+def test_folder_above_the_right_one_is_told(tmp_path):
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    refused(lambda: cifar10.read_members(tmp_path, True), "holds a folder cifar-10-batches-bin; give that one")
 
 
 def test_what_is_no_file_is_no_archive(tmp_path):

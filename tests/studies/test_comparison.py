@@ -114,6 +114,9 @@ def test_what_has_steps_of_its_own_stands_in_no_integrators_column():
         ({"seeds": [*range(2000), -1]}, "at most 1,000 are taken on"),
         ({"seeds": []}, "seeds must be a list that is not empty"),
         ({"settings": {"model.hh": 1}}, "unknown key model.hh"),
+        ({"settings": {**TINY["settings"], "seed": 5}}, "seed stands in the settings; it is what is compared"),
+        ({"settings": {**TINY["settings"], "model.integrator": "rk4"}}, "model.integrator stands in the settings"),
+        ({"variants": [{"model.block": "a\nb" + "c" * 500}]}, r"unknown block a\\nbc{100,120}…"),
         ({"repeats": 3}, "must hold settings, seeds, variants and nothing else"),
     ],
 )  # fmt: skip

@@ -1,11 +1,14 @@
 """Going on from the checkpoint of a run with another schedule, or from one that was handed over."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers import SMALL, files, settings, small_dataset, train
@@ -157,9 +160,73 @@ def test_own_checkpoint_that_is_further_than_the_one_handed_over_is_used(short, 
 def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
     given = hand_over(short)
     given.write_bytes(given.read_bytes()[:-1])
-    with pytest.raises(InputError, match="is damaged .checksum.; restore it with git, or delete it"):
+    with pytest.raises(InputError, match="is damaged or no checkpoint; restore it with git, or delete it"):
         loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert not (tmp_path / "results").exists()
+
+
+def archive(**arrays) -> bytes:
+    made = io.BytesIO()
+    np.savez(made, **arrays)
+    return made.getvalue()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        archive(a=np.zeros(2)),
+        archive(state=np.zeros(5, "uint8")),
+        *(archive(state=np.frombuffer(text, "uint8")) for text in (b"[]", b"{}", b"[" * 100_000)),
+        archive(state=np.frombuffer(b'{"update": "x", "inputs": {}}', "uint8")),
+        archive(state=np.frombuffer(b'{"update": 1, "inputs": []}', "uint8")),
+    ],
+    # An archive tells the time; the processes must collect the same tests.
+    ids=[
+        "empty",
+        "a word",
+        "no state",
+        "zeros",
+        "a list",
+        "no update",
+        "too deep",
+        "a text as update",
+        "a list as inputs",
+    ],
+)
+def test_checksum_alone_makes_no_checkpoint(content, tmp_path):
+    given = tmp_path / checkpoint.HANDED_OVER
+    given.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+    with pytest.raises(InputError, match="is damaged or no checkpoint"):
+        checkpoint.read_handed_over(given)
+
+
+@pytest.mark.once
+def test_what_is_no_file_is_no_checkpoint(tmp_path):
+    assert checkpoint.read_handed_over(tmp_path / "none") is None
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("fifo", "folder", "loop"):
+        with pytest.raises(InputError, match="is damaged or no checkpoint"):
+            checkpoint.read_handed_over(tmp_path / name)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("text", ["{}", "[" * 200_000, '{"params": {"training": null}}', '{"params": [1]}', "folder"])
+def test_odd_folders_beside_are_passed_over(text, tmp_path):
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "foo.checkpoint").write_bytes(b"no checkpoint")
+    (beside / "000000005.checkpoint").write_bytes(b"no checkpoint")
+    inputs = loop.all_inputs(small_dataset(), settings())
+    if text == "folder":
+        (beside / "inputs.json").mkdir()
+    else:
+        (beside / "inputs.json").write_text(json.dumps(inputs) if text == "{}" else text, encoding="utf-8")
+    assert checkpoint.furthest(tmp_path / "own", inputs, 20) is None
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from resode.base.text import quoted
 
 # A file that people write is smaller and flatter by far.
 _BYTES, _DEPTH, _DIGITS = 200_000, 20, 40
+# Line breaks of YAML 1.1 alone: what follows one in a comment would be a key here.
+_ODD_BREAKS = re.compile("[\x85\u2028\u2029]")
 _REFUSED = {
     yaml.AnchorToken: "an anchor (&)",
     yaml.AliasToken: "an alias (*)",
@@ -71,6 +73,11 @@ def parse(text: str, where: str) -> Any:
 
 
 def _check_tokens(text: str, where: str) -> None:
+    if odd := _ODD_BREAKS.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise InputError(
+            f"{where}, line {line}: it holds the line break {ascii(odd[0])}, which DVC reads as none; delete it"
+        )
     depth = 0
     for token in yaml.scan(text, _Loader):
         depth += isinstance(token, _BEGINS) - isinstance(token, _ENDS)

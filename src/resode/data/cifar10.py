@@ -6,6 +6,7 @@ is extracted to a path that a member names, and nothing is unpickled.
 """
 
 import hashlib
+import os
 import re
 import tarfile
 import zlib
@@ -38,6 +39,16 @@ _HEADERS = (
     tarfile.GNUTYPE_LONGLINK,
 )
 _CHUNK = 1 << 14
+# So many reads at its end an archive may need.
+_MOST_ENDS = 100
+_FOLDER = "cifar-10-batches-bin"
+_OTHER_VERSIONS = {
+    "cifar-10-batches-py": "the Python version of CIFAR-10, not the binary one",
+    "cifar-10-batches-mat": "the Matlab version of CIFAR-10, not the binary one",
+    "cifar-100-binary": "CIFAR-100, not CIFAR-10",
+    "cifar-100-python": "CIFAR-100, not CIFAR-10",
+    "cifar-100-matlab": "CIFAR-100, not CIFAR-10",
+}
 PUBLISHED = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
     "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
@@ -103,7 +114,20 @@ def read_members(archive: Path, require_published: bool) -> dict[str, bytes]:
     return {name: members[name] for name in PUBLISHED}
 
 
+def _check_version(folder: str, source: Path) -> None:
+    if other := _OTHER_VERSIONS.get(folder):
+        raise InputError(f"{source} is {other}; {ANOTHER_COPY}")
+
+
 def _members_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        inside = sorted(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}; {ANOTHER_COPY}") from error
+    for name in (folder.resolve().name, *inside):
+        _check_version(name, folder)
+    if _FOLDER in inside:
+        raise InputError(f"{folder} holds a folder {_FOLDER}; give that one")
     for name in PUBLISHED:
         path = folder / name
         if path.is_file():
@@ -169,14 +193,18 @@ class _Unpacked:
     def __init__(self, packed: BinaryIO, archive: Path):
         self.allowed = _SMALL
         self._packed, self._archive, self._done = packed, archive, 0
-        self._parts, self._part, self._rest = 0, None, b""
+        self._parts, self._part, self._rest, self._ends = 0, None, b"", 0
 
     def read(self, size: int) -> bytes:
-        """At least one byte and at most `size`, or at the end none."""
+        """At least one byte and at most `size`, or at the end none; asked for more again and again there, an EOFError."""
         while True:
             packed = self._rest or self._packed.read(_CHUNK)
             if self._part is None:
                 if not packed:
+                    self._ends += 1
+                    # tarfile would look for the end of a member of 2^62 bytes, a few thousand bytes at a time.
+                    if self._ends > _MOST_ENDS:
+                        raise EOFError("the file is cut short")
                     return b""
                 # Zeros may fill up a part.
                 self._rest = packed.lstrip(b"\0")
@@ -216,6 +244,7 @@ def _safe_name(member: tarfile.TarInfo, archive: Path) -> str:
     is refused all the same, because it is not what it claims to be.
     """
     parts = re.split(r"[/\\]", member.name)
+    _check_version(parts[0], archive)
     if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.name):
         raise InputError(f"{archive} holds a member with the unsafe name {quoted(repr(member.name))}; {ANOTHER_COPY}")
     if not (member.isreg() or member.isdir()):

@@ -16,12 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from resode.base.errors import InputError
-from resode.base.files import replaced
+from resode.base.files import parse_json, read_bytes, replaced
+from resode.base.text import quoted
 
 SIDE = 32
 CHANNELS = 3
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
 DESCRIPTION = "dataset.json"
+# Of a description.
+_MOST_BYTES = 1_000_000
 TEST_FILE = "test_batch.bin"
 TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]*)\.bin")
 
@@ -160,11 +163,13 @@ def _again(path: Path) -> str:
 
 def _read_description(path: Path) -> dict:
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: no data set in {path.parent}; {_again(path)}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; {_again(path)}") from error
+        if not os.path.lexists(path):
+            raise InputError(f"{path} is missing: no data set in {path.parent}")
+        description = parse_json(read_bytes(path, _MOST_BYTES))
+    except InputError as error:
+        raise InputError(f"{error}; {_again(path)}") from error
+    except ValueError as error:
+        raise InputError(f"cannot read {path}: {quoted(str(error))}; {_again(path)}") from error
     if not _is_description(description):
         raise InputError(f"{path} does not describe a data set; {_again(path)}")
     return description

@@ -22,6 +22,7 @@ IMAGE = (32, 32, 3)
 # As `nn.model` has it, which cannot be read without Keras; a test compares the two.
 STEM_KERNEL_SIZE = 7
 _WEIGHTS_IN_TIME = ("shared", "free")
+_EXPORT = "make one with: resode export NAME.safetensors"
 
 
 def read(file: File, activations: Any) -> tuple[dict[str, Any], list[str]]:
@@ -127,7 +128,7 @@ def check_model(model: Any, activations: Any, where: str) -> None:
         _refuse(where, f"block {model['block']} with {model['integrator']} and {model['unroll_length']} steps")
 
 
-def check_class_names(names: Any, where: str) -> None:
+def check_class_names(names: Any, where: str, advice: str = _EXPORT) -> None:
     """Check that `names` are short printable texts, one a class and no two of them equal.
 
     Raises:
@@ -137,31 +138,31 @@ def check_class_names(names: Any, where: str) -> None:
     if not good or not all(
         isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) == len(name) <= 100 for name in names
     ):
-        _refuse(where, f"the names of its classes are {quoted(names)}")
+        _refuse(where, f"the names of its classes are {quoted(names)}", advice)
     if len(set(names)) < len(names):
-        _refuse(where, f"two of its classes have one name: {quoted(names)}")
+        _refuse(where, f"two of its classes have one name: {quoted(names)}", advice)
 
 
-def check_title(title: Any, where: str) -> None:
+def check_title(title: Any, where: str, advice: str = _EXPORT) -> None:
     """Check that `title`, the data set's, is a short printable text.
 
     Raises:
         InputError: it is not; the message begins with `where`.
     """
     if not isinstance(title, str) or not title.isprintable() or not 0 < len(title) <= 200:
-        _refuse(where, f"the title of its data set is {quoted(title)}")
+        _refuse(where, f"the title of its data set is {quoted(title)}", advice)
 
 
-def check_mean_image(mean: Any, where: str) -> None:
+def check_mean_image(mean: Any, where: str, advice: str = _EXPORT) -> None:
     """Check that `mean` is a float array of an image's shape, each number from 0 to 255.
 
     Raises:
         InputError: it is not; the message begins with `where`.
     """
     if not isinstance(mean, np.ndarray) or mean.dtype not in (np.float32, np.float64) or mean.shape != IMAGE:
-        _refuse(where, "it is no mean image, floats (32, 32, 3)")
+        _refuse(where, "it is no mean image, floats (32, 32, 3)", advice)
     if not ((mean >= 0) & (mean <= 255)).all():
-        _refuse(where, "the mean image has a number that is not from 0 to 255")
+        _refuse(where, "the mean image has a number that is not from 0 to 255", advice)
 
 
 def _json(file: File, name: str) -> Any:
@@ -179,5 +180,5 @@ def _number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
 
 
-def _refuse(where: Any, what: str) -> None:
-    raise InputError(f"{where} holds no network of this version: {what}; make one with: resode export NAME.safetensors")
+def _refuse(where: Any, what: str, advice: str = _EXPORT) -> None:
+    raise InputError(f"{where} holds no network of this version: {what}; {advice}")

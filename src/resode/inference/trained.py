@@ -16,6 +16,7 @@ from resode.training import augmentation, loop, outputs
 
 # Of a provenance.json; that of a training with thousands of pieces is smaller.
 _MOST_BYTES = 10_000_000
+_TRAIN = "run: dvc repro training"
 
 
 class Network:
@@ -76,14 +77,14 @@ class Network:
             self.mean = outputs.mean_image(folder)
             params = ModelParams.model_validate(provenance["params"]["model"])
         except InputError as error:
-            raise InputError(f"{error}; run: dvc repro training") from error
+            raise InputError(f"{error}; {_TRAIN}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{folder} was trained by another version of this code, or a file in it is damaged; run: dvc repro training"
+                f"{folder / outputs.PROVENANCE} was written by another version of this code, or is damaged; {_TRAIN}"
             ) from error
-        contents.check_class_names(self.class_names, str(folder / outputs.PROVENANCE))
-        contents.check_title(self.data, str(folder / outputs.PROVENANCE))
-        contents.check_mean_image(self.mean, str(folder / outputs.MEAN_IMAGE))
+        contents.check_class_names(self.class_names, str(folder / outputs.PROVENANCE), _TRAIN)
+        contents.check_title(self.data, str(folder / outputs.PROVENANCE), _TRAIN)
+        contents.check_mean_image(self.mean, str(folder / outputs.MEAN_IMAGE), _TRAIN)
         self._build(params, unroll_length)
         loop.load_weights(self.keras, folder)
 

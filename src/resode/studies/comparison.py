@@ -58,7 +58,7 @@ def variants(content: Mapping) -> list[dict]:
             str(key).startswith("model.") or key in _SCHEDULE for key in variant
         ):
             raise InputError(
-                f"comparison.yaml, variant {number}: {variant} must change parameters of section model alone, as"
+                f"comparison.yaml, variant {number}: {text.quoted(variant)} must change parameters of section model alone, as"
                 f" model.block: residual, or {', '.join(_SCHEDULE)}"
             )
         pairs = [variant]
@@ -69,7 +69,9 @@ def variants(content: Mapping) -> list[dict]:
                     config.changed({"model.block": variant["model.block"], "model.integrator": name})
                     pairs.append({**variant, "model.integrator": name})
             if not pairs:
-                raise InputError(f"comparison.yaml, variant {number}: unknown block {variant['model.block']}")
+                raise InputError(
+                    f"comparison.yaml, variant {number}: unknown block {text.quoted(variant['model.block'])}"
+                )
         found += pairs
     return found
 
@@ -80,13 +82,16 @@ def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
     Raises:
         InputError: see `variants`; or one that params.yaml does not accept.
     """
-    plan = []
-    for number, variant in enumerate(variants(content), start=1):
+    plan, compared = [], variants(content)
+    for key in {**content["settings"], **more}:
+        if key == "seed" or all(key in variant for variant in compared):
+            raise InputError(f"comparison.yaml: {text.quoted(key)} stands in the settings; it is what is compared")
+    for number, variant in enumerate(compared, start=1):
         plan.append([])
         for seed in content["seeds"]:
             given = {**content["settings"], **more, **variant, "seed": seed}
-            params = config.validate(config.changed(given, f"comparison.yaml, {variant}"))
-            label = f"variant {number} ({', '.join(map(str, variant.values()))}), seed {seed}"
+            params = config.validate(config.changed(given, f"comparison.yaml, {text.quoted(variant)}"))
+            label = f"variant {number} ({text.quoted(', '.join(map(str, variant.values())))}), seed {seed}"
             plan[-1].append(Trial(label, given, params))
     if plan[0][0].params.data.validation_fraction:
         raise InputError("comparison.yaml: data.validation_fraction must be 0: test accuracies are compared")

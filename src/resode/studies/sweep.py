@@ -37,7 +37,7 @@ def read(name: str, file: Path = FILE) -> dict:
     content = strict_yaml.read(file)
     if not isinstance(content, dict) or name not in content:
         known = ", ".join(map(str, content)) if isinstance(content, dict) else "nothing"
-        raise InputError(f"{file.name} has no sweep {name!r}; it has {known}")
+        raise InputError(f"{file.name} has no sweep {quoted(repr(name))}; it has {quoted(known)}")
     if not NAME.fullmatch(name):
         raise InputError(f"{file.name}: a sweep's name is of letters, digits, - and _, not {quoted(name)}")
     found = content[name]

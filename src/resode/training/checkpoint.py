@@ -23,10 +23,12 @@ import numpy as np
 from resode.base import paths
 from resode.base.config import TrainingParams
 from resode.base.errors import InputError
-from resode.base.files import write_bytes
+from resode.base.files import parse_json, read_bytes, write_bytes
 from resode.training import schedule
 
 _KEPT = 2
+# Of an inputs.json.
+_MOST_BYTES = 10_000_000
 _DIGEST = 64
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
 HANDED_OVER = "handed_over.checkpoint"
@@ -97,9 +99,15 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     content = path.read_bytes()
     if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
         return None
-    with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
-        values = {name: archive[name] for name in archive.files}
-    return values, json.loads(values.pop("state").tobytes())
+    try:
+        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
+            values = {name: archive[name] for name in archive.files}
+        state = parse_json(values.pop("state").tobytes())
+    except Exception:
+        # Anyone can write a checksum. NumPy raises many kinds for what is no archive of its own.
+        return None
+    good = isinstance(state, dict) and isinstance(state.get("update"), int) and isinstance(state.get("inputs"), dict)
+    return (values, state) if good else None
 
 
 def restore(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
@@ -125,7 +133,7 @@ def furthest(
         last: updates of the whole training.
 
     Raises:
-        InputError: `handed_over` is damaged.
+        InputError: `handed_over` is damaged, or no checkpoint.
     """
     found = restore(folder)
     done = found[1]["update"] if found else 0
@@ -152,11 +160,11 @@ def read_handed_over(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     Raises:
         InputError: it is damaged.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    found = read(path)
+    found = read(path) if path.is_file() else None
     if found is None:
-        raise InputError(f"{path} is damaged (checksum); restore it with git, or delete it to do without it")
+        raise InputError(f"{path} is damaged or no checkpoint; restore it with git, or delete it to do without it")
     return found
 
 
@@ -170,7 +178,7 @@ def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) 
         if _lasting(ours, anywhere) != _lasting(theirs, anywhere):
             return False
         return _scheduled(ours, updates) == _scheduled(theirs, updates)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         # Inputs of another version.
         return False
 
@@ -200,9 +208,9 @@ def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool
     found = []
     for path in runs.glob("*/inputs.json"):
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            # Torn by a crash of the machine.
+            theirs = parse_json(read_bytes(path, _MOST_BYTES))
+        except (InputError, ValueError):
+            # Torn by a crash of the machine, or somebody else's.
             continue
         found += [
             one
@@ -244,4 +252,6 @@ def _update(path: Path) -> int:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("*.checkpoint") if path.is_file()), reverse=True)
+    return sorted(
+        (path for path in folder.glob("*.checkpoint") if path.stem.isdecimal() and path.is_file()), reverse=True
+    )

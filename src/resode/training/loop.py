@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
@@ -74,13 +75,38 @@ def load_weights(network: keras.Model, folder: Path) -> None:
     """
     path = weights_file(folder)
     try:
+        _check_shapes(path, network)
         with warnings.catch_warnings():
             # Keras also warns of what it then raises.
             warnings.simplefilter("ignore")
             network.load_weights(path)
     except (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
         # A file with a damaged table ends in whatever HDF5 or Keras makes of it.
-        raise InputError(f"{path} does not fit this network; run: dvc repro training") from error
+        raise InputError(f"{path} is damaged, or of another network; run: dvc repro training") from error
+    for weight in network.weights:
+        values = keras.ops.convert_to_numpy(weight)
+        if not np.isfinite(values).all() or weight.name == "moving_variance" and (values < 0).any():
+            raise InputError(f"{path} holds an impossible number in {weight.path}; run: dvc repro training")
+
+
+def _check_shapes(path: Path, network: keras.Model) -> None:
+    """Check, before any is read, that the arrays in the file are float32, uncompressed, and of the shapes of the network's weights.
+
+    Raises:
+        ValueError: they are not. Keras would convert texts and complex numbers, and unpack gigabytes before it looks at their shape.
+    """
+    found = []
+
+    def visit(_: str, one: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(one, h5py.Dataset):
+            if one.dtype != np.float32 or one.chunks or one.is_virtual or one.external:
+                raise ValueError
+            found.append(one.shape)
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    if sorted(found) != sorted(tuple(weight.shape) for weight in network.weights):
+        raise ValueError
 
 
 def train(
