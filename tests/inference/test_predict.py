@@ -126,9 +126,9 @@ def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, 
     older = copied(folder, tmp_path / "older")
     text = (older / loop.PROVENANCE).read_text(encoding="utf-8")
     (older / loop.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
-    assert "older was trained by another version of this code" in error(older, "predict", photos[0])
+    assert "provenance.json was written by another version of this code" in error(older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
-    assert "does not fit this network" in error(older, "predict", photos[0])
+    assert "is damaged, or of another network" in error(older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
     mean = (older / loop.MEAN_IMAGE).read_bytes()
     for damaged in (b"", b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00v\x00" + b"{'shape': ((".ljust(118)):

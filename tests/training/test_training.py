@@ -165,11 +165,13 @@ def test_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
 
 def test_two_checkpoints_are_kept_and_come_back(tmp_path):
     for update in (1, 2, 3):
-        checkpoint.save(tmp_path, update, {"unit/kernel": np.full(3, update, "float32")}, {"update": update})
+        checkpoint.save(
+            tmp_path, update, {"unit/kernel": np.full(3, update, "float32")}, {"update": update, "inputs": {}}
+        )
     assert len(list(tmp_path.glob("*.checkpoint"))) == 2
     values, state = checkpoint.restore(tmp_path)
     np.testing.assert_array_equal(values["unit/kernel"], [3, 3, 3])
-    assert state == {"update": 3}
+    assert state == {"update": 3, "inputs": {}}
 
 
 @pytest.mark.parametrize(
@@ -196,5 +198,5 @@ def test_missing_and_foreign_weights(uninterrupted, tmp_path):
     network = loop.compiled(settings(model={"channels": [8, 16]}).model, settings().training, 0, 2)
     with pytest.raises(InputError, match="no trained weights"):
         loop.load_weights(network, tmp_path)
-    with pytest.raises(InputError, match="does not fit this network"):
+    with pytest.raises(InputError, match="is damaged, or of another network"):
         loop.load_weights(network, uninterrupted / "results")
