@@ -6,7 +6,6 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 from xml.sax.saxutils import unescape
 
 import bokeh
@@ -118,7 +117,7 @@ def mathml(formula, display):
             # log x, and not logx.
             named = [one for one in pair if one.tag == "mi" and re.fullmatch("[a-z]{2,}", one.text or "")]
             if named and all(one.tag in ("mi", "mn") for one in pair):
-                row.insert(place, Element("mspace", width="0.1667em"))
+                row.insert(place, ElementTree.Element("mspace", width="0.1667em"))
     # latex2mathml writes characters as references.
     return unescape(ElementTree.tostring(element, encoding="unicode"))
 

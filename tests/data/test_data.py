@@ -252,7 +252,9 @@ def test_load_names_the_damaged_file(tmp_path, damage, told):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"name": 1}', "[" * 200_000, '{"name": ' + "1" * 5_000 + "}", " " * 2_000_000]
+    "text",
+    ["", "[]", "{}", '{"name": 1}', "[" * 200_000, '{"name": ' + "1" * 5_000 + "}", " " * 2_000_000],
+    ids=["empty", "a list", "no name", "a number as name", "too deep", "a number of 5,000 digits", "too long"],
 )
 def test_load_refuses_a_description_that_is_none(tmp_path, text):
     write_small(tmp_path)

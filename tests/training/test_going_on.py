@@ -215,7 +215,11 @@ def test_what_is_no_file_is_no_checkpoint(tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("text", ["{}", "[" * 200_000, '{"params": {"training": null}}', '{"params": [1]}', "folder"])
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[" * 200_000, '{"params": {"training": null}}', '{"params": [1]}', "folder"],
+    ids=["these inputs", "too deep", "no training", "a list as params", "a folder"],
+)
 def test_odd_folders_beside_are_passed_over(text, tmp_path):
     beside = tmp_path / "beside"
     beside.mkdir()

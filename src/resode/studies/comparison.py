@@ -80,7 +80,7 @@ def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
     """The trials of each of the `variants` of `content`, one a seed, with `more` settings on top of the common ones.
 
     Raises:
-        InputError: see `variants`; or one that params.yaml does not accept.
+        InputError: see `variants`; a setting that params.yaml does not accept, or that every variant or seed would overrule.
     """
     plan, compared = [], variants(content)
     for key in {**content["settings"], **more}:

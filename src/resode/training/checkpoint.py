@@ -158,7 +158,7 @@ def read_handed_over(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     """The checkpoint `path` that lies beside results, as (values, state), or None if there is none.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or no checkpoint.
     """
     if not os.path.lexists(path):
         return None

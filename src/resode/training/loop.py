@@ -71,7 +71,7 @@ def load_weights(network: keras.Model, folder: Path) -> None:
     """Give `network` the weights that training left in `folder`.
 
     Raises:
-        InputError: there are none, or they belong to other parameters.
+        InputError: there are none, they are damaged, or they belong to other parameters.
     """
     path = weights_file(folder)
     try:
@@ -90,7 +90,7 @@ def load_weights(network: keras.Model, folder: Path) -> None:
 
 
 def _check_shapes(path: Path, network: keras.Model) -> None:
-    """Check, before any is read, that the arrays in the file are float32, uncompressed, and of the shapes of the network's weights.
+    """Check, before any is read, that the arrays in the file are float32, not compressed, and have the shapes of the network's weights.
 
     Raises:
         ValueError: they are not. Keras would convert texts and complex numbers, and unpack gigabytes before it looks at their shape.
