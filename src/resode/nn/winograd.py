@@ -21,6 +21,7 @@ Source: A. Lavin and S. Gray (2015), "Fast Algorithms for Convolutional Neural N
 from functools import cache
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -46,8 +47,8 @@ _A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4,
 
 
 def _transformed(kernel: Any) -> Any:
-    """U = G K Gᵀ of a kernel (3, 3, in, out): (6, 1, 6, in, out), the same for every row of tiles."""
-    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS, 1, _POINTS, *kernel.shape[2:]))
+    """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
+    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS**2, *kernel.shape[2:]))
 
 
 def is_faster(height: int, width: int, channels: int) -> bool:
@@ -98,19 +99,17 @@ class Winograd:
         @ops.custom_gradient
         def product(x: Any, kernel: Any) -> tuple:
             u = _transformed(kernel)
-            if transposed:
-                u = _turned(u)
 
             def gradient(dy: Any) -> tuple:
                 products = self._tiles(dy, *(matrix.T for matrix in after))
-                dx = self._image(ops.matmul(products, _turned(u)), *(matrix.T for matrix in before))
+                dx = self._image(_times(products, u, not transposed), *(matrix.T for matrix in before))
                 # The zero makes V depend on dy: otherwise the compiler makes it in the forward pass and keeps it.
                 v = self._tiles(x + 0.0 * dy[0, 0, 0, 0], *before)
                 inputs, outputs = (products, v) if transposed else (v, products)
                 du = ops.matmul(_turned(_by_place(inputs)), _by_place(outputs))
                 return dx, ops.reshape(ops.matmul(_G_TWICE.T, ops.reshape(du, (_POINTS**2, -1))), kernel.shape)
 
-            return self._image(ops.matmul(self._tiles(x, *before), u), *after), gradient
+            return self._image(_times(self._tiles(x, *before), u, transposed), *after), gradient
 
         return product(x, kernel)
 
@@ -118,7 +117,6 @@ class Winograd:
         """The transformed tiles of images x, (6, rows of tiles, 6, columns of tiles · batch, channels)."""
         height, width, _, channels = x.shape
         x = ops.reshape(ops.matmul(rows, ops.reshape(x, (height, -1))), (len(rows), width, -1))
-        # In this order, with U used again for each row of tiles, no tile has to be moved in memory.
         return ops.reshape(ops.matmul(columns, x), (_POINTS, self._rows.tiles, _POINTS, -1, channels))
 
     def _image(self, products: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
@@ -128,9 +126,20 @@ class Winograd:
         return ops.reshape(x, (len(rows), len(columns), -1, products.shape[-1]))
 
 
+def _times(tiles: Any, u: Any, transposed: bool) -> Any:
+    """The products of `tiles` in the order of `Winograd._tiles` with U, or Uᵀ, at each place; in the same order."""
+    if keras.backend.backend() == "tensorflow":
+        # U is used again for each row of tiles, so no tile is moved in memory. XLA would make copies of both for it.
+        u = ops.reshape(u, (_POINTS, 1, _POINTS, *u.shape[1:]))
+        return ops.matmul(tiles, _turned(u) if transposed else u)
+    products = ops.matmul(_by_place(tiles), _turned(u) if transposed else u)
+    products = ops.reshape(products, (_POINTS, _POINTS, tiles.shape[1], -1, u.shape[1 if transposed else 2]))
+    return ops.transpose(products, (0, 2, 1, 3, 4))
+
+
 def _by_place(tiles: Any) -> Any:
-    """All tiles of a place together: (6, rows of tiles, 6, n, channels) to (6, 6, rows of tiles · n, channels)."""
-    return ops.reshape(ops.transpose(tiles, (0, 2, 1, 3, 4)), (_POINTS, _POINTS, -1, tiles.shape[-1]))
+    """All tiles of a place together: (6, rows of tiles, 6, n, channels) to (36, rows of tiles · n, channels)."""
+    return ops.reshape(ops.transpose(tiles, (0, 2, 1, 3, 4)), (_POINTS**2, -1, tiles.shape[-1]))
 
 
 def _turned(matrices: Any) -> Any:
