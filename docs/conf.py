@@ -56,12 +56,16 @@ def entries(line, root):
 
 
 def prepared(app, name, source):
-    """Leave pages of stages that have not run out of the contents; fold code, and leave out the cells that hold parameters."""
+    """Leave pages of stages that have not run out of the contents; fold code, leave out the cells that hold parameters, name runs."""
     if name == root_doc:
         source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, Path(app.srcdir)))
     if not name.startswith("results/"):
         return
     notebook = json.loads(source[0])
+    if run := re.match("results/runs/(.+?)/", name):
+        # Otherwise the pages of all runs would have the same heading, also in what search finds.
+        first = notebook["cells"][0]
+        first["source"] = re.sub(r"\A(# .+)", rf"\1: run {run[1]}", "".join(first["source"]))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             tags = cell["metadata"].setdefault("tags", [])
