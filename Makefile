@@ -18,7 +18,7 @@ site: .venv/requirements.lock ## a site of the pages in docs/ and results/, in b
 	@python -m resode site
 experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns, and the runs of runs.yaml
 	@test -t 1 || export COLUMNS=200; dvc exp show --no-pager --drop '.*' --keep '^(Experiment|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs|hours)$$'
-	@dvc metrics show results/readme/runs.json
+	@python -c "import pandas; print(pandas.read_json('results/readme/runs.json', orient='index').to_string())"
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 	KERAS_BACKEND=jax python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not once"

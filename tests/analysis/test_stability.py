@@ -235,7 +235,7 @@ def test_jacobian_of_a_linear_unit_is_its_antisymmetric_matrix():
 def test_words():
     built, images = network()
     units = stability.unit_table(built, images)
-    assert "0 of 2 units are inside" in stability.summary(units, "euler")
+    assert "none of 2 units is inside" in stability.summary(units, "euler")
     assert "2 of 2 units are inside" in stability.summary(units, "symplectic_euler")
     assert stability.region_rows(units)[0]["euler (up to 0)"] == "outside"
     assert stability.region_rows(units)[1]["symplectic_euler (up to 2)"] == "inside"

@@ -73,6 +73,7 @@ def trained(folder: Path, title: str, updates: int) -> None:
     (folder / "evaluation").mkdir()
     provenance = {"data": {"title": title}, "updates": updates}
     (folder / "training" / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+    (folder / "evaluation" / "metrics.json").write_text('{"test_accuracy": 0.5}', encoding="utf-8")
     (folder / "evaluation" / "feature_maps.png").write_bytes(b"png")
 
 
@@ -81,7 +82,11 @@ def test_feature_maps_are_of_the_pipelines_run_or_of_the_longest(tmp_path):
     trained(tmp_path / "runs" / "a", "CIFAR-10", 100)
     trained(tmp_path / "runs" / "b", "CIFAR-10", 1000)
     told = story.trained_feature_maps(tmp_path)
-    assert "(../runs/b/evaluation/feature_maps.png)" in told and "CIFAR-10" in told and "run b, after 1,000" in told
+    assert (
+        "(../runs/b/evaluation/feature_maps.png)" in told
+        and "CIFAR-10" in told
+        and "run b; after 1,000 updates it classifies 50.00 % of" in told
+    )
     trained(tmp_path, "Digits", 10)
     told = story.trained_feature_maps(tmp_path)
     assert "(../evaluation/feature_maps.png)" in told and "Digits" in told and "the pipeline's own run" in told

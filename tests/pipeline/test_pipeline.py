@@ -295,7 +295,16 @@ def test_wrong_demo_setting_is_refused_before_anything_runs():
 
 
 def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
-    runs = [_demo(clone) for _ in range(2)]
+    def status():
+        return subprocess.run(
+            ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
+        ).stdout
+
+    # The toy problems take almost half of this time, and have a test of equal bytes of their own: the second demo takes them
+    # as recorded, whatever was edited since.
+    subprocess.run([sys.executable, "-m", "dvc", "commit", "--quiet", "--force", "toys"], cwd=clone, check=True)
+    before = status()
+    runs = [_demo(clone, "toys.updates=2", "toys.unroll_length=2"), _demo(clone)]
     assert {"training/model.weights.h5", "training/history.csv", "evaluation/metrics.json"} <= set(runs[0])
     assert {f"{stage}/{stage}.ipynb" for stage in cli.STAGES} <= set(runs[0])
     # How long it took is the only thing that may differ, and the report shows it.
@@ -305,17 +314,17 @@ def test_demo_in_a_clone_twice_gives_equal_bytes(clone):
         "report/report.json",
         *(name for name in runs[0] if name.startswith("site/")),
     }
-    assert {name for name in runs[0] if runs[0][name] != runs[1].get(name)} <= timed
+    differing = {name for name in runs[0] if runs[0][name] != runs[1].get(name)}
+    assert {name for name in differing if not name.startswith("toys/")} <= timed
     assert json.loads(runs[0]["report/report.json"])["kind"] == "demo"
     assert "site/index.html" in runs[0] and b'src="http' not in runs[0]["site/results/report/report.html"]
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
-    assert status.stdout == ""
+    assert status() == before
 
 
-def _demo(clone: Path) -> dict[str, bytes]:
+def _demo(clone: Path, *more: str) -> dict[str, bytes]:
     # An epoch of 44 updates.
     settings = ["model.channels=[4]", "model.pool_after=[]", "model.unroll_length=1", "training.reference_iterations=5.5",
-                "training.reference_drops=[3.0]", "toys.updates=2", "toys.unroll_length=2"]  # fmt: skip
+                "training.reference_drops=[3.0]", *more]  # fmt: skip
     flags = [part for one in settings for part in ("--set", one)]
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

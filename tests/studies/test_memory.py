@@ -1,6 +1,7 @@
 """Memory of training: what the command measures, that reversible units do not grow, and its table."""
 
 import json
+from functools import partial
 
 import keras
 import numpy as np
@@ -22,11 +23,13 @@ def content(backward: str, length: int) -> dict:
 
 @pytest.fixture(scope="module")
 def measured():
-    """Activations in MiB, each from a process of its own."""
+    """Activations in MiB; those of TensorFlow, which measures a process's memory, each from a process of its own."""
     # Written out, 64 steps take XLA:CPU long to compile; its own analysis needs no more than 16 to show a line.
     long = 64 if BACKEND == "tensorflow" else 16
+    apart = partial(memory._apart, BACKEND, what="measure")
+    measure = apart if BACKEND == "tensorflow" else memory.measure
     return {
-        (backward, length): memory._apart(BACKEND, content(backward, length), "measure")
+        (backward, length): measure(content(backward, length))
         for backward in ("store", "reversible")
         for length in (4, long)
     }, long

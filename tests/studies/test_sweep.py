@@ -275,7 +275,9 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
     monkeypatch.setattr(sweep_ray, "_WATCH_SECONDS", 1)
     grid = {"h": [0.1, 1e30], "unroll_length": [2, 3], "seeds": [0]}
     trials = sweep.planned("tiny", write(tmp_path, **grid))
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    # Ray gives a machine that does not answer up after half a minute.
+    soon = {"health_check_period_ms": 1000, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 3}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
     lost = cluster.add_node(num_cpus=1)
 
     class Losing(Watch):
@@ -319,7 +321,9 @@ def test_dvc_and_ray_give_the_same_bytes(clone):
     pytest.importorskip("ray")
     # 50 would do no harm: the loss is bounded.
     grid = {"h": [0.1, 1e30], "unroll_length": [2], "seeds": [0]}
-    settings = {**TINY["settings"], "training.reference_iterations": 600.0}
+    # Two epochs of 33 updates.
+    settings = {**TINY["settings"], "training.reference_iterations": 66.0}
+    settings |= {"training.reference_batch_size": 32, "training.batch_size": 32}
     (clone / "sweep.yaml").write_text(
         yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8"
     )

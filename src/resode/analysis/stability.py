@@ -332,10 +332,10 @@ def summary(units: Sequence[UnitStability], integrator: str) -> str:
         )
     stable = sum(unit.inside.get(integrator, False) for unit in units)
     bound = linear_stability.limit(integrator)
-    return (
-        rf"The largest $h \omega$ is {largest:.3g}. {integrator} keeps oscillations bounded up to $h \omega = {bound:.3g}$: "
-        f"{stable} of {len(units)} units are inside."
-    )
+    start = rf"The largest $h \omega$ is {largest:.3g}. "
+    if bound == 0:
+        return start + f"{integrator} lets every oscillation grow: none of {len(units)} units is inside."
+    return start + rf"{integrator} keeps oscillations bounded up to $h \omega = {bound:.3g}$: {stable} of {len(units)} units are inside."
 
 
 def write(folder: Path, units: Sequence[UnitStability], params: ModelParams) -> None:
