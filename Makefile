@@ -20,8 +20,8 @@ experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120
 	@test -t 1 || export COLUMNS=200; dvc exp show --no-pager --drop '.*' --keep '^(Experiment|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs|hours)$$'
 	@python -c "import pandas; print(pandas.read_json('results/readme/runs.json', orient='index').to_string())"
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
-	KERAS_BACKEND=tensorflow python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
-	KERAS_BACKEND=jax python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not once"
+	KERAS_BACKEND=tensorflow python -m pytest --numprocesses 3 --dist worksteal
+	KERAS_BACKEND=jax python -m pytest --numprocesses 3 --dist worksteal -m "not once"
 lint: .venv/requirements.lock ## ruff
 	ruff check .
 	ruff format --check .

@@ -53,6 +53,25 @@ def test_a_home_of_nobody_is_a_path_like_any_other(capsys):
     assert told.startswith("error: no ") and "~nosuchuser" in told and told.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["a\nb", "./a\nb", "a/../a\nb"])
+def test_a_line_end_in_a_name_is_none_of_the_message(name, capsys):
+    assert cli.main(["data", name]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "a\\nb" in told
+
+
+def test_output_that_nobody_takes_is_no_error():
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m resode check >&-"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_platform_that_jax_does_not_know_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu,abacus")
+    assert cli.main(["check"]) == 1
+    assert capsys.readouterr().err.startswith("error: JAX_PLATFORMS=cpu,abacus: abacus is none of cpu, ")
+
+
 @pytest.mark.parametrize("minutes", ["nan", "0", "-1", "soon"])
 def test_minutes_are_positive(minutes, capsys):
     with pytest.raises(SystemExit) as ended:

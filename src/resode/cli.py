@@ -23,6 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was, or SIGTERM
     came, and the same command continues.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by who started this, as by `>&-`.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     # Written to a pipe (DVC, make), output is for people to watch as much as on a terminal, one that may not have every letter.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     chosen = _parser().parse_args(arguments)
@@ -41,11 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except InputError as error:
         # What it quotes may be of a file that anyone wrote.
-        said = str(error)
-        for argument in sys.argv[1:] if arguments is None else arguments:
-            # The name of a file may hold a line's end.
-            said = said.replace(argument, quoted(argument, _LETTERS)) if "\n" in argument else said
-        lines = said.split("\n")[:_LINES]
+        given = sys.argv[1:] if arguments is None else arguments
+        # A file's name may hold a line's end, which is none of the message's.
+        lines = [str(error)] if any("\n" in argument for argument in given) else str(error).split("\n")[:_LINES]
         print("error: " + "\n".join(quoted(line, _LETTERS) for line in lines), file=sys.stderr)
         return 1
     except OSError as error:

@@ -631,12 +631,17 @@ def test_archives_in_many_parts_are_read(members, tmp_path):
 
 @pytest.mark.parametrize(
     ("folder", "words"),
-    [("cifar-100-binary", "is CIFAR-100"), ("cifar-10-batches-py", "is the Python version of CIFAR-10")],
+    [
+        ("cifar-100-binary", "is CIFAR-100"),
+        ("CIFAR-100-binary", "is CIFAR-100"),
+        ("cifar-10-batches-py", "is the Python version of CIFAR-10"),
+    ],
 )
 def test_other_versions_of_the_data_are_named(folder, words, tmp_path):
     (tmp_path / "archive").write_bytes(gzip.compress(header(f"{folder}/train.bin", 0) + ZEROS))
     (tmp_path / folder).mkdir()
-    for source in (tmp_path / "archive", tmp_path / folder, tmp_path):
+    (tmp_path / "dotted").write_bytes(gzip.compress(header(f"./{folder}/train.bin", 0) + ZEROS))
+    for source in (tmp_path / "archive", tmp_path / "dotted", tmp_path / folder, tmp_path):
         refused(lambda source=source: cifar10.read_members(source, True), str(source), words, "make data ARCHIVE=path")
 
 

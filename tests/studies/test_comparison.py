@@ -110,6 +110,7 @@ def test_what_has_steps_of_its_own_stands_in_no_integrators_column():
         ({"variants": ["euler"]}, "variant 1: euler must change"),
         ({"seeds": [0, -1]}, "}: seed = -1"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.1}}, "fraction must be 0: test accuracies are compared"),
+        ({"variants": [EULER, {"model.block": "hamiltonian", "model.channels": [4]}]}, "variant .*euler.* trains what another one trains"),
         ({"seeds": [0, 0]}, "seeds .* names a value twice"),
         ({"seeds": [*range(2000), -1]}, "at most 1,000 are taken on"),
         ({"seeds": []}, "seeds must be a list that is not empty"),

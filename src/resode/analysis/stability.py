@@ -335,7 +335,10 @@ def summary(units: Sequence[UnitStability], integrator: str) -> str:
     start = rf"The largest $h \omega$ is {largest:.3g}. "
     if bound == 0:
         return start + f"{integrator} lets every oscillation grow: none of {len(units)} units is inside."
-    return start + rf"{integrator} keeps oscillations bounded up to $h \omega = {bound:.3g}$: {stable} of {len(units)} units are inside."
+    return (
+        start
+        + rf"{integrator} keeps oscillations bounded up to $h \omega = {bound:.3g}$: {stable} of {len(units)} units are inside."
+    )
 
 
 def write(folder: Path, units: Sequence[UnitStability], params: ModelParams) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 from contextlib import suppress
 
 from resode.base import paths
@@ -18,6 +19,7 @@ LEFT_OUT = (
     "MATPLOTLIBRC",
     "MPLBACKEND",
     "NVIDIA_TF32_OVERRIDE",
+    "PYTHONWARNINGS",
     "PYTHONSTARTUP",
     "TF_ENABLE_AUTO_MIXED_PRECISION",
     "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE",
@@ -26,6 +28,7 @@ LEFT_OUT = (
 # JAX and Keras have a variable for each of their settings. All are left out, except those that say where to compute and not how.
 _PREFIXES = ("JAX_", "KERAS_")
 _KEPT = ("JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS", "KERAS_BACKEND")
+_PLATFORMS = ("cpu", "cuda", "gpu", "metal", "rocm", "tpu")
 # oneDNN's kernels on every x86 processor. By default TensorFlow uses them only on newer ones; on others it is slower, and rounds
 # differently.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -34,6 +37,9 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 def own() -> None:
     """Give this process and those that it starts the project's own settings; whatever these leave open has the libraries' defaults."""
     os.environ.setdefault(ONEDNN, "1")
+    if "PYTHONWARNINGS" in os.environ:
+        # This process has read it: with "error", what a library deprecates would end the run.
+        warnings.simplefilter("ignore")
     for name in list(os.environ):
         if name in LEFT_OUT or (name.startswith(_PREFIXES) and name not in _KEPT):
             del os.environ[name]
@@ -46,13 +52,18 @@ def own() -> None:
 
 
 def check_backend() -> None:
-    """Check the environment variable KERAS_BACKEND, before Keras reads it.
+    """Check the environment variables KERAS_BACKEND and JAX_PLATFORMS, before Keras and JAX read them.
 
     Raises:
-        InputError: it names no backend of this project, or one that is not installed.
+        InputError: it names no backend of this project, or one that is not installed; or JAX_PLATFORMS names no platform.
     """
     backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
     if backend not in BACKENDS:
         raise InputError(f"KERAS_BACKEND={quoted(backend)}: set it to {' or '.join(BACKENDS)}, or not at all")
     if "KERAS_BACKEND" in os.environ and importlib.util.find_spec(backend) is None:
         raise InputError(f"KERAS_BACKEND={backend} is not installed; run: make setup")
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if backend == "jax" and (unknown := {name for name in platforms.split(",") if name} - set(_PLATFORMS)):
+        raise InputError(
+            f"JAX_PLATFORMS={quoted(platforms)}: {quoted(min(unknown))} is none of {', '.join(_PLATFORMS)}; unset it"
+        )

@@ -4,7 +4,9 @@ Plain values mean what the core schema of YAML 1.2 says, so that this package an
 is refused: a key twice, anchors and aliases, tags, and what is no text. Source: YAML 1.2.2, section 10.3.2, yaml.org/spec/1.2.2.
 """
 
+import copy
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +43,15 @@ def read(path: Path) -> Any:
     """
     content = files.read_bytes(path, _BYTES)
     try:
-        return parse(content.decode("utf-8"), str(path))
+        # A grid of trainings asks for params.yaml once for each of them.
+        return copy.deepcopy(_parsed(content, str(path)))
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not YAML: byte {error.start} is not UTF-8; save it as UTF-8 text") from error
+
+
+@lru_cache(maxsize=1)
+def _parsed(content: bytes, where: str) -> Any:
+    return parse(content.decode("utf-8"), where)
 
 
 def parse(text: str, where: str) -> Any:

@@ -115,7 +115,7 @@ def read_members(archive: Path, require_published: bool) -> dict[str, bytes]:
 
 
 def _check_version(folder: str, source: Path) -> None:
-    if other := _OTHER_VERSIONS.get(folder):
+    if other := _OTHER_VERSIONS.get(folder.lower()):
         raise InputError(f"{source} is {other}; {ANOTHER_COPY}")
 
 
@@ -244,7 +244,8 @@ def _safe_name(member: tarfile.TarInfo, archive: Path) -> str:
     is refused all the same, because it is not what it claims to be.
     """
     parts = re.split(r"[/\\]", member.name)
-    _check_version(parts[0], archive)
+    for part in parts:
+        _check_version(part, archive)
     if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.name):
         raise InputError(f"{archive} holds a member with the unsafe name {quoted(repr(member.name))}; {ANOTHER_COPY}")
     if not (member.isreg() or member.isdir()):

@@ -312,7 +312,9 @@ def moving_layout() -> LayoutDOM:
 
 
 def _plot(title: str, x: str, y: str | None, **options):
-    plot = bokeh_figure(title=title, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border_right=12, **options)
+    plot = bokeh_figure(
+        title=title, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border_right=12, **options
+    )
     plot.xaxis.axis_label, plot.yaxis.axis_label = x, y
     for text in (plot.xaxis, plot.yaxis):
         text.axis_label_text_font_style, text.axis_label_text_font_size, text.major_label_text_font_size = (

@@ -83,6 +83,7 @@ def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
         InputError: see `variants`; a setting that params.yaml does not accept, or that every variant or seed would overrule.
     """
     plan, compared = [], variants(content)
+    check_grid({"variants": compared, "seeds": content["seeds"]}, FILE.name)
     for key in {**content["settings"], **more}:
         if key == "seed" or all(key in variant for variant in compared):
             raise InputError(f"comparison.yaml: {text.quoted(key)} stands in the settings; it is what is compared")
@@ -91,6 +92,10 @@ def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
         for seed in content["seeds"]:
             given = {**content["settings"], **more, **variant, "seed": seed}
             params = config.validate(config.changed(given, f"comparison.yaml, {text.quoted(variant)}"))
+            if any(params == earlier.params for trials in plan for earlier in trials):
+                raise InputError(
+                    f"comparison.yaml: variant {text.quoted(variant)} trains what another one trains; delete one"
+                )
             label = f"variant {number} ({text.quoted(', '.join(map(str, variant.values())))}), seed {seed}"
             plan[-1].append(Trial(label, given, params))
     if plan[0][0].params.data.validation_fraction:
