@@ -166,7 +166,7 @@ def told(file: File) -> dict[str, Any]:
     good = good and data["name"].isidentifier() and isinstance(found.get("run"), str) and found["run"].isprintable()
     if not good or not all(type(found.get(name)) is int for name in ("test_correct", "test_total")):
         raise InputError(
-            f"{file.path} does not tell its run, its data set and its test accuracy, as a file of resode publish NAME does"
+            f"{file.path} does not tell its run, data set and test accuracy; resode publish NAME writes one that does"
         )
     return found
 
