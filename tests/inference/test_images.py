@@ -58,7 +58,7 @@ def test_bytes_are_bounded_before_they_are_read(tmp_path):
     (tmp_path / "image.webp").write_bytes(b"RIFF")
     # Without taking space on the disk.
     os.truncate(tmp_path / "image.webp", 2_500_000_000)
-    with pytest.raises(InputError, match="2,500,000,000 bytes; at most 200,000,000 are read"):
+    with pytest.raises(InputError, match="2,500,000,000 bytes; at most 160,000,000 are read"):
         predict.read_image(tmp_path / "image.webp")
 
 
@@ -78,23 +78,45 @@ def test_pixels_are_bounded_before_they_are_decoded(extension, tmp_path, monkeyp
     assert not recwarn.list
 
 
-def test_tile_that_is_larger_than_its_image_is_refused(tmp_path):
-    tags = [
-        (256, 32),
-        (257, 32),
-        (258, 8),
-        (259, 1),
-        (262, 1),
-        (277, 1),
-        (322, 40_000),
-        (323, 40_000),
-        (324, 8),
-        (325, 1),
-    ]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+def test_progressive_jpeg_is_bounded_before_it_is_made_smaller(tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "MOST_JPEG_PIXELS", 300 * 300)
+    Image.new("RGB", (301, 300)).save(tmp_path / "image.jpg", progressive=True)
+    with pytest.raises(InputError, match="301 x 300 pixels; at most 90,000 are read: make it smaller"):
+        predict.read_image(tmp_path / "image.jpg")
+
+
+@pytest.mark.parametrize(
+    ("extension", "before", "piece"),
+    [("jpg", b"\xff\xdb", b"\xff\xe5\0\2"), ("jpg", b"\xff\xdb", b"\xff"), ("gif", b",", b"!\xfe\1c\0")],
+)
+def test_pieces_of_a_file_are_bounded(extension, before, piece, tmp_path, monkeypatch):
+    path = tmp_path / f"image.{extension}"
+    Image.new("L", (32, 32)).save(path)
+    predict.read_image(path)
+    path.write_bytes(path.read_bytes().replace(before, 2000 * piece + before, 1))
+    predict.read_image(path)
+    monkeypatch.setattr(predict, "MOST_READS", 1000)
+    with pytest.raises(InputError, match="cannot read .* as an image: it has more than 1,000 pieces; save it anew"):
+        predict.read_image(path)
+
+
+@pytest.mark.parametrize(
+    "tile",
+    [
+        {322: (4, 1, 40_000), 324: (4, 1, 8), 325: (4, 1, 1)},
+        # 200 bytes of text, in an image of strips.
+        {322: (2, 200, 8), 273: (4, 1, 8), 278: (4, 1, 32), 279: (4, 1, 1)},
+    ],
+)
+def test_tile_that_is_larger_than_its_image_is_refused(tile, tmp_path):
+    tags = {
+        tag: (4, 1, value) for tag, value in {256: 32, 257: 32, 258: 8, 259: 1, 262: 1, 277: 1, 323: 40_000}.items()
+    }
+    tags |= tile
+    entries = b"".join(struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags))
     path = tmp_path / "tile.tif"
-    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(64))
-    with pytest.raises(InputError, match="tile.tif has tiles of more than 50,000,000 pixels: save it without tiles"):
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(300))
+    with pytest.raises(InputError, match="tile.tif has tiles of more than 40,000,000 pixels or of no size: save"):
         predict.read_image(path)
 
 

@@ -382,6 +382,8 @@ def test_folders_of_a_training_are_checked(finished):
     wrong = [
         ("mean_image.npy", archive.getvalue()),
         ("mean_image.npy", other.getvalue()),
+        # Of Python 2, of which NumPy warns.
+        ("mean_image.npy", good["mean_image.npy"].replace(b"(32, 32, 3), }   ", b"(32L, 32L, 3L), }")),
         ("provenance.json", json.dumps({**described, "class_names": ["a", "b\x1b"]}).encode()),
         ("provenance.json", json.dumps({**described, "class_names": ["a", "b", "c"]}).encode()),
         ("provenance.json", json.dumps({**described, "class_names": ["a", "a"]}).encode()),
@@ -411,6 +413,19 @@ def test_folders_of_a_training_are_checked(finished):
         # Gigabytes of zeros.
         file.create_dataset(kernel, (2000, 1000, 256), "f4", chunks=(2000, 1000, 256), compression="gzip", fillvalue=0)
     wrong.append((weights, (folder / "changed").read_bytes()))
+    one, other = "layers/batch_normalization/vars/0", "layers/batch_normalization/vars/1"
+    for put in (
+        lambda file: (file.create_dataset(other, file[one].shape, "f4"), file.pop("decoy")),
+        lambda file: file.__setitem__(other, file[one]),
+        lambda file: file.__setitem__(other, h5py.SoftLink(f"/{one}")),
+        lambda file: None,
+    ):
+        (folder / "changed").write_bytes(good[weights])
+        with h5py.File(folder / "changed", "a") as file:
+            # Under another name, so that the shapes are still those of the network.
+            file.move(other, "decoy")
+            put(file)
+        wrong.append((weights, (folder / "changed").read_bytes()))
     (folder / "changed").unlink()
     sure = len(wrong)
     # In the tables of the file's head, byte by byte.
@@ -439,6 +454,20 @@ def test_folders_of_a_training_are_checked(finished):
         (folder / name).unlink()
         (folder / name).write_bytes(good[name])
     assert settings().model.channels == trained.Network(folder).params["channels"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"channels": [16, 64, 128, 256, 512, 8192], "pool_after": []}, {"architecture": "preresnet1202_stochastic"}],
+)
+def test_network_that_the_weights_do_not_fit_is_not_built(changes, finished, monkeypatch):
+    path = finished / "results" / "provenance.json"
+    described = json.loads(path.read_bytes())
+    described["params"]["model"] |= changes
+    path.write_text(json.dumps(described))
+    monkeypatch.setattr(model, "build", None)
+    with pytest.raises(InputError, match="model.weights.h5 is damaged, or of another network; run: dvc repro training"):
+        trained.Network(finished / "results")
 
 
 def test_missing_file_is_one_line(tmp_path):

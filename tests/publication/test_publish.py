@@ -78,6 +78,31 @@ def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, mo
     assert "holds other images than those" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {"data": {"name": "digits", "sha256": {}}},
+        {"data": {"name": "../digits", "sha256": {}}, "run": "first", "test_correct": 1, "test_total": 2},
+        {"data": {"name": "digits", "sha256": {}}, "run": "first", "test_correct": "1", "test_total": 2},
+        {"data": "digits", "run": "first", "test_correct": 1, "test_total": 2},
+    ],
+)
+def test_file_that_does_not_tell_its_accuracy_is_one_line(told, published, capsys):
+    network = trained.Network(published)
+    # Without `told` as `resode export` writes it.
+    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told, network.data)
+    published.write_bytes(content)
+    assert cli.main(["verify"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"error: {published} does not tell its run, data set and test accuracy; resode publish NAME"
+    )
+    assert error.count("\n") == 1
+    with pytest.raises(InputError, match="does not tell its run"):
+        publish.text()
+
+
 def test_prediction_without_a_training_uses_them(published, results, tmp_path, capsys):
     image = tmp_path / "image.png"
     Image.fromarray(records.load(paths.dataset("digits")).test_images[0]).save(image)

@@ -9,6 +9,7 @@ import pytest
 from helpers import SMALL, files, settings, small_dataset, train
 from resode.base import config
 from resode.base.errors import InputError
+from resode.nn import model
 from resode.training import checkpoint, loop, schedule
 
 
@@ -192,6 +193,23 @@ def test_folders_that_cannot_be_written(tmp_path):
         loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "file" / "runs")
     with pytest.raises(InputError, match="cannot write"):
         loop.train(small_dataset(), settings(), tmp_path / "file" / "results", tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": [2, 4], "pool_after": [1], "block": "two_layer_hamiltonian"},
+        {"channels": [2, 4], "pool_after": [1], "block": "linear_multistep", "weights_in_time": "free"},
+        *({"architecture": name} for name in ("resnet20", "preresnet8_stochastic", "lm_resnet14", "hamiltonian38")),
+    ],
+)
+def test_weights_are_where_keras_writes_them(changes, tmp_path):
+    network = model.build(settings(model=changes).model, 2)
+    network.save_weights(tmp_path / loop.WEIGHTS)
+    assert loop.stored_shapes(tmp_path) == loop._expected_shapes(network)
+    # As many arrays at least as layers.
+    of_paper = config.ARCHITECTURE.fullmatch(changes.get("architecture", ""))
+    assert not of_paper or len(loop.stored_shapes(tmp_path)) >= int(of_paper[2])
 
 
 def test_missing_and_foreign_weights(uninterrupted, tmp_path):

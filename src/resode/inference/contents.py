@@ -153,6 +153,24 @@ def check_title(title: Any, where: str, advice: str = _EXPORT) -> None:
         _refuse(where, f"the title of its data set is {quoted(title)}", advice)
 
 
+def told(file: File) -> dict[str, Any]:
+    """What `publish.write` tells of the network in `file`: run, data, test_correct and test_total.
+
+    Raises:
+        InputError: it does not tell that.
+    """
+    found = _json(file, "told") if "told" in file.metadata else None
+    data = found.get("data") if isinstance(found, dict) else None
+    good = isinstance(data, dict) and "sha256" in data and isinstance(data.get("name"), str)
+    # A folder is named after the data set.
+    good = good and data["name"].isidentifier() and isinstance(found.get("run"), str) and found["run"].isprintable()
+    if not good or not all(type(found.get(name)) is int for name in ("test_correct", "test_total")):
+        raise InputError(
+            f"{file.path} does not tell its run, data set and test accuracy; resode publish NAME writes one that does"
+        )
+    return found
+
+
 def check_mean_image(mean: Any, where: str, advice: str = _EXPORT) -> None:
     """Check that `mean` is a float array of an image's shape, each number from 0 to 255.
 

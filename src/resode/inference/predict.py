@@ -4,6 +4,7 @@ Until it knows which network to use, it needs NumPy and Pillow alone.
 """
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,10 +24,14 @@ SIZE = (32, 32)
 TOP = 3
 # Pillow has some forty decoders, most of them for files that nobody has.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# An image takes up to 16 bytes of memory a pixel. JPEG is made smaller as it is decoded, and may be larger.
-MOST_PIXELS = 50_000_000
+# An image takes up to 20 bytes of memory a pixel, its file's included.
+MOST_PIXELS = 40_000_000
+# JPEG is made smaller as it is decoded; a progressive one takes up to 8 bytes a pixel before. Phones take 108 million.
+MOST_JPEG_PIXELS = 110_000_000
 # Four bytes a pixel, without compression.
 MOST_BYTES = 4 * MOST_PIXELS
+# A photo takes some hundreds. Pillow reads headers, and runs of pixels in BMP, piece by piece.
+MOST_READS = 3_000_000
 _ORIENTATION = 0x0112
 _TILE_WIDTH, _TILE_LENGTH = 0x0142, 0x0143
 # By the orientation of a photo.
@@ -53,21 +58,21 @@ def read_image(path: Path) -> np.ndarray:
         InputError: no such file, no image of `FORMATS`, too many bytes or pixels, or numbers that do not say what is white.
     """
     shown = quoted(str(path), 500)
-    content = io.BytesIO(files.read_bytes(path, MOST_BYTES))
+    content = _Content(files.read_bytes(path, MOST_BYTES))
     try:
         # What Pillow warns of, it then refuses or reads.
         with _silent(), warnings.catch_warnings(action="ignore"), Image.open(content, formats=FORMATS) as image:
+            _check_pixels(image, MOST_JPEG_PIXELS, shown)
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
-            width, height = image.size
-            if width * height > MOST_PIXELS:
-                raise InputError(
-                    f"{shown} has {width} x {height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
-                )
-            # A tile of a TIFF file may be larger than its image.
+            _check_pixels(image, MOST_PIXELS, shown)
+            # A tile of a TIFF file may be larger than its image, and its sides may be texts.
             tags = getattr(image, "tag_v2", {})
-            if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0) > MOST_PIXELS:
-                raise InputError(f"{shown} has tiles of more than {MOST_PIXELS:,} pixels: save it without tiles")
+            tile = [tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
+            if not all(isinstance(side, int) for side in tile) or math.prod(tile) > MOST_PIXELS:
+                raise InputError(
+                    f"{shown} has tiles of more than {MOST_PIXELS:,} pixels or of no size: save it without tiles"
+                )
             # Pillow itself turns images of some formats, such as TIFF, when it loads them, and then drops the note.
             image.load()
             turn = _turn(image)
@@ -82,6 +87,24 @@ def read_image(path: Path) -> np.ndarray:
     except Exception as error:
         # Each of Pillow's decoders has its own exception for a damaged file.
         raise InputError(f"cannot read {shown} as an image: {quoted(str(error))}") from error
+
+
+class _Content(io.BytesIO):
+    """The bytes of an image file, which may be read `MOST_READS` times: millions of tiny pieces would take minutes."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise ValueError(f"it has more than {MOST_READS:,} pieces; save it anew")
+        return super().read(size)
+
+
+def _check_pixels(image: Image.Image, most: int, shown: str) -> None:
+    width, height = image.size
+    if width * height > most:
+        raise InputError(f"{shown} has {width} x {height} pixels; at most {most:,} are read: make it smaller")
 
 
 @contextmanager

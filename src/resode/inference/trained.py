@@ -8,7 +8,7 @@ import numpy as np
 
 from resode.analysis import evaluation
 from resode.base import files
-from resode.base.config import ModelParams
+from resode.base.config import ARCHITECTURE, ModelParams
 from resode.base.errors import InputError
 from resode.inference import contents, low_memory, safetensors
 from resode.nn import model
@@ -85,6 +85,17 @@ class Network:
         contents.check_class_names(self.class_names, str(folder / outputs.PROVENANCE), _TRAIN)
         contents.check_title(self.data, str(folder / outputs.PROVENANCE), _TRAIN)
         contents.check_mean_image(self.mean, str(folder / outputs.MEAN_IMAGE), _TRAIN)
+        # Before the network is built, which takes gigabytes or minutes where the parameters say so.
+        found = loop.stored_shapes(folder)
+        if params.architecture == "units":
+            expected = contents.shapes(params.model_dump(), len(self.class_names))
+            del expected["mean_image.value"]
+            fits = sorted(found.values()) == sorted(expected.values())
+        else:
+            # Each layer has a kernel at least.
+            fits = len(found) >= int(ARCHITECTURE.fullmatch(params.architecture)[2])
+        if not fits:
+            raise loop.foreign(folder)
         self._build(params, unroll_length)
         loop.load_weights(self.keras, folder)
 

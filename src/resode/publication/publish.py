@@ -1,6 +1,5 @@
 """The weights that git carries: a trained network in one file, a model card beside it, and a check of its accuracy."""
 
-import json
 from pathlib import Path
 
 from resode.analysis import published
@@ -94,16 +93,20 @@ def verify() -> None:
 
     Raises:
         InputError: it differs from the one that was published with the weights by more than `TIPPED` of 10,000 images; there
-            are no weights or no test images, or the images are others; see `trained.Network`.
+            are no weights or no test images, or the images are others; see `contents.told` and `trained.Network`.
     """
+    from resode.inference import contents
+    from resode.inference.safetensors import File
+
+    if not paths.NETWORK.is_file():
+        raise InputError(f"no weights at {paths.NETWORK}; those of a finished run come there with: resode publish NAME")
+    told = contents.told(File(paths.NETWORK))
+    # Keras takes seconds to load.
     from resode.analysis import evaluation
     from resode.data import cifar10, records
     from resode.inference import trained
 
-    if not paths.NETWORK.is_file():
-        raise InputError(f"no weights at {paths.NETWORK}; those of a finished run come there with: resode publish NAME")
     network = trained.Network(paths.NETWORK)
-    told = network.told
     folder = paths.dataset(told["data"]["name"])
     if told["data"]["name"] == cifar10.NAME and not folder.is_dir():
         cifar10.unpack(paths.ARCHIVE, folder, require_published=True)
@@ -131,9 +134,10 @@ def text() -> str:
             "No weights are in git yet: train (`resode run NAME`), or name others with `--weights`."
             " `resode publish NAME` puts those of a finished run there."
         )
+    from resode.inference import contents
     from resode.inference.safetensors import File
 
-    told = json.loads(File(paths.NETWORK).metadata["told"])
+    told = contents.told(File(paths.NETWORK))
     file, about = (path.relative_to(paths.ROOT) for path in (paths.NETWORK, _card_path()))
     return (
         f"The weights in git, [{file}]({file}) (run {told['run']}, {told['test_correct']:,} of {told['test_total']:,} test images,"

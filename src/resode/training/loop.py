@@ -6,10 +6,12 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +36,8 @@ CHECKPOINT_SECONDS = 60
 # schedule, seconds, and the processes that did it one after another.
 PIECE = ("of", "from", "to", "seconds", "processes")
 _TEST_BATCH = 500
+# A file with a damaged table ends in whatever HDF5 or Keras makes of it.
+_DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError, IndexError)
 
 
 def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
@@ -73,40 +77,69 @@ def load_weights(network: keras.Model, folder: Path) -> None:
     Raises:
         InputError: there are none, they are damaged, or they belong to other parameters.
     """
+    if stored_shapes(folder) != _expected_shapes(network):
+        raise foreign(folder)
     path = weights_file(folder)
     try:
-        _check_shapes(path, network)
         with warnings.catch_warnings():
             # Keras also warns of what it then raises.
             warnings.simplefilter("ignore")
             network.load_weights(path)
-    except (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
-        # A file with a damaged table ends in whatever HDF5 or Keras makes of it.
-        raise InputError(f"{path} is damaged, or of another network; run: dvc repro training") from error
+    except _DAMAGE as error:
+        raise foreign(folder) from error
     for weight in network.weights:
         values = keras.ops.convert_to_numpy(weight)
         if not np.isfinite(values).all() or weight.name == "moving_variance" and (values < 0).any():
             raise InputError(f"{path} holds an impossible number in {weight.path}; run: dvc repro training")
 
 
-def _check_shapes(path: Path, network: keras.Model) -> None:
-    """Check, before any is read, that the arrays in the file are float32, not compressed, and have the shapes of the network's weights.
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each array of the weights in `folder`, by its path in their file; no array is read.
 
     Raises:
-        ValueError: they are not. Keras would convert texts and complex numbers, and unpack gigabytes before it looks at their shape.
+        InputError: there are no weights; or an array is not float32, or not stored whole, uncompressed and in a place of its own:
+            Keras would convert texts and complex numbers, unpack gigabytes before it looks at their shape, and read zeros where
+            nothing was stored.
     """
-    found = []
+    path = weights_file(folder)
+    found: dict[str, tuple[int, ...]] = {}
+    # Where nothing is stored.
+    places: set[int | None] = {None}
 
-    def visit(_: str, one: h5py.Group | h5py.Dataset) -> None:
+    def visit(name: str, one: h5py.Group | h5py.Dataset) -> None:
         if isinstance(one, h5py.Dataset):
-            if one.dtype != np.float32 or one.chunks or one.is_virtual or one.external:
+            place, whole = one.id.get_offset(), one.id.get_storage_size() == one.nbytes
+            if one.dtype != np.float32 or one.chunks or one.is_virtual or one.external or not whole or place in places:
                 raise ValueError
-            found.append(one.shape)
+            places.add(place)
+            found[name] = one.shape
 
-    with h5py.File(path) as file:
-        file.visititems(visit)
-    if sorted(found) != sorted(tuple(weight.shape) for weight in network.weights):
-        raise ValueError
+    try:
+        with h5py.File(path) as file:
+            # It follows no soft link, and visits what has several names once.
+            file.visititems(visit)
+    except _DAMAGE as error:
+        raise foreign(folder) from error
+    return found
+
+
+def _expected_shapes(network: keras.Model) -> dict[str, tuple[int, ...]]:
+    """What `stored_shapes` finds in the file that Keras writes of `network`: it numbers the layers of each class."""
+    found: dict[str, tuple[int, ...]] = {}
+    counts: Counter[str] = Counter()
+    for layer in network.layers:
+        name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+        name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+        number = f"_{counts[name]}" if counts[name] else ""
+        counts[name] += 1
+        for place, weight in enumerate(layer.weights):
+            found[f"layers/{name}{number}/vars/{place}"] = tuple(weight.shape)
+    return found
+
+
+def foreign(folder: Path) -> InputError:
+    """The error of weights in `folder` that no network of its parameters has."""
+    return InputError(f"{folder / WEIGHTS} is damaged, or of another network; run: dvc repro training")
 
 
 def train(
