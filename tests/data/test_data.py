@@ -77,7 +77,7 @@ def write_small(folder: Path, **changes) -> dict:
         "data_batch_2.bin": records.encode(images[:3], labels[:3]),
         "test_batch.bin": records.encode(images[4:], labels[4:]),
     }
-    described = {"name": "small", "title": "Small", "class_names": ["a", "b", "c"], "source": "here"}
+    described = {"name": folder.name, "title": "Small", "class_names": ["a", "b", "c"], "source": "here"}
     records.write(folder, files, **{**described, "published": False, **changes})
     return {"images": images, "labels": labels}
 
@@ -270,6 +270,34 @@ def test_load_reads_no_other_files_than_batches(tmp_path, name):
     description["sha256"][name] = "0" * 64
     path.write_text(json.dumps(description), encoding="utf-8")
     refused(lambda: records.load(tmp_path), "does not describe a data set")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"class_names": [1, None, {}]}, "names of its classes"),
+        ({"class_names": ["a", "b", "c\x1b[31m"]}, "names of its classes"),
+        ({"class_names": ["a", "b", "c\n"]}, "names of its classes"),
+        ({"class_names": ["a", "b", "b"]}, "two of its classes"),
+        ({"class_names": ["a", "b", "c", "d"]}, "names 4 classes, the labels are of 3"),
+        ({"title": "a\x1b[31m"}, "title of its data set"),
+        ({"source": "a\nb"}, "does not describe a data set"),
+        ({"name": "another"}, "it is of the data set another"),
+    ],
+)
+def test_load_refuses_a_description_of_what_cannot_be(tmp_path, changes, told):
+    write_small(tmp_path / "small", **changes)
+    refused(lambda: records.load(tmp_path / "small"), "dataset.json", told, "dvc repro small")
+
+
+def test_load_neither_waits_nor_reads_without_end(tmp_path):
+    write_small(tmp_path)
+    path = tmp_path / records.TEST_FILE
+    os.truncate(path, 1_000_000 * records.RECORD_BYTES)
+    refused(lambda: records.load(tmp_path), records.TEST_FILE, "3,073,000,000 bytes", "dvc repro")
+    path.unlink()
+    os.mkfifo(path)
+    refused(lambda: records.load(tmp_path), records.TEST_FILE, "not an ordinary file", "dvc repro")
 
 
 def test_load_without_a_data_set_says_how_to_get_one(tmp_path):

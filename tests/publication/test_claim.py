@@ -36,7 +36,7 @@ def hand_over(results, name, history, update):
         "modified": False,
     }
     piece = {"from": 0, "to": update, "of": update, "seconds": 7200.0, "processes": 3, **machine}
-    state = {"update": update, "inputs": {}, "history": history, "pieces": [piece]}
+    state = {"update": update, "inputs": {"params": {"training": {}}}, "history": history, "pieces": [piece]}
     checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, state)
     (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
 
@@ -154,7 +154,7 @@ def test_damaged_checkpoint_is_named(tmp_path):
     hand_over(tmp_path, "quarter", ROWS, 3200)
     path = tmp_path / "runs" / "quarter" / checkpoint.HANDED_OVER
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match="is damaged or no checkpoint; restore it with git"):
+    with pytest.raises(InputError, match=r"is damaged or no checkpoint \(checksum\); restore it with git"):
         claim.head(tmp_path)
 
 

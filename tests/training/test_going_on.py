@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from helpers import SMALL, files, settings, small_dataset, train
 from resode import cli
 from resode.base import config, paths
-from resode.base.errors import InputError
+from resode.base.errors import Diverged, InputError
 from resode.data import records
 from resode.nn import loops
 from resode.studies import runs
@@ -157,10 +159,102 @@ def test_own_checkpoint_that_is_further_than_the_one_handed_over_is_used(short, 
     assert stretches(tmp_path) == stretches(short) == [(0, 20, 20, 1)]
 
 
+def last_row(**changes):
+    return lambda state, values: state["history"][-1].update(changes)
+
+
+def weights(change):
+    return lambda state, values: values.update({"stem_convolution/kernel": change(values["stem_convolution/kernel"])})
+
+
+WRONG = {
+    "not a number": (weights(lambda value: value * np.nan), "kernel is not of finite numbers"),
+    "complex": (weights(lambda value: value.astype("complex64")), "kernel is not of finite numbers"),
+    "texts": (weights(lambda value: value.astype("str")), "kernel is not of finite numbers"),
+    "double": (weights(lambda value: value.astype("float64")), "kernel, float64 .* does not fit this network"),
+    "shape": (weights(lambda value: value[0]), "kernel, float32 .* does not fit this network"),
+    "another update": (lambda state, values: values.update({"sgd/iteration": np.int64(3)}), "iteration, .* update 15"),
+    "one more": (lambda state, values: values.update(more=np.zeros(2)), "other variables than this network: more"),
+    "inputs": (lambda state, values: state.update(inputs={}), "its inputs cannot be"),
+    "true": (lambda state, values: state.update(update=True, history=[]), "its update cannot be"),
+    "negative": (lambda state, values: state.update(update=-1, history=[]), "its update cannot be"),
+    "too early": (lambda state, values: state.update(update=5), "its history cannot be"),
+    "too late": (lambda state, values: state.update(update=20, history=[]), "its history has 0 epochs at update 20"),
+    "no history": (lambda state, values: state.pop("history"), "its history cannot be"),
+    "numbers": (lambda state, values: state.update(history=[1]), "its history cannot be"),
+    "a text": (lambda state, values: state.update(history="x"), "its history cannot be"),
+    "too many rows": (lambda state, values: state.update(history=2 * state["history"]), "its history cannot be"),
+    "another epoch": (last_row(epoch=2), "its history cannot be"),
+    "other epochs": (last_row(updates=8), "its history has 1 epochs at update 15"),
+    "accuracy": (last_row(test_accuracy=7.0), "its history cannot be"),
+    "loss": (last_row(train_loss=float("nan")), "its history cannot be"),
+    "validation": (
+        lambda state, values: state["history"][-1].update(
+            {f"validation_{name}": state["history"][-1].pop(f"test_{name}") for name in ("loss", "accuracy")}
+        ),
+        "its history has no test_loss",
+    ),
+    "no pieces": (lambda state, values: state.pop("pieces"), "its pieces cannot be"),
+    "empty pieces": (lambda state, values: state.update(pieces=[]), "its pieces cannot be"),
+    "an empty piece": (lambda state, values: state.update(pieces=[{}]), "its pieces cannot be"),
+    "no process": (lambda state, values: state["pieces"][0].update(processes=0), "its pieces cannot be"),
+}
+
+
+@pytest.fixture(scope="module")
+def run(short):
+    """The training of `short` before it looks for checkpoints, in a folder of its own."""
+    chosen, dataset = settings(training=SHORT), small_dataset()
+    (short / "own" / "run").mkdir(parents=True)
+    told = ("test", dataset.test_images, dataset.test_labels)
+    return loop._Run(dataset, told, chosen, short / "own" / "run", threading.Event())
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_checkpoint_with_a_right_checksum_is_refused(change, words, short, run, tmp_path, capsys):
+    (path,) = short.glob("runs/*/000000015.checkpoint")
+    values, state = checkpoint.read(path, run._check)
+    change(state, values)
+    checkpoint.save(tmp_path, 15, values, state)
+    path = tmp_path / "000000015.checkpoint"
+    with pytest.raises(
+        InputError, match=rf"is damaged or no checkpoint \(.*{words}.*\); restore it with git"
+    ) as raised:
+        run._restore(path)
+    assert "\n" not in str(raised.value) and run.update == 0 and not list(run.folder.iterdir())
+    # In a run's own folder.
+    assert checkpoint.restore(tmp_path, run._check) is None
+    said = capsys.readouterr().out
+    assert said.startswith("Checkpoint 000000015.checkpoint is damaged (") and said.count("\n") == 1
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, "", '{"params": []}', "folder"])
+def test_fresh_start_is_explained_by_what_can_be_read(text, run, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "odd" / "inputs.json"
+    path.parent.mkdir()
+    path.mkdir() if text == "folder" else path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(run, "folder", tmp_path / "own")
+    run._explain_fresh_start()
+    assert ("Starting afresh" in capsys.readouterr().out) == ("params" in text)
+
+
+@pytest.mark.once
+def test_weights_that_are_not_finite_are_not_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "folder", tmp_path)
+    monkeypatch.setattr(run, "_values", lambda: {"kernel": np.array([1.0, np.inf])})
+    with pytest.raises(Diverged, match="the loss is not finite"):
+        run._save()
+    assert not list(tmp_path.iterdir())
+
+
 def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
     given = hand_over(short)
     given.write_bytes(given.read_bytes()[:-1])
-    with pytest.raises(InputError, match="is damaged or no checkpoint; restore it with git, or delete it"):
+    with pytest.raises(
+        InputError, match=r"is damaged or no checkpoint \(checksum\); restore it with git, or delete it"
+    ):
         loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert not (tmp_path / "results").exists()
 
@@ -168,6 +262,13 @@ def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
 def archive(**arrays) -> bytes:
     made = io.BytesIO()
     np.savez(made, **arrays)
+    return made.getvalue()
+
+
+def compressed() -> bytes:
+    """A hundred megabytes in a hundred kilobytes."""
+    made = io.BytesIO()
+    np.savez_compressed(made, a=np.zeros(100_000_000, "uint8"), state=np.zeros(2, "uint8"))
     return made.getvalue()
 
 
@@ -201,6 +302,18 @@ def test_checksum_alone_makes_no_checkpoint(content, tmp_path):
     given.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
     with pytest.raises(InputError, match="is damaged or no checkpoint"):
         checkpoint.read_handed_over(given)
+
+
+@pytest.mark.once
+def test_compressed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
+    given, content = tmp_path / checkpoint.HANDED_OVER, compressed()
+    given.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="no archive of arrays and a state"):
+        checkpoint.read_handed_over(given)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 @pytest.mark.once

@@ -165,14 +165,15 @@ def test_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
 
 
 def test_two_checkpoints_are_kept_and_come_back(tmp_path):
+    piece = {"of": 3, "from": 0, "to": 1, "seconds": 1.5, "processes": 1}
+    piece |= {"hardware": "CPU", "backend": "jax", "precision": "float32", "commit": None}
+    told = {"inputs": {"params": {"training": {}}}, "history": [], "pieces": [piece]}
     for update in (1, 2, 3):
-        checkpoint.save(
-            tmp_path, update, {"unit/kernel": np.full(3, update, "float32")}, {"update": update, "inputs": {}}
-        )
+        checkpoint.save(tmp_path, update, {"unit/kernel": np.full(3, update, "float32")}, told | {"update": update})
     assert len(list(tmp_path.glob("*.checkpoint"))) == 2
     values, state = checkpoint.restore(tmp_path)
     np.testing.assert_array_equal(values["unit/kernel"], [3, 3, 3])
-    assert state == {"update": 3, "inputs": {}}
+    assert state == told | {"update": 3}
 
 
 @pytest.mark.parametrize(

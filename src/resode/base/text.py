@@ -1,4 +1,4 @@
-"""Numbers and tables as text."""
+"""Numbers and tables as text, and which texts may stand in pages and messages."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Number
@@ -38,6 +38,22 @@ def _cell(value: object) -> str:
         # A bar would end the cell, a star begin what is slanted.
         return ("" if value is None else str(value)).replace("|", "\\|").replace("*", "\\*")
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def refused_names(names: object) -> str | None:
+    """What keeps `names` from being those of classes, short printable texts and no two of them equal; None if nothing does."""
+    good = isinstance(names, list) and 0 < len(names) <= 1000
+    if not good or not all(
+        isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) == len(name) <= 100 for name in names
+    ):
+        return f"the names of its classes are {quoted(names)}"
+    return f"two of its classes have one name: {quoted(names)}" if len(set(names)) < len(names) else None
+
+
+def refused_title(title: object) -> str | None:
+    """What keeps `title` from being a data set's, a short printable text; None if nothing does."""
+    good = isinstance(title, str) and title.isprintable() and 0 < len(title) <= 200
+    return None if good else f"the title of its data set is {quoted(title)}"
 
 
 def quoted(value: object, length: int = 120) -> str:

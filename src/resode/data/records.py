@@ -17,14 +17,15 @@ import numpy as np
 
 from resode.base.errors import InputError
 from resode.base.files import parse_json, read_bytes, replaced
-from resode.base.text import quoted
+from resode.base.text import quoted, refused_names, refused_title
 
 SIDE = 32
 CHANNELS = 3
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
 DESCRIPTION = "dataset.json"
-# Of a description.
+# Of a description, and of a file of records: five times that of CIFAR-10.
 _MOST_BYTES = 1_000_000
+_MOST_RECORDS = 50_000
 TEST_FILE = "test_batch.bin"
 TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]*)\.bin")
 
@@ -100,13 +101,19 @@ def load(folder: Path) -> Dataset:
 
     Raises:
         InputError: a file is missing, is not a whole number of records, has a label that is not a class or is
-            not the file that `dataset.json` describes; the message names it.
+            not the file that `dataset.json` describes, or that describes no data set, or another; the message names it.
     """
     folder = Path(folder)
     description = _read_description(folder / DESCRIPTION)
     contents = {name: _read_file(folder / name, description) for name in description["sha256"]}
     train = [decode(contents[name]) for name in sorted(set(contents) - {TEST_FILE}, key=_batch_number)]
     test_images, test_labels = decode(contents[TEST_FILE])
+    classes = 1 + max(int(labels.max()) for _, labels in [*train, (test_images, test_labels)])
+    if classes < len(description["class_names"]):
+        raise InputError(
+            f"{folder / DESCRIPTION} names {len(description['class_names'])} classes, the labels are of {classes};"
+            f" {_again(folder / DESCRIPTION)}"
+        )
     return Dataset(
         name=description["name"],
         train_images=np.concatenate([images for images, _ in train]),
@@ -162,17 +169,28 @@ def _again(path: Path) -> str:
 
 
 def _read_description(path: Path) -> dict:
+    content = _read(path, _MOST_BYTES)
     try:
-        if not os.path.lexists(path):
-            raise InputError(f"{path} is missing: no data set in {path.parent}")
-        description = parse_json(read_bytes(path, _MOST_BYTES))
-    except InputError as error:
-        raise InputError(f"{error}; {_again(path)}") from error
+        description = parse_json(content)
     except ValueError as error:
         raise InputError(f"cannot read {path}: {quoted(str(error))}; {_again(path)}") from error
     if not _is_description(description):
         raise InputError(f"{path} does not describe a data set; {_again(path)}")
+    refused = refused_names(description["class_names"]) or refused_title(description["title"])
+    if description["name"] != path.parent.name:
+        refused = f"it is of the data set {quoted(description['name'])}"
+    if refused:
+        raise InputError(f"{path} does not describe this data set: {refused}; {_again(path)}")
     return description
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        if not os.path.lexists(path):
+            raise InputError(f"{path} is missing")
+        return read_bytes(path, most)
+    except InputError as error:
+        raise InputError(f"{error}; {_again(path)}") from error
 
 
 def _is_description(description: object) -> bool:
@@ -180,6 +198,8 @@ def _is_description(description: object) -> bool:
     if not isinstance(description, dict):
         return False
     if not all(isinstance(description.get(key), kind) for key, kind in types.items()):
+        return False
+    if not description["source"].isprintable():
         return False
     files = set(description["sha256"])
     train = files - {TEST_FILE}
@@ -191,12 +211,7 @@ def _batch_number(file: str) -> int:
 
 
 def _read_file(path: Path, description: dict) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; {_again(path)}") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {_again(path)}") from error
+    content = _read(path, _MOST_RECORDS * RECORD_BYTES)
     if not content or len(content) % RECORD_BYTES:
         raise InputError(
             f"{path} has {len(content):,} bytes, not a whole number of {RECORD_BYTES:,}-byte records; {_again(path)}"

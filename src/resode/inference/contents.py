@@ -12,7 +12,7 @@ import numpy as np
 
 from resode.base.errors import InputError
 from resode.base.files import parse_json
-from resode.base.text import quoted
+from resode.base.text import quoted, refused_names, refused_title
 from resode.inference.safetensors import File
 from resode.ode import integrators
 from resode.ode.equations import ODES
@@ -129,28 +129,23 @@ def check_model(model: Any, activations: Any, where: str) -> None:
 
 
 def check_class_names(names: Any, where: str, advice: str = _EXPORT) -> None:
-    """Check that `names` are short printable texts, one a class and no two of them equal.
+    """Check the names of the classes; see `text.refused_names`.
 
     Raises:
-        InputError: they are not; the message begins with `where`.
+        InputError: they cannot be; the message begins with `where`.
     """
-    good = isinstance(names, list) and 0 < len(names) <= 1000
-    if not good or not all(
-        isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) == len(name) <= 100 for name in names
-    ):
-        _refuse(where, f"the names of its classes are {quoted(names)}", advice)
-    if len(set(names)) < len(names):
-        _refuse(where, f"two of its classes have one name: {quoted(names)}", advice)
+    if refused := refused_names(names):
+        _refuse(where, refused, advice)
 
 
 def check_title(title: Any, where: str, advice: str = _EXPORT) -> None:
-    """Check that `title`, the data set's, is a short printable text.
+    """Check the title of the data set; see `text.refused_title`.
 
     Raises:
-        InputError: it is not; the message begins with `where`.
+        InputError: it cannot be; the message begins with `where`.
     """
-    if not isinstance(title, str) or not title.isprintable() or not 0 < len(title) <= 200:
-        _refuse(where, f"the title of its data set is {quoted(title)}", advice)
+    if refused := refused_title(title):
+        _refuse(where, refused, advice)
 
 
 def told(file: File) -> dict[str, Any]:

@@ -14,9 +14,11 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Container, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +26,11 @@ from resode.base import paths
 from resode.base.config import TrainingParams
 from resode.base.errors import InputError
 from resode.base.files import parse_json, read_bytes, write_bytes
+from resode.base.text import quoted
 from resode.training import schedule
 
 _KEPT = 2
-# Of an inputs.json.
+# Of an inputs.json, and of what a checkpoint says in JSON.
 _MOST_BYTES = 10_000_000
 _DIGEST = 64
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
@@ -35,6 +38,8 @@ HANDED_OVER = "handed_over.checkpoint"
 # Section `training`: the schedule, and what moves nothing but speed and rounding.
 _SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor", "unroll_schedule"}
 _SPEED = {"block_length", "convolution", "devices"}
+# Whether values and state fit a training; it raises ValueError, which says what does not.
+Check = Callable[[Mapping[str, np.ndarray], Mapping], None]
 
 
 @contextmanager
@@ -79,7 +84,7 @@ def save(
 
     Args:
         values: the variables by name.
-        state: whatever JSON can hold; `furthest` reads `inputs` (what decides the weights) and `update`.
+        state: `inputs` (what decides the weights), `update`, `history` (a row an epoch) and `pieces`, see `loop`.
 
     Raises:
         InputError: the disk is full or the folder not writable; older checkpoints stay.
@@ -94,35 +99,112 @@ def save(
             old.unlink()
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
-    """The checkpoint `path` as (values, state), or None if it is damaged."""
-    content = path.read_bytes()
-    if hashlib.sha256(content[_DIGEST:]).hexdigest().encode() != content[:_DIGEST]:
-        return None
-    try:
-        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as archive:
-            values = {name: archive[name] for name in archive.files}
-        state = parse_json(values.pop("state").tobytes())
-    except Exception:
-        # Anyone can write a checksum. NumPy raises many kinds for what is no archive of its own.
-        return None
-    good = isinstance(state, dict) and isinstance(state.get("update"), int) and isinstance(state.get("inputs"), dict)
-    return (values, state) if good else None
+def read(path: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray], dict]:
+    """The checkpoint `path`, an ordinary file, as (values, state).
+
+    Raises:
+        ValueError: it is damaged, is not as `save` writes it, or does not pass `check`; the message says in a few words why.
+    """
+    with path.open("rb") as file:
+        digest = file.read(_DIGEST)
+        if hashlib.file_digest(file, "sha256").hexdigest().encode() != digest:
+            raise ValueError("checksum")
+        # Anyone can write a checksum.
+        try:
+            inside = zipfile.ZipFile(file)
+            unpacked = sum(one.file_size for one in inside.infolist())
+            # Nothing that `save` writes is compressed.
+            if unpacked > os.fstat(file.fileno()).st_size or inside.getinfo("state.npy").file_size > _MOST_BYTES:
+                raise ValueError
+            file.seek(_DIGEST)
+            with np.load(file, allow_pickle=False) as archive:
+                values = {name: archive[name] for name in archive.files}
+            state = parse_json(values.pop("state").tobytes())
+        except Exception as error:
+            # NumPy raises many kinds for what is no archive of its own.
+            raise ValueError("no archive of arrays and a state") from error
+    for part, good in _PARTS.items():
+        try:
+            possible = good(state)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            possible = False
+        if not possible:
+            raise ValueError(f"its {part} cannot be")
+    for name, value in values.items():
+        if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+            raise ValueError(f"{quoted(name)} is not of finite numbers")
+    if check:
+        check(values, state)
+    return values, state
 
 
-def restore(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+def _number(value: Any, most: float = 1e300) -> bool:
+    return type(value) in (int, float) and 0 <= value <= most
+
+
+def _history_fits(state: dict) -> bool:
+    """Whether there is a row for each epoch that ended, in order; the last may not have been tested yet."""
+    rows, update = state["history"], state["update"]
+    per_epoch = rows[0]["updates"] if rows else update
+    return (
+        isinstance(rows, list)
+        and len(rows) * per_epoch <= update <= (len(rows) + 1) * per_epoch
+        and all(_is_row(row, epoch, per_epoch) for epoch, row in enumerate(rows, start=1))
+    )
+
+
+def _is_row(row: dict, epoch: int, per_epoch: int) -> bool:
+    split = "test" if "test_loss" in row else "validation"
+    common = {"epoch", "updates", "learning_rate", "train_loss", "train_accuracy"}
+    return (
+        row.keys() == common | {f"{split}_loss", f"{split}_accuracy"}
+        and type(row["epoch"]) is type(row["updates"]) is int
+        and (row["epoch"], row["updates"]) == (epoch, epoch * per_epoch)
+        and all(map(_number, (row["learning_rate"], row["train_loss"])))
+        and all(_number(row[f"{name}_accuracy"], 1) for name in ("train", split))
+        # A training whose loss is not finite stops. Tested before that, its network may have any.
+        and isinstance(row[f"{split}_loss"], float)
+    )
+
+
+def _is_piece(piece: dict, update: int) -> bool:
+    return (
+        all(type(piece[name]) is int for name in ("of", "from", "to", "processes"))
+        and 0 <= piece["from"] <= piece["to"] <= update
+        and piece["processes"] > 0
+        and _number(piece["seconds"])
+        and all(piece[name].isprintable() for name in ("hardware", "backend", "precision"))
+        and (piece["commit"] is None or piece["commit"].isprintable())
+    )
+
+
+# Of a state, and whether it is as `save` is given it.
+_PARTS: dict[str, Callable[[Any], bool]] = {
+    "inputs": lambda state: isinstance(state["inputs"]["params"]["training"], dict),
+    "update": lambda state: type(state["update"]) is int and state["update"] >= 0,
+    "history": _history_fits,
+    "pieces": lambda state: (
+        isinstance(state["pieces"], list)
+        and len(state["pieces"]) > 0
+        and all(_is_piece(piece, state["update"]) for piece in state["pieces"])
+    ),
+}
+
+
+def restore(folder: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray], dict] | None:
     """The newest intact checkpoint as (values, state), or None; deletes damaged ones, which would count as kept, and says so."""
     for path in _newest_first(folder):
-        if found := read(path):
-            return found
-        path.unlink()
-        instead = "using the one before it" if _newest_first(folder) else "there is no other; starting afresh"
-        print(f"Checkpoint {path.name} is damaged (checksum); {instead}.", flush=True)
+        try:
+            return read(path, check)
+        except ValueError as error:
+            path.unlink()
+            instead = "using the one before it" if _newest_first(folder) else "there is no other; starting afresh"
+            print(f"Checkpoint {path.name} is damaged ({error}); {instead}.", flush=True)
     return None
 
 
 def furthest(
-    folder: Path, inputs: Mapping, last: int, handed_over: Path | None = None
+    folder: Path, inputs: Mapping, last: int, handed_over: Path | None = None, check: Check | None = None
 ) -> tuple[dict[str, np.ndarray], dict] | None:
     """The checkpoint from which a training with `inputs` in its run folder `folder` goes on, as (values, state), or None.
 
@@ -131,41 +213,59 @@ def furthest(
 
     Args:
         last: updates of the whole training.
+        check: what a checkpoint that is gone on from has to pass.
 
     Raises:
         InputError: `handed_over` is damaged, or no checkpoint.
     """
-    found = restore(folder)
+    found = restore(folder, check)
     done = found[1]["update"] if found else 0
-    if other := _first_intact(sorted(_agreeing(folder.parent, inputs, done + 1, last), key=_update, reverse=True)):
+    further = sorted(_agreeing(folder.parent, inputs, done + 1, last), key=_update, reverse=True)
+    if other := _first_intact(further, check):
         path, *found = other
         done = found[1]["update"]
         print(f"Going on from {path}, of a run whose schedule is the same up to there.", flush=True)
-    if handed_over and (other := read_handed_over(handed_over)):
+
+    def fits(state: Mapping) -> bool:
+        return state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)
+
+    def check_if_used(values: Mapping[str, np.ndarray], state: Mapping) -> None:
+        if check and fits(state) and state["update"] > done:
+            check(values, state)
+
+    if handed_over and (other := read_handed_over(handed_over, check_if_used)):
         _, state = other
-        if not (state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)):
+        if not fits(state):
             differing = differences(_lasting(state["inputs"], True), _lasting(inputs, True)) or [
                 "learning rates or unroll lengths"
             ]
-            print(f"{handed_over} is left alone: it is of a training with other {', '.join(differing)}.", flush=True)
+            print(
+                f"{handed_over} is left alone: it is of a training with other {quoted(', '.join(differing), 1000)}.",
+                flush=True,
+            )
         elif state["update"] > done:
             found = other
             print(f"Going on from {handed_over}, which was handed over.", flush=True)
     return found
 
 
-def read_handed_over(path: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+def read_handed_over(path: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray], dict] | None:
     """The checkpoint `path` that lies beside results, as (values, state), or None if there is none.
 
     Raises:
-        InputError: it is damaged, or no checkpoint.
+        InputError: it is damaged, no checkpoint, or does not pass `check`.
     """
     if not os.path.lexists(path):
         return None
-    found = read(path) if path.is_file() else None
-    if found is None:
-        raise InputError(f"{path} is damaged or no checkpoint; restore it with git, or delete it to do without it")
-    return found
+    try:
+        if not path.is_file():
+            raise ValueError("no ordinary file")
+        return read(path, check)
+    except (OSError, ValueError) as error:
+        why = quoted(str(error))
+        raise InputError(
+            f"{path} is damaged or no checkpoint ({why}); restore it with git, or delete it to do without it"
+        ) from error
 
 
 def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) -> bool:
@@ -207,11 +307,7 @@ def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool
     """The checkpoints of `first` to `last` updates in the run folders in `runs` that agree with `inputs`."""
     found = []
     for path in runs.glob("*/inputs.json"):
-        try:
-            theirs = parse_json(read_bytes(path, _MOST_BYTES))
-        except (InputError, ValueError):
-            # Torn by a crash of the machine, or somebody else's.
-            continue
+        theirs = read_inputs(path)
         found += [
             one
             for one in _newest_first(path.parent)
@@ -220,12 +316,20 @@ def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool
     return found
 
 
-def _first_intact(found: list[Path]) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+def read_inputs(path: Path) -> dict:
+    """What the inputs.json `path` holds; nothing if a crash of the machine has torn it, or it is somebody else's."""
+    try:
+        found = parse_json(read_bytes(path, _MOST_BYTES))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _first_intact(found: list[Path], check: Check | None = None) -> tuple[Path, dict[str, np.ndarray], dict] | None:
     for path in found:
         # The run may be in progress and have deleted it.
-        with suppress(FileNotFoundError):
-            if content := read(path):
-                return path, *content
+        with suppress(OSError, ValueError):
+            return path, *read(path, check)
     return None
 
 

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import tempfile
@@ -23,6 +22,7 @@ from resode.base import paths, provenance, stopping, strict_yaml
 from resode.base.config import ModelParams, Params, TrainingParams
 from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
+from resode.base.text import quoted
 from resode.data.records import Dataset
 from resode.nn import model
 from resode.training import augmentation, checkpoint, engine, prolongation, schedule, validation
@@ -311,22 +311,16 @@ class _Run:
         self._save()
 
     def _restore(self, handed_over: Path | None) -> None:
-        found = checkpoint.furthest(self.folder, self.inputs, self.total, handed_over)
+        found = checkpoint.furthest(self.folder, self.inputs, self.total, handed_over, self._check)
         if not self.folder.joinpath("inputs.json").exists():
             if found is None:
                 self._explain_fresh_start()
             write_json(self.folder / "inputs.json", self.inputs)
+        # A check may have left the network of another level.
+        self._build_for(found[1]["update"] if found else 0)
         if found is None:
             return
         values, state = found
-        if (unroll_length := self._unroll_length(max(state["update"], 1))) != self.unroll_length:
-            self._build(unroll_length)
-        variables = self.engine.variables()
-        if values.keys() != variables.keys():
-            raise InputError(
-                f"the checkpoint {handed_over} has other variables than this network:"
-                f" {', '.join(sorted(values.keys() ^ variables.keys()))}; delete it to do without it"
-            )
         self._assign(values)
         self.update, self.history, self.pieces = state["update"], state["history"], state["pieces"]
         if len(self.history) < self.epochs:
@@ -334,15 +328,36 @@ class _Run:
         else:
             print("This training is already complete; writing its results.", flush=True)
 
+    def _build_for(self, update: int) -> None:
+        """Make the network anew if a checkpoint of `update` has another unroll length."""
+        if (unroll_length := self._unroll_length(max(update, 1))) != self.unroll_length:
+            self._build(unroll_length)
+
+    def _check(self, values: Mapping[str, np.ndarray], state: Mapping) -> None:
+        """Check that a checkpoint is of this training; see `checkpoint.Check`."""
+        update, ended = state["update"], [row["updates"] for row in state["history"]]
+        last = len(ended) * self.per_epoch
+        if update > self.total or not last <= update <= last + self.per_epoch or ended[-1:] != [last][: len(ended)]:
+            raise ValueError(f"its history has {len(ended)} epochs at update {quoted(update)}")
+        if not all(f"{self.split}_loss" in row for row in state["history"]):
+            raise ValueError(f"its history has no {self.split}_loss")
+        self._build_for(update)
+        ours = self._values()
+        if other := sorted(values.keys() ^ ours.keys()):
+            raise ValueError(f"other variables than this network: {quoted(', '.join(other))}")
+        for name, value in values.items():
+            # Its integer counts updates; TensorFlow and JAX have another number of bits for it.
+            counts = value.dtype.kind == ours[name].dtype.kind == "i"
+            if value.shape != ours[name].shape or not (value == update if counts else value.dtype == ours[name].dtype):
+                raise ValueError(
+                    f"{name}, {value.dtype} {quoted(value.shape)}, does not fit this network at update {update}"
+                )
+
     def _explain_fresh_start(self) -> None:
         others = sorted(self.folder.parent.glob("*/inputs.json"), key=lambda path: path.stat().st_mtime)
-        if others:
-            try:
-                differing = checkpoint.differences(json.loads(others[-1].read_text(encoding="utf-8")), self.inputs)
-            except ValueError:
-                # Torn by a crash of the machine; it only serves this message.
-                return
-            print(f"Starting afresh: since the last training, {', '.join(differing)} changed.", flush=True)
+        if others and (before := checkpoint.read_inputs(others[-1])):
+            differing = quoted(", ".join(checkpoint.differences(before, self.inputs)), 1000)
+            print(f"Starting afresh: since the last training, {differing} changed.", flush=True)
 
     def _announce(self) -> None:
         drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
@@ -392,12 +407,16 @@ class _Run:
             Diverged: the loss is not finite.
         """
         found = self.engine.metrics()
-        if self.update and not math.isfinite(found["loss"]):
+        if self.update:
+            self._check_finite(found["loss"])
+        return found
+
+    def _check_finite(self, *numbers: float | np.ndarray) -> None:
+        if not all(np.isfinite(number).all() for number in numbers):
             raise Diverged(
                 f"{Diverged.SAYS} in epoch {(self.update - 1) // self.per_epoch + 1} with model.h = {self.params.model.h:g};"
                 f" choose a smaller h or learning rate (the last good checkpoint stays in {self.folder})"
             )
-        return found
 
     def _end_epoch(self) -> dict[str, float] | None:
         """The row of the epoch that is done in the history; None, and all as before, if there is a reason to stop."""
@@ -468,13 +487,17 @@ class _Run:
 
     def _save(self) -> None:
         self._metrics()
+        values = self._values()
+        # The last update may have made weights of which no loss tells yet.
+        self._check_finite(*values.values())
         now = time.monotonic()
         self.pieces[-1] |= {"to": self.update, "seconds": self.pieces[-1]["seconds"] + now - self.saved}
         self.saved = now
         state = {"inputs": self.inputs, "update": self.update, "history": self.history, "pieces": self.pieces}
-        checkpoint.save(self.folder, self.update, self._values(), state, self.changes)
+        checkpoint.save(self.folder, self.update, values, state, self.changes)
 
     def _write(self, results: Path) -> None:
+        self._check_finite(*self.history[-1].values())
         # A model without optimiser: its file holds the weights alone.
         bare = model.build(self.params.model, len(self.dataset.class_names))
         bare.set_weights(self.network.get_weights())
