@@ -275,9 +275,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
     monkeypatch.setattr(sweep_ray, "_WATCH_SECONDS", 1)
     grid = {"h": [0.1, 1e30], "unroll_length": [2, 3], "seeds": [0]}
     trials = sweep.planned("tiny", write(tmp_path, **grid))
-    # Ray gives a machine that does not answer up after half a minute.
-    soon = {"health_check_period_ms": 1000, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 3}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     lost = cluster.add_node(num_cpus=1)
 
     class Losing(Watch):
