@@ -54,7 +54,7 @@ def test_a_home_of_nobody_is_a_path_like_any_other(capsys):
 
 
 @pytest.mark.parametrize("name", ["a\nb", "./a\nb", "a/../a\nb"])
-def test_a_line_end_in_a_name_is_none_of_the_message(name, capsys):
+def test_a_newline_in_a_name_does_not_end_the_message(name, capsys):
     assert cli.main(["data", name]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "a\\nb" in told

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         # What it quotes may be of a file that anyone wrote.
         given = sys.argv[1:] if arguments is None else arguments
-        # A file's name may hold a line's end, which is none of the message's.
+        # A newline within the name of a file does not end a line of the message.
         lines = [str(error)] if any("\n" in argument for argument in given) else str(error).split("\n")[:_LINES]
         print("error: " + "\n".join(quoted(line, _LETTERS) for line in lines), file=sys.stderr)
         return 1

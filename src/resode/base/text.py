@@ -41,7 +41,7 @@ def _cell(value: object) -> str:
 
 
 def refused_names(names: object) -> str | None:
-    """What keeps `names` from being those of classes, short printable texts and no two of them equal; None if nothing does."""
+    """The reason why `names` cannot be those of classes, short printable texts and no two of them equal; None if they can."""
     good = isinstance(names, list) and 0 < len(names) <= 1000
     if not good or not all(
         isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) == len(name) <= 100 for name in names
@@ -51,7 +51,7 @@ def refused_names(names: object) -> str | None:
 
 
 def refused_title(title: object) -> str | None:
-    """What keeps `title` from being a data set's, a short printable text; None if nothing does."""
+    """The reason why `title` cannot be a data set's, a short printable text; None if it can."""
     good = isinstance(title, str) and title.isprintable() and 0 < len(title) <= 200
     return None if good else f"the title of its data set is {quoted(title)}"
 

@@ -149,7 +149,7 @@ def check_title(title: Any, where: str, advice: str = _EXPORT) -> None:
 
 
 def told(file: File) -> dict[str, Any]:
-    """What `publish.write` tells of the network in `file`: run, data, test_correct and test_total.
+    """The facts that `publish.write` tells of the network in `file`: run, data, test_correct and test_total.
 
     Raises:
         InputError: it does not tell that.

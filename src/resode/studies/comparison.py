@@ -82,7 +82,7 @@ def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
     Raises:
         InputError: see `variants`; a setting that params.yaml does not accept, or that every variant or seed would overrule.
     """
-    plan, compared = [], variants(content)
+    plan, compared, seen = [], variants(content), set()
     check_grid({"variants": compared, "seeds": content["seeds"]}, FILE.name)
     for key in {**content["settings"], **more}:
         if key == "seed" or all(key in variant for variant in compared):
@@ -92,10 +92,11 @@ def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
         for seed in content["seeds"]:
             given = {**content["settings"], **more, **variant, "seed": seed}
             params = config.validate(config.changed(given, f"comparison.yaml, {text.quoted(variant)}"))
-            if any(params == earlier.params for trials in plan for earlier in trials):
+            if (described := params.model_dump_json()) in seen:
                 raise InputError(
                     f"comparison.yaml: variant {text.quoted(variant)} trains what another one trains; delete one"
                 )
+            seen.add(described)
             label = f"variant {number} ({text.quoted(', '.join(map(str, variant.values())))}), seed {seed}"
             plan[-1].append(Trial(label, given, params))
     if plan[0][0].params.data.validation_fraction:

@@ -317,7 +317,7 @@ def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool
 
 
 def read_inputs(path: Path) -> dict:
-    """What the inputs.json `path` holds; nothing if a crash of the machine has torn it, or it is somebody else's."""
+    """The content of the inputs.json `path`; empty if a crash of the machine has torn it, or it is somebody else's."""
     try:
         found = parse_json(read_bytes(path, _MOST_BYTES))
     except ValueError:

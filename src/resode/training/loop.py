@@ -124,7 +124,7 @@ def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _expected_shapes(network: keras.Model) -> dict[str, tuple[int, ...]]:
-    """What `stored_shapes` finds in the file that Keras writes of `network`: it numbers the layers of each class."""
+    """The shapes that `stored_shapes` finds in the file that Keras writes of `network`: it numbers the layers of each class."""
     found: dict[str, tuple[int, ...]] = {}
     counts: Counter[str] = Counter()
     for layer in network.layers:
