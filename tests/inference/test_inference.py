@@ -370,90 +370,121 @@ def test_shapes_in_a_file_are_those_of_the_keras_network(block, weights_in_time)
     assert contents.shapes(chosen, 3) == {"mean_image.value": (32, 32, 3), **found}
 
 
-def test_folders_of_a_training_are_checked(finished):
+def saved_by(save, array) -> bytes:
+    file = io.BytesIO()
+    save(file, array)
+    return file.getvalue()
+
+
+def refuses(folder: Path, name: str, content: bytes) -> bool:
+    """Whether the folder of a training is refused, in one line, with this as the content of the file `name`."""
+    (folder / name).write_bytes(content)
+    try:
+        trained.Network(folder)
+    except InputError as error:
+        assert "\n" not in str(error) and "\x1b" not in str(error)
+        return True
+    return False
+
+
+def described(**changes):
+    return lambda good: json.dumps({**json.loads(good), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mean_image.npy", lambda good: saved_by(np.savez, np.zeros((32, 32, 3)))),
+        ("mean_image.npy", lambda good: saved_by(np.save, np.zeros((32, 32, 3), complex))),
+        # Of Python 2, of which NumPy warns.
+        ("mean_image.npy", lambda good: good.replace(b"(32, 32, 3), }   ", b"(32L, 32L, 3L), }")),
+        ("provenance.json", described(class_names=["a", "b\x1b"])),
+        ("provenance.json", described(class_names=["a", "b", "c"])),
+        ("provenance.json", described(class_names=["a", "a"])),
+        ("provenance.json", described(data={"title": ["digits"]})),
+        ("provenance.json", lambda good: b"[1]"),
+        ("provenance.json", lambda good: b"{"),
+        ("provenance.json", lambda good: b"[" * 100_000),
+        ("provenance.json", lambda good: good.replace(b"{", b'{"seed": 1, "seed": 1,', 1)),
+        ("provenance.json", lambda good: good + b" " * 20_000_000),
+    ],
+)
+def test_folder_of_a_training_with_a_wrong_file_is_refused(name, change, finished):
     folder = finished / "results"
     assert trained.Network(folder).class_names == ["plain", "dark"]
-    good = {path.name: path.read_bytes() for path in folder.iterdir()}
-    weights, described = "model.weights.h5", json.loads(good["provenance.json"])
-    archive = io.BytesIO()
-    np.savez(archive, np.zeros((32, 32, 3)))
-    other = io.BytesIO()
-    np.save(other, np.zeros((32, 32, 3), complex))
-    wrong = [
-        ("mean_image.npy", archive.getvalue()),
-        ("mean_image.npy", other.getvalue()),
-        # Of Python 2, of which NumPy warns.
-        ("mean_image.npy", good["mean_image.npy"].replace(b"(32, 32, 3), }   ", b"(32L, 32L, 3L), }")),
-        ("provenance.json", json.dumps({**described, "class_names": ["a", "b\x1b"]}).encode()),
-        ("provenance.json", json.dumps({**described, "class_names": ["a", "b", "c"]}).encode()),
-        ("provenance.json", json.dumps({**described, "class_names": ["a", "a"]}).encode()),
-        ("provenance.json", json.dumps({**described, "data": {"title": ["digits"]}}).encode()),
-        ("provenance.json", b"[1]"),
-        ("provenance.json", b"{"),
-        ("provenance.json", b"[" * 100_000),
-        ("provenance.json", good["provenance.json"].replace(b"{", b'{"seed": 1, "seed": 1,', 1)),
-        ("provenance.json", good["provenance.json"] + b" " * 20_000_000),
-    ]
-    kernel = "layers/conv2d/vars/0"
-    for change in (
-        lambda values: values.astype("c8"),
-        lambda values: values.astype("f8"),
-        lambda values: np.full(values.shape, b"1.5", "S8"),
-        lambda values: np.full_like(values, np.nan),
-        lambda values: values[..., :1],
-    ):
-        (folder / "changed").write_bytes(good[weights])
-        with h5py.File(folder / "changed", "a") as file:
-            values = file[kernel][...]
-            del file[kernel]
-            file[kernel] = change(values)
-        wrong.append((weights, (folder / "changed").read_bytes()))
-    with h5py.File(folder / "changed", "a") as file:
-        del file[kernel]
-        # Gigabytes of zeros.
-        file.create_dataset(kernel, (2000, 1000, 256), "f4", chunks=(2000, 1000, 256), compression="gzip", fillvalue=0)
-    wrong.append((weights, (folder / "changed").read_bytes()))
-    one, other = "layers/batch_normalization/vars/0", "layers/batch_normalization/vars/1"
-    for put in (
-        lambda file: (file.create_dataset(other, file[one].shape, "f4"), file.pop("decoy")),
-        lambda file: file.__setitem__(other, file[one]),
-        lambda file: file.__setitem__(other, h5py.SoftLink(f"/{one}")),
-        lambda file: None,
-    ):
-        (folder / "changed").write_bytes(good[weights])
-        with h5py.File(folder / "changed", "a") as file:
-            # Under another name, so that the shapes are still those of the network.
-            file.move(other, "decoy")
-            put(file)
-        wrong.append((weights, (folder / "changed").read_bytes()))
-    (folder / "changed").unlink()
-    sure = len(wrong)
-    # In the tables of the file's head, byte by byte.
-    wrong += [
-        (weights, good[weights][:place] + bytes([good[weights][place] ^ 0xFF]) + good[weights][place + 1 :])
-        for place in range(96, 2000, 119)
-    ]
-    refused = 0
-    for number, (name, content) in enumerate(wrong):
-        (folder / name).write_bytes(content)
-        try:
-            trained.Network(folder)
-        except InputError as error:
-            refused += 1
-            assert "\n" not in str(error) and "\x1b" not in str(error)
-        else:
-            # A byte that nobody reads may change.
-            assert number >= sure, content[:100]
-        (folder / name).write_bytes(good[name])
-    assert refused > sure
-    for name in ("mean_image.npy", "provenance.json"):
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-        with pytest.raises(InputError, match="not an ordinary file"):
-            trained.Network(folder)
-        (folder / name).unlink()
-        (folder / name).write_bytes(good[name])
-    assert settings().model.channels == trained.Network(folder).params["channels"]
+    assert refuses(folder, name, change((folder / name).read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["mean_image.npy", "provenance.json"])
+def test_pipe_in_the_folder_of_a_training_is_refused(name, finished):
+    (finished / "results" / name).unlink()
+    os.mkfifo(finished / "results" / name)
+    with pytest.raises(InputError, match="not an ordinary file"):
+        trained.Network(finished / "results")
+
+
+KERNEL = "layers/conv2d/vars/0"
+ONE, OTHER = "layers/batch_normalization/vars/0", "layers/batch_normalization/vars/1"
+
+
+def kernel(change):
+    def put(file):
+        values = file[KERNEL][...]
+        del file[KERNEL]
+        file[KERNEL] = change(values)
+
+    return put
+
+
+def gigabytes_of_zeros(file):
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (2000, 1000, 256), "f4", chunks=(2000, 1000, 256), compression="gzip", fillvalue=0)
+
+
+def moved(put):
+    """Move an array to another name, so that the shapes are still those of the network, and put something in its place."""
+
+    def change(file):
+        file.move(OTHER, "decoy")
+        put(file)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        kernel(lambda values: values.astype("c8")),
+        kernel(lambda values: values.astype("f8")),
+        kernel(lambda values: np.full(values.shape, b"1.5", "S8")),
+        kernel(lambda values: np.full_like(values, np.nan)),
+        kernel(lambda values: values[..., :1]),
+        gigabytes_of_zeros,
+        moved(lambda file: (file.create_dataset(OTHER, file[ONE].shape, "f4"), file.pop("decoy"))),
+        moved(lambda file: file.__setitem__(OTHER, file[ONE])),
+        moved(lambda file: file.__setitem__(OTHER, h5py.SoftLink(f"/{ONE}"))),
+        moved(lambda file: None),
+    ],
+)
+def test_weights_that_keras_would_not_have_written_are_refused(change, finished):
+    path = finished / "results" / "model.weights.h5"
+    with h5py.File(path, "a") as file:
+        change(file)
+    assert refuses(path.parent, path.name, path.read_bytes())
+
+
+def test_changed_bytes_in_the_head_of_weights_are_refused_in_one_line_or_harmless(finished):
+    folder = finished / "results"
+    good = (folder / "model.weights.h5").read_bytes()
+    places = range(96, 2000, 119)
+    refused = sum(
+        refuses(folder, "model.weights.h5", good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        for place in places
+    )
+    # A byte that nobody reads may change.
+    assert 0 < refused < len(places)
+    assert not refuses(folder, "model.weights.h5", good)
+    assert trained.Network(folder).params["channels"] == settings().model.channels
 
 
 @pytest.mark.parametrize(

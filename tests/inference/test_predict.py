@@ -118,35 +118,40 @@ def copied(folder: Path, where: Path) -> Path:
     return where
 
 
-def test_folders_of_other_versions_and_other_networks(folder, photos, tmp_path, capsys):
-    def error(where: Path, *command: str) -> str:
-        assert cli.main([*command, "--weights", str(where)]) == 1
-        return capsys.readouterr().err
+def error(capsys, where: Path, *command: str) -> str:
+    assert cli.main([*command, "--weights", str(where)]) == 1
+    return capsys.readouterr().err
 
+
+def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, capsys):
     older = copied(folder, tmp_path / "older")
     text = (older / loop.PROVENANCE).read_text(encoding="utf-8")
     (older / loop.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
-    assert "provenance.json was written by another version of this code" in error(older, "predict", photos[0])
+    assert "provenance.json was written by another version of this code" in error(capsys, older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
-    assert "is damaged, or of another network" in error(older, "predict", photos[0])
+    assert "is damaged, or of another network" in error(capsys, older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
     mean = (older / loop.MEAN_IMAGE).read_bytes()
     for damaged in (b"", b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00v\x00" + b"{'shape': ((".ljust(118)):
         (older / loop.MEAN_IMAGE).write_bytes(damaged)
-        assert "mean_image.npy is damaged; run: dvc repro training" in error(older, "predict", photos[0])
+        assert "mean_image.npy is damaged; run: dvc repro training" in error(capsys, older, "predict", photos[0])
     (older / loop.MEAN_IMAGE).write_bytes(mean)
     (older / loop.MEAN_IMAGE).unlink()
     assert f"cannot read {older}/mean_image.npy: No such file or directory; run: dvc repro training" in error(
-        older, "predict", photos[0]
+        capsys, older, "predict", photos[0]
     )
-    resnet = tmp_path / "resnet"
-    loop.train(
-        small_dataset(),
-        config.load({**SMALL, "model": {"architecture": "resnet20"}}),
-        resnet,
-        tmp_path / "runs",
-    )
-    assert "resnet holds a resnet20; low-memory inference is for units" in error(
-        resnet, "export", str(tmp_path / "file")
-    )
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """What a training of another network left."""
+    made = tmp_path_factory.mktemp("resnet")
+    params = config.load({**SMALL, "model": {"architecture": "resnet20"}})
+    loop.train(small_dataset(), params, made / "resnet", made / "runs")
+    return made / "resnet"
+
+
+def test_folder_of_another_network_predicts_and_is_not_exported(resnet, photos, tmp_path, capsys):
+    told = error(capsys, resnet, "export", str(tmp_path / "file"))
+    assert "resnet holds a resnet20; low-memory inference is for units" in told
     assert cli.main(["predict", photos[0], "--weights", str(resnet)]) == 0
