@@ -6,6 +6,7 @@ Until it knows which network to use, it needs NumPy and Pillow alone.
 import io
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ MOST_JPEG_PIXELS = 110_000_000
 MOST_BYTES = 4 * MOST_PIXELS
 # A photo takes some hundreds. Pillow reads headers, and runs of pixels in BMP, piece by piece.
 MOST_READS = 3_000_000
+# A progressive JPEG has about ten. Each is a pass over the whole image, however few bytes it takes.
+MOST_SCANS = 100
+# The start of a segment of a JPEG file that has a length, or the end of the image.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+_START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _ORIENTATION = 0x0112
 _TILE_WIDTH, _TILE_LENGTH = 0x0142, 0x0143
 # By the orientation of a photo.
@@ -55,13 +61,19 @@ def read_image(path: Path) -> np.ndarray:
     least a quarter of it.
 
     Raises:
-        InputError: no such file, no image of `FORMATS`, too many bytes or pixels, or numbers that do not say what is white.
+        InputError: no such file, no image of `FORMATS`, too many bytes, pixels or scans, or numbers that do not say what is white.
     """
     shown = quoted(str(path), 500)
-    content = _Content(files.read_bytes(path, MOST_BYTES))
+    content = files.read_bytes(path, MOST_BYTES)
     try:
+        if content.startswith(_START_OF_IMAGE):
+            _check_scans(content)
         # What Pillow warns of, it then refuses or reads.
-        with _silent(), warnings.catch_warnings(action="ignore"), Image.open(content, formats=FORMATS) as image:
+        with (
+            _silent(),
+            warnings.catch_warnings(action="ignore"),
+            Image.open(_Content(content), formats=FORMATS) as image,
+        ):
             _check_pixels(image, MOST_JPEG_PIXELS, shown)
             # A photo as a JPEG file need not be decoded in full to be made small.
             image.draft("RGB", (4 * SIZE[0], 4 * SIZE[1]))
@@ -105,6 +117,20 @@ def _check_pixels(image: Image.Image, most: int, shown: str) -> None:
     width, height = image.size
     if width * height > most:
         raise InputError(f"{shown} has {width} x {height} pixels; at most {most:,} are read: make it smaller")
+
+
+def _check_scans(content: bytes) -> None:
+    """Refuse a JPEG file of too many scans, as libtiff does; Pillow does not count them."""
+    place = scans = 0
+    for _ in range(MOST_READS):
+        marker = _MARKER.search(content, place)
+        if marker is None or marker[0] == _END_OF_IMAGE:
+            return
+        scans += marker[0] == _START_OF_SCAN
+        if scans > MOST_SCANS:
+            break
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+    raise ValueError(f"it has more than {MOST_SCANS} scans or {MOST_READS:,} pieces; save it anew")
 
 
 @contextmanager
