@@ -1,14 +1,16 @@
 """Image files that people have, as the pixels that a network takes."""
 
+import io
 import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from resode.base.errors import InputError
-from resode.inference import predict
+from resode.inference import images, predict
 
 pytestmark = pytest.mark.once
 
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.once
 def test_image_of_the_right_size_is_taken_as_it_is(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "image.png")
-    np.testing.assert_array_equal(predict.read_image(tmp_path / "image.png"), image)
+    np.testing.assert_array_equal(images.decoded(tmp_path / "image.png"), image)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -28,7 +30,7 @@ def test_every_kind_of_image_becomes_rgb(mode, tmp_path):
         image = grey.convert("RGB").convert(mode)
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     image.save(path)
-    found = predict.read_image(path)
+    found = images.decoded(path)
     assert found.shape == (32, 32, 3) and found.dtype == np.uint8
     expected = np.asarray(grey.resize((32, 32), Image.Resampling.BICUBIC))[..., None]
     # One bit a pixel: dithered.
@@ -39,19 +41,19 @@ def test_transparent_parts_are_white_and_photos_upright(tmp_path):
     image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     image.paste((255, 0, 0, 255), (0, 0, 64, 32))
     image.save(tmp_path / "image.png")
-    found = predict.read_image(tmp_path / "image.png")
+    found = images.decoded(tmp_path / "image.png")
     assert found[4, 16].tolist() == [255, 0, 0] and found[28, 16].tolist() == [255, 255, 255]
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     image.convert("RGB").save(tmp_path / "image.jpg", exif=exif, quality=95)
-    assert predict.read_image(tmp_path / "image.jpg")[28, 16, 0] > 240
+    assert images.decoded(tmp_path / "image.jpg")[28, 16, 0] > 240
 
 
 def test_image_that_is_too_large_is_refused(tmp_path, monkeypatch):
     Image.new("L", (64, 64)).save(tmp_path / "image.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(InputError, match="exceeds limit"):
-        predict.read_image(tmp_path / "image.png")
+        images.decoded(tmp_path / "image.png")
 
 
 def test_bytes_are_bounded_before_they_are_read(tmp_path):
@@ -59,85 +61,102 @@ def test_bytes_are_bounded_before_they_are_read(tmp_path):
     # Without taking space on the disk.
     os.truncate(tmp_path / "image.webp", 2_500_000_000)
     with pytest.raises(InputError, match="2,500,000,000 bytes; at most 160,000,000 are read"):
-        predict.read_image(tmp_path / "image.webp")
+        images.decoded(tmp_path / "image.webp")
 
 
 @pytest.mark.parametrize("extension", ["png", "gif", "bmp", "tiff", "webp", "jpg"])
-def test_pixels_are_bounded_before_they_are_decoded(extension, tmp_path, monkeypatch, recwarn):
-    monkeypatch.setattr(predict, "MOST_PIXELS", 300 * 300)
+def test_pixels_are_bounded_before_they_are_decoded(extension, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MOST_PIXELS", 300 * 300)
     path = tmp_path / f"image.{extension}"
     Image.new("RGB", (2400, 2400 if extension == "jpg" else 301), "white").save(path)
-    # Pillow would warn.
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000_000 if extension == "jpg" else 600_000)
     if extension == "jpg":
         # Made smaller as it is decoded.
-        assert (predict.read_image(path) >= 254).all()
+        assert (images.decoded(path) >= 254).all()
     else:
-        with pytest.raises(InputError, match="2400 x 301 pixels; at most 90,000 are read"):
-            predict.read_image(path)
-    assert not recwarn.list
+        with pytest.raises(InputError, match="2400 x 301 pixels; at most 90,000, 100,000 a side, are read"):
+            images.decoded(path)
+
+
+@pytest.mark.parametrize("size", [(1, 100_001), (100_001, 1)])
+def test_sides_are_bounded_before_they_are_decoded(size, tmp_path):
+    Image.new("L", size, 128).save(tmp_path / "image.png")
+    with pytest.raises(InputError, match="pixels; at most 110,000,000, 100,000 a side, are read: make it smaller"):
+        images.decoded(tmp_path / "image.png")
+    Image.new("L", tuple(min(side, 100_000) for side in size), 128).save(tmp_path / "image.png")
+    assert (images.decoded(tmp_path / "image.png") == 128).all()
 
 
 def test_progressive_jpeg_is_bounded_before_it_is_made_smaller(tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "MOST_JPEG_PIXELS", 300 * 300)
+    monkeypatch.setattr(images, "MOST_JPEG_PIXELS", 300 * 300)
     Image.new("RGB", (301, 300)).save(tmp_path / "image.jpg", progressive=True)
-    with pytest.raises(InputError, match="301 x 300 pixels; at most 90,000 are read: make it smaller"):
-        predict.read_image(tmp_path / "image.jpg")
+    with pytest.raises(InputError, match="301 x 300 pixels; at most 90,000, 100,000 a side, are read: make it smaller"):
+        images.decoded(tmp_path / "image.jpg")
+
+
+def segments(count: int) -> bytes:
+    """EXIF in so many pieces, which Pillow puts together one after the other."""
+    return count * (b"\xff\xe1\x00\xd0Exif\0\0" + bytes(200))
+
+
+def jpeg(before: bytes = b"", scans: int = 0) -> bytes:
+    """A progressive JPEG file, with segments before its own, and so many scans more than it needs."""
+    file = io.BytesIO()
+    Image.new("RGB", (3000, 3000), "red").save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    return content[:2] + before + content[2:-2] + scans * content[content.rindex(b"\xff\xda") : -2] + content[-2:]
+
+
+def tiff(tags: dict[int, tuple[int, int, int]], behind: int = 300) -> bytes:
+    """A grey TIFF file of 32 x 32 pixels, with other entries (type, count, value)."""
+    own = {256: 32, 257: 32, 258: 8, 259: 1, 262: 1, 277: 1}
+    tags = {tag: (4, 1, value) for tag, value in own.items()} | tags
+    entries = b"".join(struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags))
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(behind)
 
 
 @pytest.mark.parametrize(
-    ("extension", "before", "piece"),
-    [("jpg", b"\xff\xdb", b"\xff\xe5\0\2"), ("jpg", b"\xff\xdb", b"\xff"), ("gif", b",", b"!\xfe\1c\0")],
-)
-def test_pieces_of_a_file_are_bounded(extension, before, piece, tmp_path, monkeypatch):
-    path = tmp_path / f"image.{extension}"
-    Image.new("L", (32, 32)).save(path)
-    predict.read_image(path)
-    path.write_bytes(path.read_bytes().replace(before, 2000 * piece + before, 1))
-    predict.read_image(path)
-    monkeypatch.setattr(predict, "MOST_READS", 1000)
-    with pytest.raises(InputError, match="cannot read .* as an image: it has more than .*1,000 pieces; save it anew"):
-        predict.read_image(path)
-
-
-def test_scans_of_a_jpeg_are_bounded(tmp_path):
-    path = tmp_path / "image.jpg"
-    Image.new("RGB", (320, 320), "red").save(path, progressive=True)
-    content = path.read_bytes()
-    read = predict.read_image(path)
-    last = content.rindex(b"\xff\xda")
-    scans, scan, end = content.count(b"\xff\xda"), content[last:-2], content[-2:]
-
-    def write(count: int) -> None:
-        # A thumbnail, and what cameras put behind the image, hold scans that nobody decodes.
-        notes = b"\xff\xe5" + (2 + 300 * 4).to_bytes(2) + 300 * (scan[:4])
-        path.write_bytes(content[:2] + notes + content[2:-2] + (count - scans) * scan + end + 300 * scan)
-
-    write(predict.MOST_SCANS)
-    np.testing.assert_array_equal(predict.read_image(path), read)
-    write(predict.MOST_SCANS + 1)
-    with pytest.raises(InputError, match="cannot read .*image.jpg as an image: it has more than 100 scans"):
-        predict.read_image(path)
-
-
-@pytest.mark.parametrize(
-    "tile",
+    ("name", "content"),
     [
-        {322: (4, 1, 40_000), 324: (4, 1, 8), 325: (4, 1, 1)},
-        # 200 bytes of text, in an image of strips.
-        {322: (2, 200, 8), 273: (4, 1, 8), 278: (4, 1, 32), 279: (4, 1, 1)},
+        ("segments.jpg", lambda: jpeg(segments(40_000))),
+        ("scans.jpg", lambda: jpeg(scans=3000)),
+        # A tile larger than its image, and 20 million places of strips.
+        (
+            "tile.tif",
+            lambda: tiff({259: (4, 1, 5), 322: (4, 1, 40_000), 323: (4, 1, 40_000), 324: (4, 1, 8), 325: (4, 1, 1)}),
+        ),
+        ("strips.tif", lambda: tiff({273: (4, 20_000_000, 8), 278: (4, 1, 32), 279: (4, 1, 1024)}, 81_000_000)),
     ],
 )
-def test_tile_that_is_larger_than_its_image_is_refused(tile, tmp_path):
-    tags = {
-        tag: (4, 1, value) for tag, value in {256: 32, 257: 32, 258: 8, 259: 1, 262: 1, 277: 1, 323: 40_000}.items()
-    }
-    tags |= tile
-    entries = b"".join(struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags))
-    path = tmp_path / "tile.tif"
-    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(300))
-    with pytest.raises(InputError, match="tile.tif has tiles of more than 40,000,000 pixels or of no size: save"):
-        predict.read_image(path)
+def test_decoders_are_bounded_in_time_and_memory(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content())
+    with pytest.raises(InputError) as raised:
+        images.read([tmp_path / name], seconds=0.5)
+    assert str(raised.value) in (
+        f"{tmp_path}/{name} takes more than 0.5 s or 900 MB to read: make it smaller, or save it anew",
+        # As libtiff says that it gets no memory.
+        f"cannot read {tmp_path}/{name} as an image: decoder error -9",
+    )
+
+
+def test_images_with_more_in_them_than_usual_are_read(tmp_path):
+    content = {"a.jpg": jpeg(), "b.jpg": jpeg(segments(100)), "c.jpg": jpeg(scans=5)}
+    for name, one in content.items():
+        (tmp_path / name).write_bytes(one)
+    read = images.read([tmp_path / name for name in content])
+    assert read.shape == (3, 32, 32, 3) and (read == images.decoded(tmp_path / "a.jpg")).all()
+
+
+def test_bounds_are_of_each_image_and_the_first_that_cannot_be_read_is_named(tmp_path, capfd):
+    good, damaged = tmp_path / "good.jpg", tmp_path / "damaged.tif"
+    Image.new("L", (6000, 6000)).save(good)
+    Image.new("RGB", (64, 64)).save(damaged, compression="tiff_lzw")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:8] + bytes(30) + content[38:])
+    images.read([good] * 8, seconds=1)
+    with pytest.raises(InputError, match=f"cannot read {damaged} as an image"):
+        images.read([good, damaged, tmp_path / "none"])
+    # Nor a word of the decoders' own.
+    assert capfd.readouterr().err == ""
 
 
 def test_names_and_files_that_are_odd_are_one_line(tmp_path):
@@ -146,7 +165,7 @@ def test_names_and_files_that_are_odd_are_one_line(tmp_path):
         odd.unlink(missing_ok=True)
         make()
         with pytest.raises(InputError) as raised:
-            predict.read_image(odd)
+            images.decoded(odd)
         assert str(raised.value).isprintable()
     assert predict.line(odd, np.array([1.0]), ["cat"]).isprintable()
 
@@ -159,7 +178,7 @@ def test_every_orientation_is_turned_upright(extension, tmp_path):
         image.paste((grey, grey, grey), (*place, place[0] + 16, place[1] + 16))
     for orientation in range(1, 9):
         # What turns an image upright, applied to the upright one, is undone by its inverse.
-        turn = predict._TURNS.get(orientation)
+        turn = images._TURNS.get(orientation)
         inverse = {
             Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
             Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
@@ -168,7 +187,7 @@ def test_every_orientation_is_turned_upright(extension, tmp_path):
         exif[0x0112] = orientation
         stored = image if turn is None else image.transpose(inverse.get(turn, turn))
         stored.save(tmp_path / f"image.{extension}", exif=exif, quality=95)
-        found = predict.read_image(tmp_path / f"image.{extension}")[8::16, 8::16, 0]
+        found = images.decoded(tmp_path / f"image.{extension}")[8::16, 8::16, 0]
         np.testing.assert_allclose(found, [[0, 80], [160, 240]], atol=8, err_msg=f"orientation {orientation}")
 
 
@@ -180,7 +199,48 @@ def test_whole_numbers_that_may_be_of_fewer_bits_are_refused_and_not_black(exten
     path = tmp_path / f"image.{extension}"
     Image.fromarray(np.linspace(0, largest, 32 * 32).reshape(32, 32).astype(kind)).save(path)
     with pytest.raises(InputError, match=f"from 0 to {largest} and does not say which is white; save it with 8 bits"):
-        predict.read_image(path)
+        images.decoded(path)
+
+
+@pytest.mark.parametrize(("mode", "raw"), [("RGB", "RGB;16B"), ("LA", "LA;16B"), ("RGBA", "RGBA;16B")])
+@pytest.mark.parametrize("largest", [255, 4095, 65535])
+def test_colours_that_may_be_of_fewer_bits_are_refused_and_not_black(mode, raw, largest, tmp_path):
+    kind = {"RGB": 2, "LA": 4, "RGBA": 6}[mode]
+    values = np.full((32, 32, len(mode)), 65535, ">u2")
+    values[..., : 1 if mode == "LA" else 3] = np.linspace(0, largest, 32 * 32).reshape(32, 32, 1)
+    lines = b"".join(b"\0" + line.tobytes() for line in values)
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 32, 32, 16, kind, 0, 0, 0), b"IDAT": zlib.compress(lines), b"IEND": b""}
+    path = tmp_path / "image.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks.items()
+        )
+    )
+    with Image.open(path) as image:
+        assert raw in str(image.tile)
+    if largest == 65535:
+        assert np.ptp(images.decoded(path)) > 250
+    else:
+        with pytest.raises(InputError, match=f"numbers below {largest + 1:,} and does not say which is white; save it"):
+            images.decoded(path)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({258: (3, 1, 8), 339: (3, 1, 2)}, "signed numbers"),
+        ({258: (3, 1, 16), 339: (3, 1, 2)}, "signed numbers"),
+        ({258: (3, 1, 16), 262: (3, 1, 0)}, "white as zero"),
+        ({258: (3, 1, 32), 262: (3, 1, 0), 339: (3, 1, 3)}, "white as zero"),
+    ],
+)
+def test_numbers_that_pillow_takes_for_others_are_refused(tags, said, tmp_path):
+    strips = {273: (4, 1, 200), 278: (4, 1, 32), 279: (4, 1, 4096)}
+    (tmp_path / "image.tif").write_bytes(tiff(strips | tags, 5000))
+    with pytest.raises(InputError, match=f"image.tif holds {said}: save it with 8 bits"):
+        images.decoded(tmp_path / "image.tif")
 
 
 def odd_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:
@@ -206,13 +266,13 @@ def test_odd_entries_beside_the_orientation_do_no_harm(entry, tmp_path):
     image = Image.new("RGB", (64, 64), (0, 0, 0))
     image.paste((255, 0, 0), (0, 0, 64, 32))
     image.save(tmp_path / "image.jpg", exif=odd_exif(*entry), quality=95)
-    assert predict.read_image(tmp_path / "image.jpg")[28, 16, 0] > 240
+    assert images.decoded(tmp_path / "image.jpg")[28, 16, 0] > 240
 
 
 def test_floats_from_0_to_1_are_scaled_and_other_large_numbers_refused(tmp_path):
     def saved(values):
         Image.fromarray(values).save(tmp_path / "image.tif")
-        return predict.read_image(tmp_path / "image.tif")
+        return images.decoded(tmp_path / "image.tif")
 
     grey = np.linspace(0, 255, 32 * 32).astype("uint8").reshape(32, 32)
     np.testing.assert_array_equal(saved(grey.astype("float32") / 255)[..., 0], grey)
@@ -223,6 +283,7 @@ def test_floats_from_0_to_1_are_scaled_and_other_large_numbers_refused(tmp_path)
             saved(values)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("extension", "how"),
     [
@@ -230,7 +291,7 @@ def test_floats_from_0_to_1_are_scaled_and_other_large_numbers_refused(tmp_path)
         *(("tiff", {"compression": kind}) for kind in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "lzma")),
     ],
 )
-def test_damaged_files_of_every_kind_are_one_line_or_read(extension, how, tmp_path, capfd):
+def test_damaged_files_of_every_kind_are_one_line_or_read(extension, how, tmp_path):
     path = tmp_path / f"image.{extension}"
     Image.linear_gradient("L").convert("RGB").resize((64, 64)).save(path, **how)
     content = path.read_bytes()
@@ -243,9 +304,8 @@ def test_damaged_files_of_every_kind_are_one_line_or_read(extension, how, tmp_pa
             changed[place] = random.integers(256)
         path.write_bytes(changed)
         try:
-            predict.read_image(path)
+            images.decoded(path)
         except InputError as error:
             refused += 1
             assert "\n" not in str(error)
-    # Nor a word of the decoders' own.
-    assert refused and capfd.readouterr().err == ""
+    assert refused

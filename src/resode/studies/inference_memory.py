@@ -66,10 +66,10 @@ def _measure(file: Path, image: Path) -> dict:
     forget_peak()
     import time
 
-    from resode.inference import low_memory, predict
+    from resode.inference import images, low_memory
 
     started = time.perf_counter()
-    low_memory.NumPyNetwork(file).predict(predict.read_image(image)[None])
+    low_memory.NumPyNetwork(file).predict(images.decoded(image)[None])
     seconds = time.perf_counter() - started
     above = resident("VmHWM") - interpreter
     return {"seconds": round(seconds, 3), "interpreter_bytes": interpreter, "above_interpreter_bytes": above}
