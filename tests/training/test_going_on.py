@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,44 @@ def test_wrong_checkpoint_with_a_right_checksum_is_refused(change, words, short,
     assert checkpoint.restore(tmp_path, run._check) is None
     said = capsys.readouterr().out
     assert said.startswith("Checkpoint 000000015.checkpoint is damaged (") and said.count("\n") == 1
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("where", ["own", "beside"])
+def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where, short, tmp_path):
+    inputs = json.loads(json.dumps(loop.all_inputs(small_dataset(), settings(training=SHORT))))
+    (path,) = short.glob("runs/*/000000015.checkpoint")
+    values, state = checkpoint.read(path)
+    folder = tmp_path / where
+    folder.mkdir()
+    (folder / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
+    checkpoint.save(folder, 15, values, state)
+    assert checkpoint.furthest(tmp_path / "own", inputs, 20)[1]["update"] == 15
+    state["inputs"]["params"]["seed"] = 5
+    checkpoint.save(folder, 15, values, state)
+    assert checkpoint.furthest(tmp_path / "own", inputs, 20) is None
+    assert checkpoint.newest(tmp_path, inputs, 20) is None
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["text", "folder/"])
+def test_archive_with_more_than_arrays_is_no_checkpoint(name, short, tmp_path):
+    (path,) = short.glob("runs/*/000000015.checkpoint")
+    content = io.BytesIO(path.read_bytes()[64:])
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr(name, "" if name.endswith("/") else "no array")
+    digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
+    (tmp_path / "000000015.checkpoint").write_bytes(digest + content.getvalue())
+    with pytest.raises(ValueError, match="no archive of arrays and a state"):
+        checkpoint.read(tmp_path / "000000015.checkpoint")
+
+
+def test_size_of_a_hand_over_is_bounded(tmp_path):
+    (tmp_path / "large").touch()
+    # Without taking space on the disk.
+    os.truncate(tmp_path / "large", 30_000_000_000)
+    with pytest.raises(InputError, match=r"large is damaged or no checkpoint \(more than 500,000,000 bytes\)"):
+        checkpoint.read_handed_over(tmp_path / "large")
 
 
 @pytest.mark.once

@@ -125,6 +125,10 @@ def hand_over(name: str | None = None) -> Path:
     if found is None:
         raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
     source, _, state = found
+    if source.stat().st_size > checkpoint.MOST_HANDED_OVER:
+        raise InputError(
+            f"{source} has more than {checkpoint.MOST_HANDED_OVER:,} bytes, too many for git; copy the folder .runs"
+        )
     path = _handed_over(name)
     write_bytes(path, source.read_bytes())
     print(f"Update {state['update']:,} of at most {schedule.updates(checked.training):,}.", flush=True)

@@ -35,6 +35,8 @@ _MOST_BYTES = 10_000_000
 _DIGEST = 64
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
 HANDED_OVER = "handed_over.checkpoint"
+# Of such a file, in bytes: the services that git copies to take less.
+MOST_HANDED_OVER = 500_000_000
 # Section `training`: the schedule, and what moves nothing but speed and rounding.
 _SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor", "unroll_schedule"}
 _SPEED = {"block_length", "convolution", "devices"}
@@ -119,6 +121,9 @@ def read(path: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray],
             file.seek(_DIGEST)
             with np.load(file, allow_pickle=False) as archive:
                 values = {name: archive[name] for name in archive.files}
+            if any(isinstance(value, bytes) for value in values.values()):
+                # What is no array comes as it is.
+                raise ValueError
             state = parse_json(values.pop("state").tobytes())
         except Exception as error:
             # NumPy raises many kinds for what is no archive of its own.
@@ -218,10 +223,11 @@ def furthest(
     Raises:
         InputError: `handed_over` is damaged, or no checkpoint.
     """
-    found = restore(folder, check)
+    check_ours = _of(inputs, check)
+    found = restore(folder, check_ours)
     done = found[1]["update"] if found else 0
     further = sorted(_agreeing(folder.parent, inputs, done + 1, last), key=_update, reverse=True)
-    if other := _first_intact(further, check):
+    if other := _first_intact(further, check_ours):
         path, *found = other
         done = found[1]["update"]
         print(f"Going on from {path}, of a run whose schedule is the same up to there.", flush=True)
@@ -249,6 +255,18 @@ def furthest(
     return found
 
 
+def _of(inputs: Mapping, check: Check | None = None, anywhere: bool = False) -> Check:
+    """A check that a checkpoint is of a training with `inputs`, see `agree`, and passes `check`: folder and name do not tell."""
+
+    def check_all(values: Mapping[str, np.ndarray], state: Mapping) -> None:
+        if not agree(inputs, state["inputs"], state["update"], anywhere):
+            raise ValueError("it is of another training")
+        if check:
+            check(values, state)
+
+    return check_all
+
+
 def read_handed_over(path: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray], dict] | None:
     """The checkpoint `path` that lies beside results, as (values, state), or None if there is none.
 
@@ -260,6 +278,8 @@ def read_handed_over(path: Path, check: Check | None = None) -> tuple[dict[str, 
     try:
         if not path.is_file():
             raise ValueError("no ordinary file")
+        if path.stat().st_size > MOST_HANDED_OVER:
+            raise ValueError(f"more than {MOST_HANDED_OVER:,} bytes")
         return read(path, check)
     except (OSError, ValueError) as error:
         why = quoted(str(error))
@@ -288,7 +308,8 @@ def newest(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.n
     code and with at most `last` updates, as (file, values, state), or None.
     """
     found = _agreeing(runs, inputs, 1, last, anywhere=True)
-    return _first_intact(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+    newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return _first_intact(newest_first, _of(inputs, anywhere=True))
 
 
 def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:
