@@ -119,11 +119,15 @@ def test_history_is_read_with_its_types(tmp_path):
         ("epoch,updates\n1,2\n", "lacks the column learning_rate"),
         (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,x,1.4,0.45\n", "no number"),
         (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1\n", "no number"),
+        (",".join(evaluation.HISTORY_COLUMNS) + "\n2,20,0.1,1.5,0.4,1.4,0.45\n", "row 1 is not of epoch 1"),
+        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,nan\n", "row 1 .* its accuracy cannot be"),
+        ("a" * 200_000, "is no table .*field larger"),
+        (b"\xff\xfe", "is no table .*is no text"),
     ],
 )
 def test_unusable_history_is_refused(tmp_path, content, message):
     if content is not None:
-        (tmp_path / "history.csv").write_text(content, encoding="utf-8")
+        (tmp_path / "history.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message):
         evaluation.read_history(tmp_path / "history.csv")
 

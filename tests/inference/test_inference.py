@@ -464,6 +464,7 @@ def moved(put):
         moved(lambda file: file.__setitem__(OTHER, file[ONE])),
         moved(lambda file: file.__setitem__(OTHER, h5py.SoftLink(f"/{ONE}"))),
         moved(lambda file: None),
+        lambda file: file.create_group("/".join("a" * 5000)),
     ],
 )
 def test_weights_that_keras_would_not_have_written_are_refused(change, finished):

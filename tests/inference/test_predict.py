@@ -77,6 +77,14 @@ def bare_environment(where: Path) -> Path:
     return where / "bin" / "python"
 
 
+def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, capsys):
+    for path in (tmp_path / "folder", tmp_path / "pipe"):
+        path.mkdir() if path.name == "folder" else os.mkfifo(path)
+        assert cli.main(["export", str(path), "--weights", str(folder)]) == 1
+        assert capsys.readouterr().err == f"error: cannot write {path}: it is not an ordinary file\n"
+        assert not path.is_file()
+
+
 def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
     first, second = (Path(exported(folder, tmp_path / name)).read_bytes() for name in ("a", "b"))
     assert first == second

@@ -218,9 +218,10 @@ def test_broken_and_foreign_results_are_refused(tmp_path):
     path.write_text(json.dumps({"epochs": 7}), encoding="utf-8")
     with pytest.raises(InputError, match="7 epochs.*one of 3; run the evaluation stage again"):
         report.read_run(tmp_path)
-    path.write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match="is not JSON"):
-        report.read_run(tmp_path)
+    for text, why in {"{": "is not JSON", "[" * 100_000: "nested too deep", "[]": "holds no results"}.items():
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=f"{why}.*; run the evaluation stage again"):
+            report.read_run(tmp_path)
 
 
 def test_readme_without_any_results(tmp_path):

@@ -113,6 +113,8 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
         ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
         ({"settings": {**TINY["settings"], "training": {"batch_size": 4}}}, "write the settings of training as training.NAME"),
         ({"settings": {**TINY["settings"], "seed.x": 1}}, "unknown key seed.x"),
+        ({"settings": {**TINY["settings"], "seed.": 1}}, "unknown key seed."),
+        ({"settings": {**TINY["settings"], "model.": 1}}, "unknown key model."),
         ({"settings": {1: 2}}, "unknown key 1"),
         ({"h": []}, "h must be a list that is not empty"),
         ({"settings": {**TINY["settings"], "model.hh": 1}}, "unknown key model.hh"),

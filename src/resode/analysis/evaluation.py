@@ -1,6 +1,7 @@
 """Performance of the trained network on the test set: accuracy, its interval, its mistakes."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,13 +34,15 @@ def read_history(path: Path) -> list[dict[str, float]]:
     The columns are `HISTORY_COLUMNS`; where validation images were held out, `validation_…` stands for `test_…`.
 
     Raises:
-        InputError: the file is missing, has no rows, lacks a column or holds something that is no number.
+        InputError: the file is missing, no table, has no rows, lacks a column or an epoch, or holds something that is no such
+            number.
     """
+    if not Path(path).exists():
+        raise InputError(f"{path} is missing; run the training stage first")
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run the training stage first") from None
+        rows = list(csv.DictReader(io.StringIO(files.read_text(path), newline="")))
+    except (InputError, csv.Error) as error:
+        raise InputError(f"{path} is no table ({error}); run the training stage again") from error
     if not rows:
         raise InputError(f"{path} has no epochs; run the training stage again")
     columns = [column.replace("test", tested_on(rows)) for column in HISTORY_COLUMNS]
@@ -47,9 +50,15 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]}; run the training stage again")
     try:
-        return [_numbers(row, columns) for row in rows]
+        history = [_numbers(row, columns) for row in rows]
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} holds something that is no number ({error}); run the training stage again") from None
+    for epoch, row in enumerate(history, start=1):
+        if row["epoch"] != epoch or not all(0 <= row[column] <= 1 for column in columns if "accuracy" in column):
+            raise InputError(
+                f"{path}: row {epoch} is not of epoch {epoch}, or its accuracy cannot be; run the training stage again"
+            )
+    return history
 
 
 def _numbers(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:

@@ -4,13 +4,12 @@ import csv
 import hashlib
 import io
 import itertools
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
 from resode.analysis.published import older
-from resode.base import paths
+from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, rows_table
 from resode.ode import linear_stability
@@ -93,10 +92,10 @@ def outcome(name: str, folder: Path = FOLDER) -> Outcome:
     """
     path = folder / name / TABLE
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; run: resode sweep {name}") from error
-    about = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.parent.glob("*.json"))}
+        text = files.read_text(path)
+    except InputError as error:
+        raise InputError(f"{error}; run: resode sweep {name}") from error
+    about = {file.stem: files.read_json(file) for file in sorted(path.parent.glob("*.json"))}
     digest = hashlib.sha256(text.encode()).hexdigest()
     # An engine's file of an earlier, other sweep says nothing about this table.
     about = {engine: one for engine, one in about.items() if one["sha256"] == digest}

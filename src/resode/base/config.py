@@ -394,10 +394,10 @@ def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str
     """
     content = read()
     for key, value in settings.items():
-        section, _, name = str(key).partition(".")
+        section, dot, name = str(key).partition(".")
         if isinstance(value, dict):
             raise InputError(f"{where}: write the settings of {quoted(key)} as {quoted(key)}.NAME: VALUE")
-        if name and not isinstance(content.get(section, {}), dict):
+        if dot and (not name or not isinstance(content.get(section, {}), dict)):
             raise InputError(f"{where}: unknown key {quoted(key)}")
         if name:
             content.setdefault(section, {})[name] = value

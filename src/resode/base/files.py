@@ -32,6 +32,18 @@ def read_bytes(path: Path, most: int) -> bytes:
         raise InputError(f"cannot read {shown}: {error.strerror}") from error
 
 
+def read_text(path: Path, most: int = 10_000_000) -> str:
+    """The text in the file `path`, of at most `most` bytes of UTF-8.
+
+    Raises:
+        InputError: see `read_bytes`; or it is no UTF-8.
+    """
+    try:
+        return read_bytes(path, most).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{quoted(str(path), 500)} is no text: {error}") from error
+
+
 def parse_json(content: bytes | str) -> Any:
     """The JSON document `content`, UTF-8.
 
@@ -51,14 +63,30 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
+def read_json(path: Path, most: int = 10_000_000) -> Any:
+    """The JSON document in the file `path`, of at most `most` bytes.
+
+    Raises:
+        InputError: see `read_text` and `parse_json`.
+    """
+    content = read_text(path, most)
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{quoted(str(path), 500)} is not JSON: {quoted(str(error))}") from error
+
+
 @contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
     """A file to fill, which takes the place of `path` in the end; if the block fails, `path` is as it was.
 
     Raises:
-        InputError: the folder or the disk does not take it.
+        InputError: the folder or the disk does not take it, or there is something that is no ordinary file.
     """
     path = Path(path)
+    # To take the place of a device would lose it.
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot write {path}: it is not an ordinary file")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
+from resode.base import files
 from resode.base.text import percent, quoted
 from resode.figures.integrators import draw_portrait
 from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, narrow, subplots
@@ -364,17 +365,14 @@ def trained_feature_maps(results: Path) -> str:
     """
     folders = [results, *sorted(results.glob("runs/*"))]
     found = [folder for folder in folders if (folder / "evaluation" / "feature_maps.png").is_file()]
-    told = {}
-    for folder in found:
-        text = (folder / "training" / "provenance.json").read_text(encoding="utf-8")
-        told[folder] = json.loads(text)
+    told = {folder: files.read_json(folder / "training" / "provenance.json") for folder in found}
     if not told:
         return "No trained network is here yet; when there is one, its feature maps are shown here."
     chosen = results if results in told else max(told, key=lambda folder: told[folder]["updates"])
     provenance = told[chosen]
     run = "the pipeline's own run" if chosen == results else f"run {chosen.name}"
     data, updates = quoted(provenance["data"]["title"]), provenance["updates"]
-    metrics = json.loads((chosen / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    metrics = files.read_json(chosen / "evaluation" / "metrics.json")
     accuracy = percent(metrics["test_accuracy"])
     link = os.path.relpath(chosen / "evaluation" / "feature_maps.png", results / "story")
     return (

@@ -1,6 +1,5 @@
 """The whole pipeline on digits in a scratch clone of the repository: `make demo`."""
 
-import json
 import os
 import shutil
 import signal
@@ -45,7 +44,7 @@ def run(more: list[str]) -> None:
             # The clone may lie on another disk.
             shutil.copytree(clone / "results", partial, dirs_exist_ok=True)
             shutil.copytree(clone / "build" / "site", partial / "site")
-    accuracy = json.loads((BUILD / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["test_accuracy"]
+    accuracy = files.read_json(BUILD / "evaluation" / "metrics.json")["test_accuracy"]
     print(f"Test accuracy on digits: {100 * accuracy:.2f} %\nSite: {BUILD / 'site' / 'index.html'}")
 
 

@@ -4,7 +4,6 @@ Everything here is derived from files the other stages wrote; nothing is compute
 """
 
 import html
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,12 +77,15 @@ def read_run(results: Path = paths.RESULTS) -> Run:
 
 
 def _json(path: Path) -> dict:
+    if not path.exists():
+        raise InputError(f"{path} is missing; run the {path.parent.name} stage first")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run the {path.parent.name} stage first") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); run the {path.parent.name} stage again") from None
+        found = files.read_json(path)
+        if not isinstance(found, dict):
+            raise InputError(f"{path} holds no results")
+        return found
+    except InputError as error:
+        raise InputError(f"{error}; run the {path.parent.name} stage again") from error
 
 
 # --- comparing

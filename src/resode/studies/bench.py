@@ -5,7 +5,6 @@ results/bench/<hardware>.json. The images are random bytes in CIFAR-10's shape: 
 """
 
 import importlib.util
-import json
 import os
 import re
 import statistics
@@ -51,7 +50,7 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
             )
             if done.returncode:
                 raise InputError(f"measuring {backend} failed; the message above says why")
-            found.append(json.loads(result.read_text(encoding="utf-8")))
+            found.append(files.read_json(result))
     if not found:
         raise InputError(f"none of {', '.join(BACKENDS)} is installed; run: make setup")
     common = found[0].pop("common")
@@ -272,7 +271,7 @@ def table(folder: Path = FOLDER) -> str:
     """The files in results/bench as Markdown, one table a machine."""
     parts = []
     for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = files.read_json(path)
         rows = ["| backend | precision | | updates a call | ms an update | speed against train_on_batch | against fit | images/s |"
                 " TFLOP/s of direct convolutions | of the matrix product's |",
                 "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip

@@ -5,7 +5,6 @@ A variant may have a schedule of its own, to compare training from few steps to 
 comparison.yaml says what is compared. A trial is one variant trained with one seed; its checkpoint lies in .runs/comparison, see `trials`.
 """
 
-import json
 import math
 import statistics
 from collections.abc import Mapping
@@ -204,7 +203,7 @@ def aggregated(trials: list[dict]) -> dict:
 
 def table(folder: Path = FOLDER) -> str:
     """The files in results/comparison as Markdown: a table for each data set, and its limits."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [files.read_json(path) for path in sorted(folder.glob("*.json"))]
     return "\n\n".join(_section(one) for one in found) or "Not compared yet: `resode compare`."
 
 

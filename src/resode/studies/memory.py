@@ -143,7 +143,7 @@ def _apart(backend: str, content: dict, what: str) -> dict:
         done = subprocess.run([sys.executable, "-m", "resode.studies.memory", what, given, result], env=environment)
         if done.returncode:
             raise InputError(f"measuring {backend} failed; the message above says why")
-        return json.loads(result.read_text(encoding="utf-8"))
+        return files.read_json(result)
 
 
 def measure(content: dict) -> dict:
@@ -297,7 +297,7 @@ def table(folder: Path = FOLDER) -> str:
 
 
 def _section(path: Path) -> str:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = files.read_json(path)
     rows = [
         (
             row["backend"],
@@ -337,7 +337,7 @@ def _section(path: Path) -> str:
 
 
 def _convolution_section(path: Path) -> str:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = files.read_json(path)
     named = {"direct": "direct", "auto": "matrix products (auto)"}
     least = {row["backend"]: row for row in found["rows"] if row["convolution"] == "direct"}
     rows = [
@@ -365,7 +365,7 @@ def _convolution_section(path: Path) -> str:
 
 
 def _deep_section(path: Path) -> str:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = files.read_json(path)
     few, many = (found["by_unroll_length"][length] for length in ("4", "1000"))
     return (
         f"Six units of 1,000 steps each, reversible, train an epoch on the digits in {many['updates_mib']:.0f} MiB besides the process"
@@ -377,5 +377,5 @@ def _deep_section(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    _given = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    _given = files.read_json(Path(sys.argv[2]))
     files.write_json(Path(sys.argv[3]), {"measure": measure, "times": times, "epoch": epoch}[sys.argv[1]](_given))

@@ -5,7 +5,6 @@ trained again.
 """
 
 import hashlib
-import json
 import math
 import re
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any
 
 from resode.analysis import evaluation
 from resode.analysis.sweeps import DIVERGED, DONE, FAILED
-from resode.base import config
+from resode.base import config, files
 from resode.base.errors import Diverged, InputError
 from resode.base.text import duration, percent, quoted
 from resode.data.records import Dataset
@@ -94,7 +93,7 @@ class Watch:
         if status == FAILED:
             print(f"failed: {trial.label}: {reason}", flush=True)
         if status == DONE:
-            self.provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+            self.provenance = files.read_json(folder / "provenance.json")
             last = evaluation.read_history(folder / "history.csv")[-1]
             self.rows[trial] |= {**last, "seconds": self.provenance["wall_seconds"]}
 

@@ -70,7 +70,8 @@ def locked(folder: Path) -> Iterator[None]:
             ) from error
         # What a kill in the middle of a write left.
         for partial in folder.glob(".*.*.*"):
-            partial.unlink()
+            if partial.is_file():
+                partial.unlink()
         try:
             os.truncate(file.name, 0)
             os.write(file.fileno(), str(os.getpid()).encode())

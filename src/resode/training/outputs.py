@@ -1,7 +1,6 @@
 """Files that a training leaves in its folder, read without Keras."""
 
 import io
-import json
 import warnings
 from pathlib import Path
 
@@ -49,4 +48,4 @@ def mean_image(folder: Path) -> np.ndarray:
 
 def trained_on(folder: Path) -> str:
     """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
-    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data"]["title"]
+    return files.read_json(folder / PROVENANCE)["data"]["title"]
