@@ -300,6 +300,19 @@ def test_load_neither_waits_nor_reads_without_end(tmp_path):
     refused(lambda: records.load(tmp_path), records.TEST_FILE, "not an ordinary file", "dvc repro")
 
 
+def test_load_does_not_read_too_many_files(tmp_path):
+    write_small(tmp_path)
+    described = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    for number in range(1, 8):
+        name = f"data_batch_{number}.bin"
+        (tmp_path / name).touch()
+        # Without taking space on the disk.
+        os.truncate(tmp_path / name, 50_000 * records.RECORD_BYTES)
+        described["sha256"][name] = ""
+    (tmp_path / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    refused(lambda: records.load(tmp_path), "dataset.json", "at most 921,900,000 are read")
+
+
 def test_load_without_a_data_set_says_how_to_get_one(tmp_path):
     refused(lambda: records.load(tmp_path / "none"), "dataset.json", "missing", "dvc repro")
 

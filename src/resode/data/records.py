@@ -26,6 +26,8 @@ DESCRIPTION = "dataset.json"
 # Of a description, and of a file of records: five times that of CIFAR-10.
 _MOST_BYTES = 1_000_000
 _MOST_RECORDS = 50_000
+# Of all files together.
+_MOST_BYTES_IN_ALL = 300_000 * RECORD_BYTES
 TEST_FILE = "test_batch.bin"
 TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]*)\.bin")
 
@@ -100,11 +102,12 @@ def load(folder: Path) -> Dataset:
     """Read the data set in `folder`.
 
     Raises:
-        InputError: a file is missing, is not a whole number of records, has a label that is not a class or is
+        InputError: a file is missing, is not a whole number of records or too large, has a label that is not a class or is
             not the file that `dataset.json` describes, or that describes no data set, or another; the message names it.
     """
     folder = Path(folder)
     description = _read_description(folder / DESCRIPTION)
+    _check_size([folder / name for name in description["sha256"]])
     contents = {name: _read_file(folder / name, description) for name in description["sha256"]}
     train = [decode(contents[name]) for name in sorted(set(contents) - {TEST_FILE}, key=_batch_number)]
     test_images, test_labels = decode(contents[TEST_FILE])
@@ -204,6 +207,16 @@ def _is_description(description: object) -> bool:
     files = set(description["sha256"])
     train = files - {TEST_FILE}
     return TEST_FILE in files and bool(train) and all(TRAIN_FILE.fullmatch(file) for file in train)
+
+
+def _check_size(found: Sequence[Path]) -> None:
+    """Check, before one is read, that files which each may be read are not too many."""
+    most = _MOST_RECORDS * RECORD_BYTES
+    size = sum(min(path.stat().st_size, most) for path in found if path.is_file())
+    if size > _MOST_BYTES_IN_ALL:
+        raise InputError(
+            f"the files that {found[0].parent / DESCRIPTION} names have {size:,} bytes; at most {_MOST_BYTES_IN_ALL:,} are read"
+        )
 
 
 def _batch_number(file: str) -> int:
