@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resode.base import files
+from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import quoted
 
@@ -50,7 +50,7 @@ _TURNS = {
 }
 
 
-def read(paths: Sequence[Path], seconds: float = MOST_SECONDS) -> np.ndarray:
+def read(image_files: Sequence[Path], seconds: float = MOST_SECONDS) -> np.ndarray:
     """Image files as a network takes them, uint8 (N, 32, 32, 3), each as `decoded` in a process of its own.
 
     Args:
@@ -59,11 +59,10 @@ def read(paths: Sequence[Path], seconds: float = MOST_SECONDS) -> np.ndarray:
     Raises:
         InputError: see `decoded`; or an image takes more than `seconds` or than `MOST_MEMORY`.
     """
-    source = str(Path(__file__).parents[2])
     # The decoders' own words say what is raised as well, or does no harm.
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "resode.inference.images", str(seconds), *paths],
-        env={**os.environ, "PYTHONPATH": source, "OPENBLAS_NUM_THREADS": "1"},
+        [sys.executable, "-P", "-W", "ignore", "-m", "resode.inference.images", str(seconds), *image_files],
+        env={**os.environ, "PYTHONPATH": paths.python_path(), "OPENBLAS_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -71,8 +70,8 @@ def read(paths: Sequence[Path], seconds: float = MOST_SECONDS) -> np.ndarray:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if answers and "error" in answers[-1]:
         raise InputError(answers[-1]["error"])
-    if len(answers) < len(paths):
-        raise InputError(_too_much(quoted(str(paths[len(answers)]), 500), seconds))
+    if len(answers) < len(image_files):
+        raise InputError(_too_much(quoted(str(image_files[len(answers)]), 500), seconds))
     return np.stack([np.frombuffer(bytes.fromhex(one["pixels"]), np.uint8).reshape(*SIZE[::-1], 3) for one in answers])
 
 
@@ -82,7 +81,7 @@ def _too_much(shown: str, seconds: float) -> str:
     )
 
 
-def _decode_in_bounds(seconds: float, paths: Sequence[str]) -> None:
+def _decode_in_bounds(seconds: float, image_files: Sequence[str]) -> None:
     """Print a line of JSON for each image, its `pixels` in hexadecimal, or at the first that cannot be read its `error`, and stop."""
     # Systems without a module resource, or without one of its limits, do without.
     with suppress(ImportError, OSError, ValueError):
@@ -91,7 +90,7 @@ def _decode_in_bounds(seconds: float, paths: Sequence[str]) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_MEMORY,) * 2)
-    for path in paths:
+    for path in image_files:
         # Ends this process when it is over, in the middle of a decoder too.
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
