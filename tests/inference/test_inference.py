@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import typing
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -500,6 +501,37 @@ def test_network_that_the_weights_do_not_fit_is_not_built(changes, finished, mon
     monkeypatch.setattr(model, "build", None)
     with pytest.raises(InputError, match="model.weights.h5 is damaged, or of another network; run: dvc repro training"):
         trained.Network(finished / "results")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("architecture", ["preresnet{}_stochastic", "lm_resnet{}"])
+def test_shapes_of_a_deep_network_are_those_that_keras_builds(architecture):
+    deep = settings().model.model_copy(update={"architecture": architecture.format(116)})
+    found = Counter(tuple(weight.shape) for weight in model.build(deep, 3).weights)
+    assert trained._may_fit(deep, 3, found)
+    assert not trained._may_fit(deep, 4, found)
+    assert not trained._may_fit(deep, 3, found + Counter({(16,): 1}))
+
+
+def test_deep_network_is_not_built_for_as_many_arrays(finished, monkeypatch):
+    path = finished / "results" / "provenance.json"
+    described = json.loads(path.read_bytes())
+    described["params"]["model"]["architecture"] = "preresnet1202"
+    path.write_text(json.dumps(described))
+    with h5py.File(path.with_name("model.weights.h5"), "a") as file:
+        for number in range(5000):
+            file.create_dataset(f"layers/conv2d_{number + 1}/vars/0", data=np.zeros(1, "float32"))
+    built = []
+
+    def build(params, *arguments, **options):
+        built.append(params.architecture)
+        return original(params, *arguments, **options)
+
+    original = model.build
+    monkeypatch.setattr(model, "build", build)
+    with pytest.raises(InputError, match="model.weights.h5 is damaged, or of another network; run: dvc repro training"):
+        trained.Network(finished / "results")
+    assert sorted(built) == ["preresnet14", "preresnet20"]
 
 
 def test_missing_file_is_one_line(tmp_path):

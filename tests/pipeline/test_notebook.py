@@ -54,7 +54,7 @@ def repository(tmp_path, monkeypatch):
     }
     for name, path in {**names, "RUNS": ".runs"}.items():
         monkeypatch.setattr(paths, name, tmp_path / path)
-    for name in ("PYTHONPATH", "JUPYTER_PATH", *settings.FOLDERS, *settings.LEFT_OUT):
+    for name in ("PYTHONPATH", "JUPYTER_PATH", "KERAS_HOME", *settings.FOLDERS, *settings.LEFT_OUT):
         # Put back after the test.
         monkeypatch.setenv(name, "")
     return tmp_path
@@ -228,13 +228,15 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     monkeypatch.setenv("JUPYTER_PATH", str(home / ".local" / "share" / "jupyter"))
     monkeypatch.setenv("MATPLOTLIBRC", str(home / "matplotlibrc"))
     monkeypatch.setenv("PYTHONSTARTUP", str(home / "startup.py"))
-    for name in settings.FOLDERS:
+    for name in ("KERAS_HOME", *settings.FOLDERS):
         monkeypatch.delenv(name)
     checks = f"import sys; assert sys.executable == {sys.executable!r}\n"
     checks += "from resode.figures import style; import matplotlib\nassert matplotlib.rcParams['figure.dpi'] == 100\n"
     checks += "assert matplotlib.rcParams['savefig.facecolor'] == 'auto' and 'startup' not in globals()\n"
     checks += "import keras; assert keras.config.floatx() == 'float32' and keras.backend.backend() == 'jax'\n"
     checks += "assert not keras.config.is_nnx_enabled()\n"
+    # Nor is one written, which could be changed.
+    checks += "import os; assert not os.path.exists(os.environ['KERAS_HOME'] + '/keras.json')\n"
     checks += "import jax; assert not jax.config.jax_enable_x64 and jax.config.jax_default_matmul_precision is None\n"
     checks += "assert jax.config.jax_random_seed_offset == 0 and jax.config.jax_default_prng_impl == 'threefry2x32'\n"
     write(repository, checks + "print('reached')")

@@ -13,7 +13,7 @@ from resode.base.text import quoted
 
 BACKENDS = ("tensorflow", "jax")
 # Folders in which the libraries look for settings and find none, by environment variable.
-FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME", "MPLCONFIGDIR")
+FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR")
 # Variables that would add to them, or let TensorFlow compute in another way than everyone else's.
 LEFT_OUT = (
     "JUPYTER_CONFIG_PATH",
@@ -44,6 +44,8 @@ def own() -> None:
     for name in list(os.environ):
         if name in LEFT_OUT or (name.startswith(_PREFIXES) and name not in _KEPT):
             del os.environ[name]
+    # Keras writes its settings where it finds none, and reads what anyone may have put there since. Here it does neither.
+    os.environ["KERAS_HOME"] = os.devnull
     for name in FOLDERS:
         folder = paths.RUNS / "settings" / name.lower()
         os.environ[name] = str(folder)

@@ -1,6 +1,7 @@
 """Trained networks: a training's folder or a file of weights as a Keras network that predicts, and its export for `low_memory`."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -92,8 +93,7 @@ class Network:
             del expected["mean_image.value"]
             fits = sorted(found.values()) == sorted(expected.values())
         else:
-            # Each layer has a kernel at least.
-            fits = len(found) >= int(ARCHITECTURE.fullmatch(params.architecture)[2])
+            fits = _may_fit(params, len(self.class_names), Counter(found.values()))
         if not fits:
             raise loop.foreign(folder)
         self._build(params, unroll_length)
@@ -106,6 +106,27 @@ class Network:
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """`images`, uint8 (N, H, W, C), as the network takes them: less the mean image, float32."""
         return np.asarray(augmentation.normalise(images, self.mean))
+
+
+def _may_fit(params: ModelParams, classes: int, found: Counter[tuple[int, ...]]) -> bool:
+    """Whether a papers' network may have weights of the shapes `found`, {shape: number}; of more than 110 layers, whether it has.
+
+    Fewer layers are built in seconds, and then compared with the file.
+    """
+    family, depth, stochastic = ARCHITECTURE.fullmatch(params.architecture).groups()
+    depth = int(depth)
+    if depth <= 110 or found.total() < depth:
+        # Each layer has a kernel at least.
+        return found.total() >= depth
+
+    def shapes(layers: int) -> Counter[tuple[int, ...]]:
+        small = params.model_copy(update={"architecture": f"{family}{layers}{stochastic or ''}"})
+        return Counter(tuple(weight.shape) for weight in model.build(small, classes, contents.IMAGE).weights)
+
+    # Six layers more are a block more in each stage, whatever the depth.
+    fewer, more = shapes(14), shapes(20)
+    blocks = (depth - 14) // 6
+    return found == Counter({shape: fewer[shape] + blocks * (more[shape] - fewer[shape]) for shape in more})
 
 
 def export(folder: Path, path: Path) -> None:
