@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import struct
 import zlib
 
@@ -159,6 +160,26 @@ def test_bounds_are_of_each_image_and_the_first_that_cannot_be_read_is_named(tmp
     assert capfd.readouterr().err == ""
 
 
+def test_decoder_that_is_stopped_from_outside_is_told_apart(tmp_path, monkeypatch):
+    Image.new("L", (32, 32)).save(tmp_path / "image.png")
+    monkeypatch.setattr(images.sys, "executable", "/bin/false")
+    with pytest.raises(InputError, match="image.png: its decoder ended with status 1; run the command again"):
+        images.read([tmp_path / "image.png"])
+
+
+def test_who_starts_a_decoder_does_not_change_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-16")
+    Image.new("L", (32, 32), 128).save(tmp_path / "image.png")
+    assert (images.read([tmp_path / "image.png"]) == 128).all()
+    (tmp_path / "scans.jpg").write_bytes(jpeg(scans=3000))
+    before = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    try:
+        with pytest.raises(InputError, match="takes more than 0.5 s"):
+            images.read([tmp_path / "scans.jpg"], seconds=0.5)
+    finally:
+        signal.signal(signal.SIGPROF, before)
+
+
 def test_names_and_files_that_are_odd_are_one_line(tmp_path):
     odd = tmp_path / "a\n\x1b[31mb.png"
     for make in (lambda: odd.write_bytes(b"no image"), lambda: os.mkfifo(odd)):
@@ -224,6 +245,21 @@ def test_colours_that_may_be_of_fewer_bits_are_refused_and_not_black(mode, raw, 
         assert np.ptp(images.decoded(path)) > 250
     else:
         with pytest.raises(InputError, match=f"numbers below {largest + 1:,} and does not say which is white; save it"):
+            images.decoded(path)
+
+
+@pytest.mark.parametrize("largest", [4095, 65535])
+def test_ink_that_may_be_of_fewer_bits_is_refused_and_not_white(largest, tmp_path):
+    ink = np.repeat(np.linspace(0, largest, 32 * 32).astype("<u2"), 4).tobytes()
+    # Its four numbers of bits stand first.
+    tags = {258: (3, 4, 150), 262: (3, 1, 5), 277: (3, 1, 4), 273: (4, 1, 158), 278: (4, 1, 32), 279: (4, 1, len(ink))}
+    content = tiff(tags, 0).ljust(150, b"\0")
+    path = tmp_path / "ink.tif"
+    path.write_bytes(content + struct.pack("<4H", 16, 16, 16, 16) + ink)
+    if largest == 65535:
+        assert np.ptp(images.decoded(path)) > 250
+    else:
+        with pytest.raises(InputError, match="numbers below 4,096 and does not say which is white; save it"):
             images.decoded(path)
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from resode.base import files
 from resode.base.errors import InputError
-from resode.base.text import percent
+from resode.base.text import percent, quoted
 
 HISTORY_COLUMNS = ("epoch", "updates", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 # The device that evaluates rounds differently from the one that trained, which tips an image whose two best
@@ -52,12 +52,17 @@ def read_history(path: Path) -> list[dict[str, float]]:
     try:
         history = [_numbers(row, columns) for row in rows]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path} holds something that is no number ({error}); run the training stage again") from None
+        raise InputError(
+            f"{path} holds something that is no number ({quoted(str(error))}); run the training stage again"
+        ) from None
+    before = 0
     for epoch, row in enumerate(history, start=1):
-        if row["epoch"] != epoch or not all(0 <= row[column] <= 1 for column in columns if "accuracy" in column):
-            raise InputError(
-                f"{path}: row {epoch} is not of epoch {epoch}, or its accuracy cannot be; run the training stage again"
-            )
+        # A network may have any loss on images that it was not trained on.
+        good = all(0 <= row[column] < np.inf for column in ("learning_rate", "train_loss"))
+        good = good and all(0 <= row[column] <= 1 for column in columns if "accuracy" in column)
+        if not good or row["epoch"] != epoch or row["updates"] <= before:
+            raise InputError(f"{path}: row {epoch} is not of epoch {epoch}, or cannot be; run the training stage again")
+        before = row["updates"]
     return history
 
 

@@ -29,7 +29,7 @@ _MOST_RECORDS = 50_000
 # Of all files together.
 _MOST_BYTES_IN_ALL = 300_000 * RECORD_BYTES
 TEST_FILE = "test_batch.bin"
-TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]*)\.bin")
+TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]{0,5})\.bin")
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,15 @@ def load(folder: Path) -> Dataset:
     description = _read_description(folder / DESCRIPTION)
     _check_size([folder / name for name in description["sha256"]])
     contents = {name: _read_file(folder / name, description) for name in description["sha256"]}
-    train = [decode(contents[name]) for name in sorted(set(contents) - {TEST_FILE}, key=_batch_number)]
-    test_images, test_labels = decode(contents[TEST_FILE])
-    classes = 1 + max(int(labels.max()) for _, labels in [*train, (test_images, test_labels)])
+    # Decoded it takes as much memory again.
+    classes = 1 + max(int(np.frombuffer(content, np.uint8)[::RECORD_BYTES].max()) for content in contents.values())
     if classes < len(description["class_names"]):
         raise InputError(
             f"{folder / DESCRIPTION} names {len(description['class_names'])} classes, the labels are of {classes};"
             f" {_again(folder / DESCRIPTION)}"
         )
+    train = [decode(contents[name]) for name in sorted(set(contents) - {TEST_FILE}, key=_batch_number)]
+    test_images, test_labels = decode(contents[TEST_FILE])
     return Dataset(
         name=description["name"],
         train_images=np.concatenate([images for images, _ in train]),

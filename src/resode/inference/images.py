@@ -62,7 +62,7 @@ def read(image_files: Sequence[Path], seconds: float = MOST_SECONDS) -> np.ndarr
     # The decoders' own words say what is raised as well, or does no harm.
     done = subprocess.run(
         [sys.executable, "-P", "-W", "ignore", "-m", "resode.inference.images", str(seconds), *image_files],
-        env={**os.environ, "PYTHONPATH": paths.python_path(), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": paths.python_path(), "PYTHONIOENCODING": "utf-8", "OPENBLAS_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -71,7 +71,10 @@ def read(image_files: Sequence[Path], seconds: float = MOST_SECONDS) -> np.ndarr
     if answers and "error" in answers[-1]:
         raise InputError(answers[-1]["error"])
     if len(answers) < len(image_files):
-        raise InputError(_too_much(quoted(str(image_files[len(answers)]), 500), seconds))
+        shown = quoted(str(image_files[len(answers)]), 500)
+        if done.returncode == -signal.SIGPROF:
+            raise InputError(_too_much(shown, seconds))
+        raise InputError(f"cannot read {shown}: its decoder ended with status {done.returncode}; run the command again")
     return np.stack([np.frombuffer(bytes.fromhex(one["pixels"]), np.uint8).reshape(*SIZE[::-1], 3) for one in answers])
 
 
@@ -83,6 +86,8 @@ def _too_much(shown: str, seconds: float) -> str:
 
 def _decode_in_bounds(seconds: float, image_files: Sequence[str]) -> None:
     """Print a line of JSON for each image, its `pixels` in hexadecimal, or at the first that cannot be read its `error`, and stop."""
+    # Whoever started this may have it ignored.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     # Systems without a module resource, or without one of its limits, do without.
     with suppress(ImportError, OSError, ValueError):
         import resource
@@ -182,7 +187,9 @@ def _in_8_bits(image: Image.Image, wide: bool, shown: str) -> Image.Image:
     numbers = image.mode.startswith(("I", "F"))
     if not numbers and not wide:
         return image
-    values = np.asarray(image if numbers else image.convert("RGB"))
+    values = np.asarray(image)
+    if not numbers:
+        values = values[..., [band != "A" for band in image.getbands()]]
     low, high = values.min(), values.max()
     # So small, whole numbers are as likely of 8, 10, 12 or 14 bits as dark. Of colours Pillow has kept the first 8 of 16 bits.
     unclear = image.mode != "F" and high < (65535 if numbers else 255) / 4
