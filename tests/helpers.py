@@ -111,7 +111,7 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
     row = {"updates": 1, "train_loss": 0.2, "train_accuracy": 0.997, "test_loss": 0.5}
     history = [
         row | {"epoch": 1, "learning_rate": 0.1, "test_accuracy": 0.5},
-        row | {"epoch": 2, "learning_rate": 0.01, "test_accuracy": 0.91},
+        row | {"epoch": 2, "learning_rate": 0.01, "test_accuracy": 0.91, "updates": 2},
         row | {"epoch": 3, "learning_rate": 0.01, "test_accuracy": accuracy, "updates": 4686},
     ]
     return report.Run(
