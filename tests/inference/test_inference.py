@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import typing
-from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -24,7 +23,7 @@ from resode.nn import model
 from resode.ode import integrators
 from resode.ode.equations import ODES
 from resode.studies import inference_memory
-from resode.training import augmentation
+from resode.training import augmentation, loop
 from units import PAIRS, array, built, images
 
 ACTIVATIONS = [
@@ -507,10 +506,13 @@ def test_network_that_the_weights_do_not_fit_is_not_built(changes, finished, mon
 @pytest.mark.parametrize("architecture", ["preresnet{}_stochastic", "lm_resnet{}"])
 def test_shapes_of_a_deep_network_are_those_that_keras_builds(architecture):
     deep = settings().model.model_copy(update={"architecture": architecture.format(116)})
-    found = Counter(tuple(weight.shape) for weight in model.build(deep, 3).weights)
+    found = loop.expected_shapes(model.build(deep, 3))
     assert trained._may_fit(deep, 3, found)
     assert not trained._may_fit(deep, 4, found)
-    assert not trained._may_fit(deep, 3, found + Counter({(16,): 1}))
+    assert not trained._may_fit(deep, 3, found | {"layers/conv2d_999/vars/0": (16,)})
+    assert not trained._may_fit(
+        deep, 3, {f"layers/q_{number}/vars/0": shape for number, shape in enumerate(found.values())}
+    )
 
 
 def test_deep_network_is_not_built_for_as_many_arrays(finished, monkeypatch):

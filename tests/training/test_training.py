@@ -207,7 +207,7 @@ def test_folders_that_cannot_be_written(tmp_path):
 def test_weights_are_where_keras_writes_them(changes, tmp_path):
     network = model.build(settings(model=changes).model, 2)
     network.save_weights(tmp_path / loop.WEIGHTS)
-    assert loop.stored_shapes(tmp_path) == loop._expected_shapes(network)
+    assert loop.stored_shapes(tmp_path) == loop.expected_shapes(network)
     # As many arrays at least as layers.
     of_paper = config.ARCHITECTURE.fullmatch(changes.get("architecture", ""))
     assert not of_paper or len(loop.stored_shapes(tmp_path)) >= int(of_paper[2])

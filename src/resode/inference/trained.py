@@ -1,7 +1,9 @@
 """Trained networks: a training's folder or a file of weights as a Keras network that predicts, and its export for `low_memory`."""
 
 import json
+import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -93,7 +95,7 @@ class Network:
             del expected["mean_image.value"]
             fits = sorted(found.values()) == sorted(expected.values())
         else:
-            fits = _may_fit(params, len(self.class_names), Counter(found.values()))
+            fits = _may_fit(params, len(self.class_names), found)
         if not fits:
             raise loop.foreign(folder)
         self._build(params, unroll_length)
@@ -108,25 +110,29 @@ class Network:
         return np.asarray(augmentation.normalise(images, self.mean))
 
 
-def _may_fit(params: ModelParams, classes: int, found: Counter[tuple[int, ...]]) -> bool:
-    """Whether a papers' network may have weights of the shapes `found`, {shape: number}; of more than 110 layers, whether it has.
+def _may_fit(params: ModelParams, classes: int, found: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a papers' network may have the weights `found`, {path: shape}; of more than 110 layers, whether it has as many of each kind.
 
     Fewer layers are built in seconds, and then compared with the file.
     """
     family, depth, stochastic = ARCHITECTURE.fullmatch(params.architecture).groups()
     depth = int(depth)
-    if depth <= 110 or found.total() < depth:
+    if depth <= 110 or len(found) < depth:
         # Each layer has a kernel at least.
-        return found.total() >= depth
+        return len(found) >= depth
 
-    def shapes(layers: int) -> Counter[tuple[int, ...]]:
-        small = params.model_copy(update={"architecture": f"{family}{layers}{stochastic or ''}"})
-        return Counter(tuple(weight.shape) for weight in model.build(small, classes, contents.IMAGE).weights)
+    def kinds(shapes: Mapping[str, tuple[int, ...]]) -> Counter[tuple[str, tuple[int, ...]]]:
+        # Keras numbers the layers of each class.
+        return Counter((re.sub(r"_\d+/vars/", "/vars/", path), shape) for path, shape in shapes.items())
+
+    def of_layers(count: int) -> Counter[tuple[str, tuple[int, ...]]]:
+        small = params.model_copy(update={"architecture": f"{family}{count}{stochastic or ''}"})
+        return kinds(loop.expected_shapes(model.build(small, classes, contents.IMAGE)))
 
     # Six layers more are a block more in each stage, whatever the depth.
-    fewer, more = shapes(14), shapes(20)
+    fewer, more = of_layers(14), of_layers(20)
     blocks = (depth - 14) // 6
-    return found == Counter({shape: fewer[shape] + blocks * (more[shape] - fewer[shape]) for shape in more})
+    return kinds(found) == Counter({kind: fewer[kind] + blocks * (more[kind] - fewer[kind]) for kind in more})
 
 
 def export(folder: Path, path: Path) -> None:

@@ -77,7 +77,7 @@ def load_weights(network: keras.Model, folder: Path) -> None:
     Raises:
         InputError: there are none, they are damaged, or they belong to other parameters.
     """
-    if stored_shapes(folder) != _expected_shapes(network):
+    if stored_shapes(folder) != expected_shapes(network):
         raise foreign(folder)
     path = weights_file(folder)
     try:
@@ -126,7 +126,7 @@ def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _expected_shapes(network: keras.Model) -> dict[str, tuple[int, ...]]:
+def expected_shapes(network: keras.Model) -> dict[str, tuple[int, ...]]:
     """The shapes that `stored_shapes` finds in the file that Keras writes of `network`: it numbers the layers of each class."""
     found: dict[str, tuple[int, ...]] = {}
     counts: Counter[str] = Counter()
