@@ -84,7 +84,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
         InputError: the folder or the disk does not take it, or there is something that is no ordinary file.
     """
     path = Path(path)
-    # To take the place of a device would lose it.
+    # Replacing a device or a pipe would destroy it.
     if path.exists() and not path.is_file():
         raise InputError(f"cannot write {path}: it is not an ordinary file")
     temporary = None

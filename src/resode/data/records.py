@@ -211,7 +211,7 @@ def _is_description(description: object) -> bool:
 
 
 def _check_size(found: Sequence[Path]) -> None:
-    """Check, before one is read, that files which each may be read are not too many."""
+    """Check the size of all files together, before any is read."""
     most = _MOST_RECORDS * RECORD_BYTES
     size = sum(min(path.stat().st_size, most) for path in found if path.is_file())
     if size > _MOST_BYTES_IN_ALL:
