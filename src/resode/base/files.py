@@ -13,6 +13,9 @@ from typing import Any, BinaryIO
 from resode.base.errors import InputError
 from resode.base.text import quoted
 
+# Many times that of any table or description here.
+_MOST_TEXT_BYTES = 10_000_000
+
 
 def read_bytes(path: Path, most: int) -> bytes:
     """The content of the ordinary file `path`, of at most `most` bytes.
@@ -32,14 +35,14 @@ def read_bytes(path: Path, most: int) -> bytes:
         raise InputError(f"cannot read {shown}: {error.strerror}") from error
 
 
-def read_text(path: Path, most: int = 10_000_000) -> str:
-    """The text in the file `path`, of at most `most` bytes of UTF-8.
+def read_text(path: Path) -> str:
+    """The text in the file `path`, UTF-8, of at most 10 MB.
 
     Raises:
         InputError: see `read_bytes`; or it is no UTF-8.
     """
     try:
-        return read_bytes(path, most).decode("utf-8")
+        return read_bytes(path, _MOST_TEXT_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{quoted(str(path), 500)} is no text: {error}") from error
 
@@ -63,13 +66,13 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def read_json(path: Path, most: int = 10_000_000) -> Any:
-    """The JSON document in the file `path`, of at most `most` bytes.
+def read_json(path: Path) -> Any:
+    """The JSON document in the file `path`, of at most 10 MB.
 
     Raises:
         InputError: see `read_text` and `parse_json`.
     """
-    content = read_text(path, most)
+    content = read_text(path)
     try:
         return parse_json(content)
     except ValueError as error:

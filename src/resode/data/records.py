@@ -109,7 +109,7 @@ def load(folder: Path) -> Dataset:
     description = _read_description(folder / DESCRIPTION)
     _check_size([folder / name for name in description["sha256"]])
     contents = {name: _read_file(folder / name, description) for name in description["sha256"]}
-    # Decoded it takes as much memory again.
+    # Checked before decoding, which takes as much memory again.
     classes = 1 + max(int(np.frombuffer(content, np.uint8)[::RECORD_BYTES].max()) for content in contents.values())
     if classes < len(description["class_names"]):
         raise InputError(

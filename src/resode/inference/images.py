@@ -1,6 +1,6 @@
 """Image files as the pixels that a network takes.
 
-Whatever a file makes its decoder do, it does in a process of its own, in bounded time and memory. That needs NumPy and Pillow alone.
+Files are decoded in a process of their own, in bounded time and memory. That needs NumPy and Pillow alone.
 """
 
 import io
@@ -28,11 +28,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 40_000_000
 # JPEG is made smaller as it is decoded; a progressive one takes up to 8 bytes a pixel before. Phones take 108 million.
 MOST_JPEG_PIXELS = 110_000_000
-# Of width and height: the filter that makes an image small has as many weights, of 22 bits.
+# For width and height: the more pixels become one, the coarser Pillow rounds the weight of each.
 MOST_SIDE = 100_000
 # Four bytes a pixel, without compression.
 MOST_BYTES = 4 * MOST_PIXELS
-# Of one image's decoder.
+# Bounds on decoding one image, in seconds of the processor and in bytes.
 MOST_SECONDS = 8
 MOST_MEMORY = 900_000_000
 _ORIENTATION = 0x0112
@@ -168,7 +168,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _check_numbers(image: Image.Image, shown: str) -> None:
-    """Refuse numbers of a TIFF file that Pillow would take for others."""
+    """Refuse a TIFF file whose numbers Pillow would read as other brightness."""
     tags = getattr(image, "tag_v2", {})
     signed = _SIGNED in tags.get(_SAMPLE_FORMAT, ()) and max(tags[_BITS]) <= 16
     if signed or image.mode.startswith(("I", "F")) and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:

@@ -111,9 +111,10 @@ class Network:
 
 
 def _may_fit(params: ModelParams, classes: int, found: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a papers' network may have the weights `found`, {path: shape}; of more than 110 layers, whether it has as many of each kind.
+    """Return whether the arrays `found`, {path: shape}, may be the weights of a papers' network, before it is built.
 
-    Fewer layers are built in seconds, and then compared with the file.
+    Up to 110 layers the network is built in seconds, and `loop.load_weights` compares all of it: here only the number of arrays
+    is checked. Deeper ones need as many arrays of each layer class and shape as the network has.
     """
     family, depth, stochastic = ARCHITECTURE.fullmatch(params.architecture).groups()
     depth = int(depth)
