@@ -7,7 +7,7 @@ import html
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from resode.analysis import evaluation
@@ -410,25 +410,21 @@ def runs_table(results: Path = paths.RESULTS) -> str:
 
 
 def effort(provenance: Mapping) -> str:
-    """Hardware, software and commits of a training, in their order, the time of all, and how often it was resumed."""
+    """Hardware, software and commits of a training, each once, the time of all, and how often it was resumed.
+
+    What was done where, with which commit, stands piece by piece in provenance.json.
+    """
     # A training from before pieces were told is one.
     pieces = provenance.get("pieces", [provenance])
-    several = len({(_machine(piece), _commit(piece)) for piece in pieces}) > 1
-    told = []
-    for machine, on_it in groupby(pieces, _machine):
-        ends = {_commit(piece): piece.get("to") for piece in on_it}
-        commits = (f"{commit} (up to update {end:,})" if several else commit for commit, end in ends.items())
-        told.append(f"{machine}, commit {', '.join(commits)}")
+    machines = dict.fromkeys(f"{one['hardware']}, {one['backend']}, {one['precision']}" for one in pieces)
+    commits = dict.fromkeys(
+        (one["commit"] or "unknown")[:7] + (" (modified)" if one.get("modified") else "") for one in pieces
+    )
     times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
-    return f"{', then '.join(told)}; {provenance['wall_seconds'] / 3600:.2f} h{times}"
-
-
-def _machine(piece: Mapping) -> str:
-    return f"{piece['hardware']}, {piece['backend']}, {piece['precision']}"
-
-
-def _commit(piece: Mapping) -> str:
-    return (piece["commit"] or "unknown")[:7] + (", modified" if piece.get("modified") else "")
+    return (
+        f"{', and '.join(machines)}, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)};"
+        f" {provenance['wall_seconds'] / 3600:.2f} h{times}"
+    )
 
 
 def _scatter(results: Path) -> str:
