@@ -122,13 +122,13 @@ def test_history_is_read_with_its_types(tmp_path):
         (",".join(evaluation.HISTORY_COLUMNS) + "\n2,20,0.1,1.5,0.4,1.4,0.45\n", "row 1 is not of epoch 1"),
         (
             ",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,nan\n",
-            "row 1 is not of epoch 1, or cannot be",
+            "row 1 is not of epoch 1, or impossible",
         ),
         (
             ",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,nan,0.4,1.4,0.4\n",
-            "row 1 is not of epoch 1, or cannot be",
+            "row 1 is not of epoch 1, or impossible",
         ),
-        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,0,0.1,1.5,0.4,1.4,0.4\n", "row 1 is not of epoch 1, or cannot be"),
+        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,0,0.1,1.5,0.4,1.4,0.4\n", "row 1 is not of epoch 1, or impossible"),
         ("a" * 200_000, "is no table .*field larger"),
         (b"\xff\xfe", "is no table .*is no text"),
     ],
