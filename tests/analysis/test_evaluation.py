@@ -128,7 +128,10 @@ def test_history_is_read_with_its_types(tmp_path):
             ",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,nan,0.4,1.4,0.4\n",
             "row 1 is not of epoch 1, or impossible",
         ),
-        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,0,0.1,1.5,0.4,1.4,0.4\n", "row 1 is not of epoch 1, or impossible"),
+        (
+            ",".join(evaluation.HISTORY_COLUMNS) + "\n1,0,0.1,1.5,0.4,1.4,0.4\n",
+            "row 1 is not of epoch 1, or impossible",
+        ),
         ("a" * 200_000, "is no table .*field larger"),
         (b"\xff\xfe", "is no table .*is no text"),
     ],

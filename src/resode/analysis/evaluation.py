@@ -61,7 +61,9 @@ def read_history(path: Path) -> list[dict[str, float]]:
         good = all(0 <= row[column] < np.inf for column in ("learning_rate", "train_loss"))
         good = good and all(0 <= row[column] <= 1 for column in columns if "accuracy" in column)
         if not good or row["epoch"] != epoch or row["updates"] <= before:
-            raise InputError(f"{path}: row {epoch} is not of epoch {epoch}, or impossible; run the training stage again")
+            raise InputError(
+                f"{path}: row {epoch} is not of epoch {epoch}, or impossible; run the training stage again"
+            )
         before = row["updates"]
     return history
 
