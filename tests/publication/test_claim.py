@@ -126,7 +126,7 @@ def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
     hand_over(tmp_path, "quarter", ROWS, 3200)
     head = claim.head(tmp_path)
     assert head.startswith(
-        "**In progress:** run `quarter`, 2 of 81 epochs. After the last of them train accuracy 49.70 %, test"
+        "**In progress:** run `quarter`, 2 of 81 epochs. After epoch 2: train accuracy 49.70 %, test"
     )
     assert "(CIFAR-10; CPU: test, tensorflow, float32, commit aaaaaaa; 2.00 h, resumed 2 times)" in head
     assert "`resode run quarter` starts from its [checkpoint]" in head

@@ -227,7 +227,7 @@ def _progress(one: Mapping) -> str:
     last = one["history"][-1]
     split = evaluation.tested_on(one["history"])
     return (
-        f"**In progress:** {run}, {last['epoch']} of {one['epochs']} epochs. After the last of them train accuracy"
+        f"**In progress:** {run}, {last['epoch']} of {one['epochs']} epochs. After epoch {last['epoch']}: train accuracy"
         f" {percent(last['train_accuracy'])}, {split} accuracy {percent(last[f'{split}_accuracy'])} (CIFAR-10; {one['effort']}). {goes_on}"
     )
 
