@@ -80,8 +80,8 @@ def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Ma
         middle = metrics["test_accuracy"]
         reach = [[middle - metrics["test_accuracy_low"]], [metrics["test_accuracy_high"] - middle]]
         axes.errorbar(share, middle, reach, fmt="o", color=ORANGE, markersize=6, capsize=3)
-        # To the left of the later points, or it would run out of the axes.
-        side, align = (-8, "right") if share > 0.2 else (8, "left")
+        # On the right, where the axes still have room for it.
+        side, align = (8, "left") if share <= 0.5 else (-8, "right")
         text = f"{name}, {100 * middle:.2f} %"
         axes.annotate(text, (share, middle), (side, -4), textcoords="offset points", ha=align, va="top")
     axes.plot([], [], "o", color=ORANGE, label="here, with Wilson's 95 % interval")
