@@ -183,14 +183,16 @@ def _shown(found: Sequence[Point], waiting: Sequence[Mapping]) -> list[dict[str,
 
 def _reproduced(point: Point) -> str:
     metrics = point.metrics
-    last = read_published_curve()[-1]
+    claimed = {figure["id"]: figure["value"] for figure in read_published()["figures"]}
     whole = point.share == 1
     of = "all of the post's schedule" if whole else f"{worded(point.share)} of the post's schedule"
     verdict = "" if whole else " A shorter run than the post's, so no verdict on the claim."
     return (
         f"**Reproduced with {of}: {percent(metrics['test_accuracy'])}** (run {point.name}, {point.history[-1]['updates']:,} updates,"
         f" {metrics['test_correct']:,} of {metrics['test_total']:,} test images, 95 % interval {_interval(point)}),"
-        f" beside {percent(last['test_accuracy'])} published with all of it.{verdict} {report.effort(point.provenance)}."
+        f" beside {percent(claimed['test_accuracy'])} published with all of it. Mean of the last ten epochs:"
+        f" {percent(metrics['last_ten_test_accuracy'])}, published {percent(claimed['last_ten_test_accuracy'])}.{verdict}"
+        f" {report.effort(point.provenance)}."
     )
 
 
