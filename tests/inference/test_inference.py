@@ -198,12 +198,12 @@ def test_file_is_laid_out_as_the_format_says(tmp_path):
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     assert length % 8 == 0 and content[8:9] == b"{"
-    assert header["__metadata__"] == {"é": "ü"}
+    assert header["__metadata__"] == {"é": "ü", "crc32": header["__metadata__"]["crc32"]}
     assert header["a.k"] == {"dtype": "F32", "shape": [], "data_offsets": [24, 28]}
     assert content[8 + length :] == tensors["a.x"].tobytes() + tensors["a.k"].tobytes()
     (tmp_path / "file").write_bytes(content)
     file = safetensors.File(tmp_path / "file")
-    assert file.metadata == {"é": "ü"}
+    assert file.metadata == header["__metadata__"]
     found = file.tensors("a")
     assert list(found) == ["x", "k"] and found["k"] == 7 and found["k"].shape == ()
     np.testing.assert_array_equal(found["x"], tensors["a.x"])
@@ -306,8 +306,33 @@ OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def written(tmp_path_factory):
     return write(tmp_path_factory.mktemp("whole"), *random_network()).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(written):
+    """The file without its checksum, as others may write it."""
+    return rewritten(written, lambda header: header["__metadata__"].pop("crc32"))
+
+
+@pytest.mark.parametrize("reader", [low_memory.NumPyNetwork, trained.Network])
+@pytest.mark.parametrize("place", ["h", "mean_image.value", "unit2.kernel", "head_softmax.bias", "last byte"])
+def test_one_altered_bit_is_damage(place, reader, written, tmp_path):
+    """A network with another h, or one other number, predicts as well as the right one, and otherwise."""
+    length = int.from_bytes(written[:8], "little")
+    header = json.loads(written[8 : 8 + length])
+    if place == "h":
+        at = written.index(b'h\\": 0.') + 8
+    else:
+        at = 8 + length + header[place]["data_offsets"][0] if place in header else len(written) - 1
+    content = bytearray(written)
+    content[at] ^= 1
+    (tmp_path / "file").write_bytes(written)
+    reader(tmp_path / "file")
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match="is damaged: its checksum is another; make one with: resode export"):
+        reader(tmp_path / "file")
 
 
 @pytest.mark.parametrize("reader", [low_memory.NumPyNetwork, trained.Network])

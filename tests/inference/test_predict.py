@@ -93,7 +93,10 @@ def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{photo}", "--weights", "{none}"], "no trained weights at {none}/model.weights.h5; run: dvc repro training"),
+        (
+            ["{photo}", "--weights", "{none}"],
+            "no trained weights at {none}/model.weights.h5; name a folder that a training wrote",
+        ),
         (["{none}"], "cannot read {none}: No such file or directory"),
         (["{photo}", "--low-memory", "--weights", "no\nsuch"], "cannot read no\\nsuch: No such file"),
         (["{here}"], "cannot read {here}: it is not an ordinary file"),

@@ -1,6 +1,7 @@
 """The weights in git: published from a finished run, checked against its accuracy, and used where there are no others."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_readme_text_tells_the_run(published, tmp_path):
     published.unlink()
     assert "No weights are in git yet" in publish.text()
     with pytest.raises(
-        InputError, match="no weights at .*; those of a finished run come there with: resode publish NAME"
+        InputError, match="no weights at .*bring those of a finished run there with: resode publish NAME"
     ):
         publish.verify()
 
@@ -151,8 +152,29 @@ def test_readme_text_tells_the_run(published, tmp_path):
 def test_run_that_is_not_finished_and_file_of_another_version(published, tmp_path):
     with pytest.raises(InputError, match="holds no finished run; run: resode run eighth"):
         publish.write("eighth")
+    with pytest.raises(InputError, match="runs.yaml has no run 'nosuch'"):
+        publish.write("nosuch")
     file = safetensors.File(published)
-    assert set(file.metadata) == {"model", "class_names", "data", "told"}
+    assert set(file.metadata) == {"model", "class_names", "data", "told", "crc32"}
     published.write_bytes(safetensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, {"model": "{}"}))
     with pytest.raises(InputError, match="holds no network of this version"):
         trained.Network(published)
+
+
+def test_damaged_or_missing_weights_of_git_are_restored_from_git(published, tmp_path, capsys):
+    restore = "restore it with: git checkout network/network.safetensors"
+    content = bytearray(published.read_bytes())
+    content[-1] ^= 1
+    published.write_bytes(content)
+    assert cli.main(["verify"]) == 1
+    assert capsys.readouterr().err == f"error: {published} is damaged: its checksum is another; {restore}\n"
+    published.unlink()
+    assert cli.main(["verify"]) == 1
+    assert f"error: no weights at {published}; {restore}, or bring" in capsys.readouterr().err
+
+
+def test_finished_run_whose_weights_are_elsewhere_names_its_training(published, results, tmp_path):
+    shutil.copytree(results, tmp_path / "runs" / "eighth")
+    (tmp_path / "runs" / "eighth" / "training" / "model.weights.h5").unlink()
+    with pytest.raises(InputError, match="no trained weights at .*model.weights.h5; run: resode run eighth"):
+        publish.write("eighth")

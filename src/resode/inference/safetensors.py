@@ -4,18 +4,21 @@
     header      JSON: {"__metadata__": {key: text}, name: {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]}, ...}
     the rest    the tensors, row by row and little-endian; offsets count from here
 
-All tensors are float32 here. Source: https://github.com/huggingface/safetensors, section "Format".
+All tensors are float32 here. Source: https://github.com/huggingface/safetensors, section "Format". The format has no checksum; files
+written here have one in the metadata, `crc32`: of the rest of the header and of the tensors.
 """
 
 import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from resode.base import paths
 from resode.base.errors import InputError
 from resode.base.files import parse_json
 from resode.base.text import quoted
@@ -29,10 +32,27 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> by
         parts.append(np.asarray(tensor).astype("<f4").tobytes())
         begin, end = end, end + len(parts[-1])
         header[name] = {"dtype": "F32", "shape": list(np.shape(tensor)), "data_offsets": [begin, end]}
+    header["__metadata__"]["crc32"] = _checksum(header, parts)
     text = json.dumps(header, ensure_ascii=False).encode()
     # Spaces after the header keep the tensors aligned.
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + b"".join(parts)
+
+
+def _checksum(header: Mapping, content: Iterable[bytes]) -> str:
+    """CRC-32, in hexadecimal, of `header` without the checksum itself, and of the tensors."""
+    metadata = {key: value for key, value in header.get("__metadata__", {}).items() if key != "crc32"}
+    found = zlib.crc32(json.dumps({**header, "__metadata__": metadata}, sort_keys=True).encode())
+    for part in content:
+        found = zlib.crc32(part, found)
+    return f"{found:08x}"
+
+
+def advice(path: Path) -> str:
+    """What to do about an unusable file: git has the one that it carries, any other is exported again."""
+    if path.absolute() == paths.NETWORK:
+        return f"restore it with: git checkout {paths.NETWORK.relative_to(paths.ROOT)}"
+    return "make one with: resode export NAME.safetensors"
 
 
 # The official reader takes 100 MB, which is gigabytes when read; that of a network here has a few thousand bytes.
@@ -40,7 +60,7 @@ _LONGEST_HEADER = 1_000_000
 
 
 class File:
-    """A file of the format, of which the header alone is read at once.
+    """A file of the format, whose tensors are read one by one when they are asked for.
 
     Attributes:
         path: of the file.
@@ -48,7 +68,8 @@ class File:
         shapes: the shape of each tensor, by name.
 
     Raises:
-        InputError: the file cannot be read, is not of the format, is cut short or has tensors of another type.
+        InputError: the file cannot be read, is not of the format, is cut short, has tensors of another type, or its checksum is
+            another.
     """
 
     def __init__(self, path: Path):
@@ -62,20 +83,32 @@ class File:
                 # Any other file's first eight bytes are a huge number.
                 header = _header(file.read(length)) if length <= min(size - 8, _LONGEST_HEADER) else None
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; make it with: resode export {path}") from error
+            raise InputError(f"cannot read {path}: {error.strerror}; {advice(self.path)}") from error
         if header is None:
-            raise InputError(
-                f"{path} is not a safetensors file, or cut short; make one with: resode export NAME.safetensors"
-            )
-        self.metadata: dict[str, str] = header.pop("__metadata__", {})
+            raise InputError(f"{path} is not a safetensors file, or cut short; {advice(self.path)}")
+        self.metadata: dict[str, str] = header.get("__metadata__", {})
+        tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
         self._start = 8 + length
         self._begins: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         end = 0
-        for name, tensor in sorted(header.items(), key=_begin):
+        for name, tensor in sorted(tensors.items(), key=_begin):
             end = self._add(name, tensor, end)
         if self._start + end != size:
             raise self._refused(f"its tensors end at byte {self._start + end:,} of {size:,}")
+        # Files that others wrote have none.
+        if "crc32" in self.metadata and self.metadata["crc32"] != _checksum(header, self._content()):
+            raise self._refused("its checksum is another")
+
+    def _content(self) -> Iterator[bytes]:
+        """All tensors, 64 KiB at a time: the file may be larger than memory."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._start)
+                while part := file.read(1 << 16):
+                    yield part
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}; {advice(self.path)}") from error
 
     def _add(self, name: str, tensor: dict, after: int) -> int:
         """Note a tensor that begins where the last one ended, at `after`; return its end."""
@@ -93,7 +126,7 @@ class File:
         return end
 
     def _refused(self, why: str) -> InputError:
-        return InputError(f"{self.path} is damaged: {why}; make one with: resode export NAME.safetensors")
+        return InputError(f"{self.path} is damaged: {why}; {advice(self.path)}")
 
     def tensors(self, layer: str) -> dict[str, np.ndarray]:
         """The tensors whose names begin with `layer` and a dot, by the rest of their names.
@@ -106,7 +139,7 @@ class File:
         prefix = f"{layer}."
         found = {name.removeprefix(prefix): self._map(name) for name in self.shapes if name.startswith(prefix)}
         if not found:
-            raise InputError(f"{self.path} has no weights of {layer}; make one with: resode export NAME.safetensors")
+            raise InputError(f"{self.path} has no weights of {layer}; {advice(self.path)}")
         return found
 
     def _map(self, name: str) -> np.ndarray:

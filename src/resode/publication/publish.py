@@ -19,10 +19,12 @@ def write(name: str | None = None) -> None:
     Besides what `trained.export` writes, the file names the run, its data and its test accuracy.
 
     Raises:
-        InputError: the run is not finished, its weights are not on this machine, or see `trained.encoded`.
+        InputError: no such run, it is not finished, its weights are not on this machine, or see `trained.encoded`.
     """
     from resode.inference import trained
 
+    if name:
+        runs.parameters(name)
     results = runs.folder(name) if name else paths.RESULTS
     run = report.read_trained(results)
     if run is None:
@@ -96,10 +98,12 @@ def verify() -> None:
             are no weights or no test images, or the images are others; see `contents.told` and `trained.Network`.
     """
     from resode.inference import contents
-    from resode.inference.safetensors import File
+    from resode.inference.safetensors import File, advice
 
     if not paths.NETWORK.is_file():
-        raise InputError(f"no weights at {paths.NETWORK}; those of a finished run come there with: resode publish NAME")
+        raise InputError(
+            f"no weights at {paths.NETWORK}; {advice(paths.NETWORK)}, or bring those of a finished run there with: resode publish NAME"
+        )
     told = contents.told(File(paths.NETWORK))
     # Keras takes seconds to load.
     from resode.analysis import evaluation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resode.base import files
+from resode.base import files, paths
 from resode.base.errors import InputError
 
 WEIGHTS = "model.weights.h5"
@@ -24,8 +24,18 @@ def weights_file(folder: Path) -> Path:
     """
     path = folder / WEIGHTS
     if not path.is_file():
-        raise InputError(f"no trained weights at {path}; run: dvc repro training")
+        raise InputError(f"no trained weights at {path}; {_advice(folder)}")
     return path
+
+
+def _advice(folder: Path) -> str:
+    """How weights come to `folder`: by the pipeline's training, by that of a run, or it is the wrong folder."""
+    run = folder.absolute().parent
+    if run == paths.RESULTS:
+        return "run: dvc repro training"
+    if run.parent == paths.RESULTS / "runs" and run.is_dir():
+        return f"run: resode run {run.name}"
+    return "name a folder that a training wrote, or a file made with: resode export NAME.safetensors"
 
 
 def mean_image(folder: Path) -> np.ndarray:
