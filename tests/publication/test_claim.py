@@ -60,8 +60,9 @@ def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     half = {"reference_iterations": 32000.0, "reference_drops": [16000.0, 24000.0]}
     write_short_run(tmp_path, "half", 0.897, training=half)
     head = claim.head(tmp_path)
-    assert "**Reproduced with 1/2 of the post's schedule: 89.70 %** (run half, 4,686 updates, 8,970 of 10,000" in head
+    assert "**Reached with 1/2 of the post's schedule: 89.70 %** (run half, 4,686 updates, 8,970 of 10,000" in head
     assert "95 % interval 89.10 to 90.30 %), beside 90.37 % published with all of it." in head
+    assert "drops after 1/2 and 3/4 of the updates; in the published run it did after 1/3 and 2/3 ([" in head
     assert "Mean of the last ten epochs: 89.70 %, published 90.54 %." in head
     assert "no verdict on the claim" in head and "resumed 2 times" in head
     assert "test accuracy 50.00 % (published 48.27 %)" in head
@@ -70,7 +71,13 @@ def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     whole = json.loads(path.read_text()) | {"backend": "jax", "precision": "float32", "resumes": 0}
     path.write_text(json.dumps(whole))
     head = claim.head(tmp_path)
-    assert "**Reproduced with all of the post's schedule: 90.40 %**" in head and "no verdict" not in head
+    assert "**Reached with all of the post's schedule: 90.40 %**" in head and "no verdict" not in head
+
+
+def test_head_of_a_run_that_drops_its_rate_as_the_published_one_says_nothing_of_it(tmp_path):
+    write_short_run(tmp_path, training=EIGHTH | {"reference_drops": [21282.25 / 8, 42564.5 / 8]})
+    head = claim.head(tmp_path)
+    assert "**Reached with 1/8 of the post's schedule" in head and "drops after" not in head
 
 
 def test_run_with_drops_elsewhere_is_told_until_one_of_the_claims_shape_is_there(tmp_path):

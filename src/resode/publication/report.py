@@ -405,7 +405,15 @@ def runs_table(results: Path = paths.RESULTS) -> str:
         made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older_model}.")
     if not rows:
         return "No other run yet: `resode run NAME`."
-    header = ("Run", "Changes", "Test, last epoch", "95 % interval", "best epoch", "last ten", "Train")
+    header = (
+        "Run",
+        "Changes",
+        "Test, last epoch",
+        "95 % interval",
+        "Test, best epoch",
+        "Test, last ten epochs",
+        "Train",
+    )
     return "\n".join((table(header, rows, "llrrrrr"), "", *made)) + _scatter(results)
 
 
