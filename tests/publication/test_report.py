@@ -253,8 +253,10 @@ def test_readme_shows_a_reproduction_and_no_demo(tmp_path, changes, shown):
 
 def test_tables_go_between_their_markers():
     begin, end = readme.markers("result")
-    text = readme.filled("docs/page.md", f"# Title\n\n{begin}\nold\n{end}\n\nmore\n", {"result": "[new](results/new)"})
-    assert text == f"# Title\n\n{begin}\n[new](../results/new)\n{end}\n\nmore\n"
+    table = {"result": "[new](results/new), [why](docs/why.md), [post](https://a.org/docs/)"}
+    text = readme.filled("docs/page.md", f"# Title\n\n{begin}\nold\n{end}\n\nmore\n", table)
+    new = "[new](../results/new), [why](../docs/why.md), [post](https://a.org/docs/)"
+    assert text == f"# Title\n\n{begin}\n{new}\n{end}\n\nmore\n"
 
 
 @pytest.mark.parametrize("order", [(), (1, 0), (0,)])

@@ -1,5 +1,6 @@
 """The tables of README.md and of docs/, each between its two marker lines and made from results/."""
 
+import re
 from pathlib import Path
 
 from resode.analysis import sweeps
@@ -38,7 +39,7 @@ def filled(page: str, text: str, tables: dict[str, str]) -> str:
         if not (found_begin and found_end):
             raise InputError(f"{page} needs the lines {begin} and {end}, in this order; restore them")
         # Tables link from the root of the repository.
-        content = table.replace("](results/", f"]({'../' * page.count('/')}results/")
+        content = re.sub(r"\]\((?=results/|docs/)", f"]({'../' * page.count('/')}", table)
         text = f"{before}{begin}\n{content}\n{end}{after}"
     return text
 
