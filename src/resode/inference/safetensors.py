@@ -49,7 +49,7 @@ def _checksum(header: Mapping, content: Iterable[bytes]) -> str:
 
 
 def advice(path: Path) -> str:
-    """What to do about an unusable file: git has the one that it carries, any other is exported again."""
+    """Advice on an unusable file: git has the one that it carries, any other is exported again."""
     if path.absolute() == paths.NETWORK:
         return f"restore it with: git checkout {paths.NETWORK.relative_to(paths.ROOT)}"
     return "make one with: resode export NAME.safetensors"

@@ -200,7 +200,7 @@ def _reproduced(point: Point) -> str:
 
 
 def _drops(point: Point) -> str:
-    """Where the run and the published one, which followed the author's notebook, drop the learning rate; "" if in the same places."""
+    """A sentence on when the run and the published one, which is the author's notebook's, drop the learning rate; "" if at the same shares."""
     claimed, training = read_published(), point.provenance["params"]["training"]
 
     def places(drops: Sequence[float], iterations: float) -> str:

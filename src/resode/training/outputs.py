@@ -29,7 +29,7 @@ def weights_file(folder: Path) -> Path:
 
 
 def _advice(folder: Path) -> str:
-    """How weights come to `folder`: by the pipeline's training, by that of a run, or it is the wrong folder."""
+    """Advice on a folder without weights: the pipeline's training brings them, or that of a run, or it is the wrong folder."""
     run = folder.absolute().parent
     if run == paths.RESULTS:
         return "run: dvc repro training"
