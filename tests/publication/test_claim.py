@@ -62,7 +62,7 @@ def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     head = claim.head(tmp_path)
     assert "**Reached with 1/2 of the post's schedule: 89.70 %** (run half, 4,686 updates, 8,970 of 10,000" in head
     assert "95 % interval 89.10 to 90.30 %), beside 90.37 % published with all of it." in head
-    assert "drops after 1/2 and 3/4 of the updates; in the published run it did after 1/3 and 2/3 ([" in head
+    assert "drops after 1/2 and 3/4 of the updates; in the published run it dropped after 1/3 and 2/3 ([" in head
     assert "Mean of the last ten epochs: 89.70 %, published 90.54 %." in head
     assert "no verdict on the claim" in head and "resumed 2 times" in head
     assert "test accuracy 50.00 % (published 48.27 %)" in head

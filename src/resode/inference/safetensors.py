@@ -41,6 +41,7 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> by
 
 def _checksum(header: Mapping, content: Iterable[bytes]) -> str:
     """CRC-32, in hexadecimal, of `header` without the checksum itself, and of the tensors."""
+    # Not SHA-256: hashlib loads OpenSSL, some megabytes of the memory that `low_memory` saves.
     metadata = {key: value for key, value in header.get("__metadata__", {}).items() if key != "crc32"}
     found = zlib.crc32(json.dumps({**header, "__metadata__": metadata}, sort_keys=True).encode())
     for part in content:

@@ -211,7 +211,7 @@ def _drops(point: Point) -> str:
     if mine == theirs:
         return ""
     return (
-        f" The learning rate drops after {mine} of the updates; in the published run it did after {theirs}"
+        f" The learning rate drops after {mine} of the updates; in the published run it dropped after {theirs}"
         " ([differences](docs/differences.md))."
     )
 
