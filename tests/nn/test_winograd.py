@@ -19,6 +19,16 @@ WAYS = [
     if backward != "reversible" or integrators.irreversible(integrator, blocks.BLOCKS[block].form) is None
     if (block, backward) != ("linear_multistep", "reversible")
 ]
+# Each block with one kernel, each integrator once.
+ONE_KERNEL = [
+    ("hamiltonian", "euler"),
+    ("hamiltonian", "rk4"),
+    ("one_bias_hamiltonian", "symplectic_euler_z_first"),
+    ("one_bias_hamiltonian", "verlet"),
+    ("hamiltonian", "symplectic_euler"),
+    ("antisymmetric", "midpoint"),
+    ("second_order", "leapfrog"),
+]
 
 
 def distance(a, b):
@@ -70,6 +80,34 @@ def test_units_of_products_are_units_of_convolutions(number, way):
     assert distance(*(np.concatenate([one.ravel() for one in all_of]) for all_of in (mine, theirs))) < limit
     # Of a single weight's gradient, which may be small, rounding is a larger part.
     assert max(distance(*pair) for pair in zip(mine, theirs, strict=True)) < 1e-4
+
+
+@pytest.mark.parametrize("way", ONE_KERNEL, ids=["-".join(way) for way in ONE_KERNEL])
+def test_the_gradient_of_a_kernel_is_one_product_for_all_its_convolutions(way, monkeypatch):
+    block, integrator = way
+    how = {"size": (5, 4), "integrator": integrator, "activation": "tanh", "h": 0.1, "convolution": "winograd"}
+    alone, shared = (built(block, **how) for _ in range(2))
+    x, left = images(2, 5, 4, 4), []
+    expected = gradients(alone, x)
+    monkeypatch.setattr(winograd, "sharing_pays", lambda *_: True)
+    make = winograd.Shared.__init__
+    monkeypatch.setattr(winograd.Shared, "__init__", lambda self, *given: [make(self, *given), left.append(self)][0])
+    assert distance(array(shared(x)), array(alone(x))) < 1e-6
+    for mine, theirs in zip(gradients(shared, x), expected, strict=True):
+        assert distance(mine, theirs) < 1e-5
+    assert left and not any(one._zeros for one in left)
+
+
+def test_sharing_pays_where_kernels_are_large_and_images_small():
+    cases = [(4, 4, 512), (4, 4, 63), (8, 8, 256), (8, 8, 255), (16, 16, 512)]
+    assert [winograd.sharing_pays(*case) for case in cases] == [True, False, True, False, False]
+
+
+def test_a_unit_convolves_with_its_own_kernel():
+    direct, products = (built("hamiltonian", size=(4, 4), convolution=way) for way in ("direct", "winograd"))
+    x = images(2, 4, 4, 2)
+    found = products.convolve(ops.transpose(x, (1, 2, 0, 3)), products.kernel)
+    assert distance(array(ops.transpose(found, (2, 0, 1, 3))), array(direct.convolve(x, direct.kernel))) < 1e-5
 
 
 def test_auto_takes_products_where_they_are_faster(monkeypatch):

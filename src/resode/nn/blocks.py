@@ -197,7 +197,16 @@ class ODEConv2D(keras.layers.Layer, Unit):
     def _solved(self, x: Any) -> Any:
         solve = {"store": self._stored, "recompute": self._recomputed, "reversible": self._reversible}[self.backward]
         steps = self.unroll_length if self.weights_in_time == "free" else 1
-        return self.solution(solve(self.initial_state(x), [self.weights_of_step(step) for step in range(steps)]))
+        weights = [self.weights_of_step(step) for step in range(steps)]
+        if self._products and steps == 1 and self.backward == "store" and "kernel" in weights[0]:
+            weights[0]["kernel"] = self._shared(x, weights[0]["kernel"])
+        return self.solution(solve(self.initial_state(x), weights))
+
+    def _shared(self, x: Any, kernel: Any) -> Any:
+        height, width, batch, _ = (known or ops.shape(x)[i] for i, known in enumerate(x.shape))
+        if not winograd.sharing_pays(height, width, kernel.shape[2]):
+            return kernel
+        return winograd.Shared(kernel, self.convolutions_of_a_pass(), winograd.of_size(height, width).tiles * batch)
 
     def _stored(self, state: State, weights: list[dict[str, Any]]) -> State:
         for step in range(self.unroll_length):

@@ -1,5 +1,6 @@
 """The post's network: a convolutional stem, units that grow in channels, a linear classifier. The units are any block."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ def build(
     params: ModelParams,
     classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),
-    convolution: str = "auto",
+    convolution: str | Collection[str] = "auto",
 ) -> keras.Model:
     """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
 
@@ -36,7 +37,8 @@ def build(
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
         classes: number of classes.
         input_shape: (height, width, colours) of an image.
-        convolution: the way to compute the units' convolutions, see `blocks.ODEConv2D`.
+        convolution: the way to compute the units' convolutions, see `blocks.ODEConv2D`; or the names of the units that compute
+            them as products, the others directly (architecture units).
 
     Returns:
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
@@ -70,8 +72,8 @@ def build(
             smoothness=params.smoothness,
             kernel_initializer=INITIALIZERS[params.kernel_initializer],
             kernel_regularizer=_l2(params),
-            convolution=convolution,
-            name=f"unit{unit}",
+            convolution=_way(convolution, name := f"unit{unit}"),
+            name=name,
             **more,
         )(x)
         if unit in params.pool_after:
@@ -87,6 +89,12 @@ def units(network: keras.Model) -> list[ODEConv2D]:
 def units_of_products(network: keras.Model) -> list[str]:
     """The names of the units whose convolutions are matrix products, see `winograd`."""
     return [unit.name for unit in units(network) if unit.uses_products]
+
+
+def _way(convolution: str | Collection[str], unit: str) -> str:
+    if isinstance(convolution, str):
+        return convolution
+    return "winograd" if unit in convolution else "direct"
 
 
 def _stem(x: Any, params: ModelParams) -> Any:

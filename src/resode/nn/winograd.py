@@ -23,49 +23,34 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from resode.nn.loops import on_cpu
 
 _TILE, _POINTS = 4, 6
 # Input channels from which products are faster.
 LEAST_CHANNELS = 64
-_B_TRANSPOSED = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ]
-)
+_B_TRANSPOSED = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                          [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])  # fmt: skip
 _G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 # G · Gᵀ on kernels written as columns of 9 numbers.
 _G_TWICE = np.kron(_G, _G).astype("float32")
 _A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-def _transformed(kernel: Any) -> Any:
-    """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
-    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS**2, *kernel.shape[2:]))
-
-
 def is_faster(height: int, width: int, channels: int) -> bool:
-    """Return whether products are faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
+    """Return whether products may be faster than direct convolutions of (height, width) images with kernels (3, 3, channels, ·).
 
     On a CPU, with channels enough to outweigh the transforms, and where the tiles at the edges are mostly image; on a GPU cuDNN
-    has this algorithm itself. Measured on two CPUs with both backends, unit by unit, at batch 32 with shared weights; results/bench
-    has the whole network's figures. The batch is not looked at: for a few images the transforms of the kernels outweigh the gain.
+    has this algorithm itself. It knows neither processor nor batch: a training measures besides, see `training.convolutions`.
     """
     tiles = _Axis(height).tiles * _Axis(width).tiles
     return on_cpu() and channels >= LEAST_CHANNELS and 2 * _POINTS**2 * tiles <= 9 * height * width
 
 
-@cache
-def of_size(height: int, width: int) -> "Winograd":
-    """The convolutions of images of (height, width)."""
-    return Winograd(height, width)
+def sharing_pays(height: int, width: int, channels: int) -> bool:
+    """Return whether `Shared` is faster for images of (height, width): where U, at batch 32, is at least twice as large as V."""
+    return channels >= 64 * _Axis(height).tiles * _Axis(width).tiles
 
 
 class Winograd:
@@ -78,72 +63,134 @@ class Winograd:
     """
 
     def __init__(self, height: int, width: int):
-        self._rows, self._columns = _Axis(height), _Axis(width)
+        rows, columns = _Axis(height), _Axis(width)
+        self._size, self.tiles = (height, width), rows.tiles * columns.tiles
+        # The matrices of 𝐁 and 𝐀 on rows and columns, and the first axes of V and M: places, rows of tiles, places.
+        self._b, self._a = (rows.b, columns.b), (rows.a, columns.a)
+        self._axes = (_POINTS, rows.tiles, _POINTS)
+        if self.tiles == 1:
+            # One matrix for rows and columns together; for more tiles it would be mostly zeros.
+            self._b, self._a = (np.kron(rows.b, columns.b),), (np.kron(rows.a, columns.a),)
+            self._axes = (_POINTS**2, 1, 1)
 
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution K x with a kernel (3, 3, in, out); (height, width, batch, in) to (height, width, batch, out)."""
-        return self._product(x, kernel, (self._rows.b, self._columns.b), (self._rows.a, self._columns.a))
+        return self._product(x, kernel, self._b, self._a)
 
     def convolve_transposed(self, y: Any, kernel: Any) -> Any:
         """Its adjoint Kᵀ y with the same kernel; (height, width, batch, out) to (height, width, batch, in)."""
-        before, after = (self._rows.a.T, self._columns.a.T), (self._rows.b.T, self._columns.b.T)
-        return self._product(y, kernel, before, after, transposed=True)
+        return self._product(y, kernel, _adjoint(self._a), _adjoint(self._b), transposed=True)
 
     def _product(self, x: Any, kernel: Any, before: tuple, after: tuple, transposed: bool = False) -> Any:
-        """The images that follow from x by the matrices `before` on rows and columns, the products with U, or Uᵀ, and `after`.
+        """The images that follow from x by the matrices `before`, the products with U, or Uᵀ, and the matrices `after`.
 
         The gradient is written out to save memory: automatic differentiation would keep V, which is 2.25 times as large as x,
         of every step, and XLA the gradients of U, each four times as large as the kernel, until all are there to be summed.
         """
+        shared = kernel if isinstance(kernel, Shared) else None
 
         @ops.custom_gradient
-        def product(x: Any, kernel: Any) -> tuple:
-            u = _transformed(kernel)
+        def product(x: Any, *weights: Any) -> tuple:
+            u = shared.u if shared else _transformed(*weights)
 
             def gradient(dy: Any) -> tuple:
-                products = self._tiles(dy, *(matrix.T for matrix in after))
-                dx = self._image(_times(products, u, not transposed), *(matrix.T for matrix in before))
+                products = self._transform(dy, _adjoint(after))
+                dx = self._image(_times(products, u, not transposed), _adjoint(before))
                 # The zero makes V depend on dy: otherwise the compiler makes it in the forward pass and keeps it.
-                v = self._tiles(x + 0.0 * dy[0, 0, 0, 0], *before)
-                inputs, outputs = (products, v) if transposed else (v, products)
-                du = ops.matmul(_turned(_by_place(inputs)), _by_place(outputs))
-                return dx, ops.reshape(ops.matmul(_G_TWICE.T, ops.reshape(du, (_POINTS**2, -1))), kernel.shape)
+                v = self._transform(x + 0.0 * dy[0, 0, 0, 0], before)
+                factors = [_by_place(one) for one in ((products, v) if transposed else (v, products))]
+                return dx, *(factors if shared else (_kernel_gradient(*factors),))
 
-            return self._image(_times(self._tiles(x, *before), u, transposed), *after), gradient
+            return self._image(_times(self._transform(x, before), u, transposed), after), gradient
 
-        return product(x, kernel)
+        return product(x, *(shared.take() if shared else (ops.copy(kernel),)))
 
-    def _tiles(self, x: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """The transformed tiles of images x, (6, rows of tiles, 6, columns of tiles · batch, channels)."""
-        height, width, _, channels = x.shape
-        x = ops.reshape(ops.matmul(rows, ops.reshape(x, (height, -1))), (len(rows), width, -1))
-        return ops.reshape(ops.matmul(columns, x), (_POINTS, self._rows.tiles, _POINTS, -1, channels))
+    def _transform(self, x: Any, matrices: tuple) -> Any:
+        """The transformed tiles of images x, (*axes, rest of the tiles · batch, channels)."""
+        return ops.reshape(_on_the_left(matrices, x), (*self._axes, -1, x.shape[-1]))
 
-    def _image(self, products: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """The images (height, width, batch, channels) of `products`, which are in the order of `_tiles`."""
-        x = ops.matmul(columns, ops.reshape(products, (rows.shape[1], columns.shape[1], -1)))
-        x = ops.matmul(rows, ops.reshape(x, (rows.shape[1], -1)))
-        return ops.reshape(x, (len(rows), len(columns), -1, products.shape[-1]))
+    def _image(self, products: Any, matrices: tuple) -> Any:
+        """The images (height, width, batch, channels) of `products`, which are in the order of `_transform`."""
+        return ops.reshape(_on_the_left(matrices, products), (*self._size, -1, products.shape[-1]))
+
+
+# One for each size of image.
+of_size = cache(Winograd)
+
+
+class Shared:
+    """A kernel of several convolutions, whose gradient is one product for all of them.
+
+    The gradients by U and by the M of all convolutions are U'_ij = Σ V_ijᵀ M'_ij: the product of all V and M', one below the other,
+    which is transformed to the kernel's 9 places once. Automatic differentiation brings them here: each convolution takes two
+    zeros, and gives V and M' as the gradients by them.
+
+    Args:
+        kernel: (3, 3, in, out).
+        convolutions: how many; each has to be made.
+        rows: tiles · batch, the rows of V at each place.
+    """
+
+    def __init__(self, kernel: Any, convolutions: int, rows: Any):
+        self.u = _transformed(ops.stop_gradient(kernel))
+
+        @ops.custom_gradient
+        def zeros(kernel: Any) -> tuple:
+            shapes = ((_POINTS**2, rows, channels) for channels in kernel.shape[2:])
+            inputs, outputs = (ops.zeros(shape, kernel.dtype) for shape in shapes)
+
+            def gradient(*factors: Any) -> Any:
+                factors = tree.flatten(factors)
+                return _kernel_gradient(*(ops.concatenate(side, axis=1) for side in (factors[::2], factors[1::2])))
+
+            return (inputs, outputs) * convolutions, gradient
+
+        self._zeros = list(zeros(kernel))
+
+    def take(self) -> tuple[Any, Any]:
+        """The zeros of one convolution."""
+        return self._zeros.pop(0), self._zeros.pop(0)
+
+
+def _transformed(kernel: Any) -> Any:
+    """U = G K Gᵀ of a kernel (3, 3, in, out): (36, in, out)."""
+    return ops.reshape(ops.matmul(_G_TWICE, ops.reshape(kernel, (9, -1))), (_POINTS**2, *kernel.shape[2:]))
+
+
+def _kernel_gradient(inputs: Any, outputs: Any) -> Any:
+    """The gradient (3, 3, in, out) by the kernel, of V and of the gradient by M: (36, rows, in) and (36, rows, out)."""
+    du = ops.matmul(ops.swapaxes(inputs, -2, -1), outputs)
+    return ops.reshape(ops.matmul(_G_TWICE.T, ops.reshape(du, (_POINTS**2, -1))), (3, 3, *du.shape[1:]))
+
+
+def _on_the_left(matrices: tuple[np.ndarray, ...], x: Any) -> Any:
+    """`matrices` on the first axes of x, one each; the rest of the axes become one."""
+    first, *second = matrices
+    x = ops.matmul(first, ops.reshape(x, (first.shape[1], -1)))
+    for matrix in second:
+        x = ops.matmul(matrix, ops.reshape(x, (len(first), matrix.shape[1], -1)))
+    return x
+
+
+def _adjoint(matrices: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(matrix.T for matrix in matrices)
 
 
 def _times(tiles: Any, u: Any, transposed: bool) -> Any:
-    """The products of `tiles` in the order of `Winograd._tiles` with U, or Uᵀ, at each place; in the same order."""
+    """The products of `tiles` in the order of `Winograd._transform` with U, or Uᵀ, at each place; in the same order."""
+    places, rows, more = tiles.shape[:3]
     if keras.backend.backend() == "tensorflow":
         # U is used again for each row of tiles, so no tile is moved in memory. XLA would make copies of both for it.
-        u = ops.reshape(u, (_POINTS, 1, _POINTS, *u.shape[1:]))
-        return ops.matmul(tiles, _turned(u) if transposed else u)
-    products = ops.matmul(_by_place(tiles), _turned(u) if transposed else u)
-    products = ops.reshape(products, (_POINTS, _POINTS, tiles.shape[1], -1, u.shape[1 if transposed else 2]))
+        u = ops.reshape(u, (places, 1, more, *u.shape[1:]))
+        return ops.matmul(tiles, ops.swapaxes(u, -2, -1) if transposed else u)
+    products = ops.matmul(_by_place(tiles), ops.swapaxes(u, -2, -1) if transposed else u)
+    products = ops.reshape(products, (places, more, rows, -1, u.shape[1 if transposed else 2]))
     return ops.transpose(products, (0, 2, 1, 3, 4))
 
 
 def _by_place(tiles: Any) -> Any:
-    """All tiles of a place together: (6, rows of tiles, 6, n, channels) to (36, rows of tiles · n, channels)."""
+    """All tiles of a place together: (places, rows of tiles, places, n, channels) to (36, rows of tiles · n, channels)."""
     return ops.reshape(ops.transpose(tiles, (0, 2, 1, 3, 4)), (_POINTS**2, -1, tiles.shape[-1]))
-
-
-def _turned(matrices: Any) -> Any:
-    return ops.swapaxes(matrices, -2, -1)
 
 
 class _Axis:

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import h5py
@@ -25,7 +25,7 @@ from resode.base.files import write_bytes, write_json, write_text
 from resode.base.text import quoted
 from resode.data.records import Dataset
 from resode.nn import model
-from resode.training import augmentation, checkpoint, engine, prolongation, schedule, validation
+from resode.training import augmentation, checkpoint, convolutions, engine, prolongation, schedule, validation
 from resode.training.curves import Curves
 from resode.training.losses import cross_entropy
 from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, weights_file
@@ -49,13 +49,25 @@ def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.Learning
     return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in schedule.drops(params)], values)
 
 
-def compiled(params: ModelParams, training: TrainingParams, seed: int, classes: int) -> keras.Model:
-    """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's)."""
+def compiled(
+    params: ModelParams,
+    training: TrainingParams,
+    seed: int,
+    classes: int,
+    convolution: str | Collection[str] | None = None,
+) -> keras.Model:
+    """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's).
+
+    Args:
+        convolution: see `model.build`; None: what `convolutions.chosen` says.
+    """
+    if convolution is None:
+        convolution = convolutions.chosen(params, training)
     keras.utils.set_random_seed(seed)
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.precision)
     try:
-        network = model.build(params, classes, convolution=training.convolution)
+        network = model.build(params, classes, convolution=convolution)
     finally:
         keras.config.set_dtype_policy(default)
     network.compile(
@@ -238,6 +250,7 @@ class _Run:
         self.total = self.epochs * self.per_epoch
         self.levels = schedule.levels(params.training, self.total) or [(0, params.model.unroll_length)]
         self.mean = augmentation.mean_image(dataset.train_images)
+        self.convolution = convolutions.chosen(params.model, params.training, folder.parent)
         self._build(self.levels[0][1])
         self.split, images, self.test_labels = tested
         self.test_images = np.asarray(augmentation.normalise(images, self.mean))
@@ -255,7 +268,8 @@ class _Run:
         self.unroll_length = unroll_length
         params, training = prolongation.coarser(self.params.model, unroll_length), self.params.training
         with engine.distributed(training.devices):
-            self.network = compiled(params, training, self.params.seed, len(self.dataset.class_names))
+            classes = len(self.dataset.class_names)
+            self.network = compiled(params, training, self.params.seed, classes, self.convolution)
         self.engine = engine.Engine(self.network, self.dataset, self.mean, self.params.augmentation, training.devices)
 
     def _unroll_length(self, number: int) -> int:
@@ -324,6 +338,7 @@ class _Run:
         if found is None:
             return
         values, state = found
+        self._keep_convolutions(state["pieces"][-1])
         self._assign(values)
         self.update, self.history, self.pieces = state["update"], state["history"], state["pieces"]
         if len(self.history) < self.epochs:
@@ -335,6 +350,14 @@ class _Run:
         """Make the network anew if a checkpoint of `update` has another unroll length."""
         if (unroll_length := self._unroll_length(max(update, 1))) != self.unroll_length:
             self._build(unroll_length)
+
+    def _keep_convolutions(self, before: Mapping) -> None:
+        """Compute the units' convolutions as in the piece `before`, which rounded as they do; on another machine, as is fastest there."""
+        if self.params.training.convolution != "auto" or before["hardware"] != provenance.hardware():
+            return
+        if before.get("units_of_products") not in (None, model.units_of_products(self.network)):
+            self.convolution = before["units_of_products"]
+            self._build(self.unroll_length)
 
     def _check(self, values: Mapping[str, np.ndarray], state: Mapping) -> None:
         """Check that a checkpoint is of this training; see `checkpoint.Check`."""
