@@ -148,29 +148,41 @@ class AugmentationParams(_Section):
     interpolation: Literal["bilinear", "nearest"]
     # A larger shift would leave nothing of an image of 32 pixels.
     crop: Annotated[int, Field(ge=0, le=31)]
+    # Here and below, what has a default is younger than results and checkpoints that stay readable.
+    crop_edges: Literal["zeros", "reflect"] = "zeros"
 
     @model_validator(mode="after")
     def _shifts_or_crops(self) -> "AugmentationParams":
         if self.shift and self.crop:
             raise ValueError(f"shift {self.shift:g} and crop {self.crop}: choose one and set the other to 0")
+        if self.crop_edges == "reflect" and not self.crop:
+            raise ValueError("crop_edges reflect needs a crop; shifts repeat the edge pixels")
         return self
 
 
 class TrainingParams(_Section):
-    """The schedule as the post states it, at the reference batch size, and the optimiser.
+    """The schedule as the post states it, at the reference batch size, the optimiser and the loss.
 
     Equal numbers of images are seen at any batch size; see `schedule`.
     """
 
     reference_batch_size: Count
     reference_iterations: Positive
+    schedule: Literal["drops", "linear"] = "drops"
     reference_drops: Annotated[list[Positive], Field(max_length=100)]
-    # Pairs of an unroll length and the iteration from which it holds. Checkpoints from before it was a parameter have none.
+    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    # Pairs of an unroll length and the iteration from which it holds.
     unroll_schedule: list[Annotated[tuple[Steps, NotNegative], Field(strict=False)]] = []
     batch_size: Count
     learning_rate: Positive
     drop_factor: Annotated[float, Field(gt=0, lt=1)]
+    optimizer: Literal["sgd", "muon"] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool = False
+    muon_learning_rate: Positive = 0.05
+    muon_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    muon_decay: NotNegative = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["float32", "mixed_bfloat16"]
     convolution: Literal["auto", "direct", "winograd"]
     block_length: Count | None
@@ -181,6 +193,14 @@ class TrainingParams(_Section):
         if self.batch_size % self.devices:
             raise ValueError(
                 f"batch_size {self.batch_size} does not divide into equal parts for {self.devices} devices"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "TrainingParams":
+        if self.schedule == "linear" and self.reference_drops:
+            raise ValueError(
+                f"reference_drops {self.reference_drops} are of schedule drops; with schedule linear set them to []"
             )
         return self
 
@@ -289,6 +309,14 @@ class Params(_Section):
         return self
 
     @model_validator(mode="after")
+    def _muon_has_kernels(self) -> "Params":
+        if self.training.optimizer == "muon" and self.model.architecture != "units":
+            raise ValueError(
+                f"training.optimizer muon trains the kernels of units; {self.model.architecture} takes sgd"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _products_are_possible(self) -> "Params":
         if self.training.convolution != "winograd":
             return self
@@ -343,6 +371,16 @@ def load(given: dict[str, Any] | None = None) -> Params | SimpleNamespace:
         content[name] = {**content[name], **value} if both else value
     checked = validate(content)
     return SimpleNamespace(**{name: getattr(checked, name) for name in given}) if given else checked
+
+
+def with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections `content`, as a file of an earlier version has them, with the keys that have a default; nothing is checked."""
+    found = dict(content)
+    for name, section in Params.model_fields.items():
+        if isinstance(found.get(name), dict):
+            fields = section.annotation.model_fields.items()
+            found[name] = {key: one.default for key, one in fields if not one.is_required()} | found[name]
+    return found
 
 
 def settings(given: list[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def build(
     classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     convolution: str | Collection[str] = "auto",
+    penalize_units: bool = True,
 ) -> keras.Model:
     """Build the network, uncompiled; its initial weights follow from `keras.utils.set_random_seed`.
 
@@ -39,6 +40,7 @@ def build(
         input_shape: (height, width, colours) of an image.
         convolution: the way to compute the units' convolutions, see `blocks.ODEConv2D`; or the names of the units that compute
             them as products, the others directly (architecture units).
+        penalize_units: whether the units' kernels have the l2 penalty that stem and head have; of architecture units alone.
 
     Returns:
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
@@ -71,7 +73,7 @@ def build(
             weights_in_time=params.weights_in_time,
             smoothness=params.smoothness,
             kernel_initializer=INITIALIZERS[params.kernel_initializer],
-            kernel_regularizer=_l2(params),
+            kernel_regularizer=_l2(params) if penalize_units else None,
             convolution=_way(convolution, name := f"unit{unit}"),
             name=name,
             **more,

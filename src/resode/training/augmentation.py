@@ -78,7 +78,8 @@ def augment(images, flips, shifts, params: AugmentationParams):
     from the nearest edge pixel: `scipy.ndimage.shift(mode="nearest")` of order 1 (bilinear) or 0 (nearest).
 
     With `params.crop` shifts are whole numbers and what is outside is zero: a window of the image's own size, cut out of
-    the image with so many zeros on every side (He et al. 2015, section 4.2).
+    the image with so many zeros on every side (He et al. 2015, section 4.2). With `params.crop_edges` "reflect" it is the image
+    mirrored at its edge pixels, `numpy.pad(mode="reflect")`, instead of zeros.
 
     Args:
         images: (N, H, W, C) float.
@@ -94,6 +95,8 @@ def augment(images, flips, shifts, params: AugmentationParams):
     # Flipping the result left to right is reading its columns backwards.
     columns = ops.where(flips[:, None], ops.flip(columns, axis=1), columns)
     inside = ((rows >= 0) & (rows < height))[:, :, None, None] & ((columns >= 0) & (columns < width))[:, None, :, None]
+    if params.crop_edges == "reflect":
+        rows, columns = _reflected(rows, height), _reflected(columns, width)
     rows, columns = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
     pixels = ops.reshape(images, (count * height * width, channels))
     starts = ops.arange(count, dtype="int32")[:, None, None] * (height * width)
@@ -102,6 +105,8 @@ def augment(images, flips, shifts, params: AugmentationParams):
         index = starts + ops.cast(row, "int32")[:, :, None] * width + ops.cast(column, "int32")[:, None, :]
         return ops.take(pixels, index, axis=0)
 
+    if params.crop_edges == "reflect":
+        return at(rows, columns)
     if params.crop:
         return ops.where(inside, at(rows, columns), 0)
     if params.interpolation == "nearest":
@@ -113,6 +118,11 @@ def augment(images, flips, shifts, params: AugmentationParams):
     upper = at(top, left) * (1 - across) + at(top, right) * across
     lower = at(bottom, left) * (1 - across) + at(bottom, right) * across
     return upper * (1 - down) + lower * down
+
+
+def _reflected(places, size):
+    """Places from −(size − 1) to 2 (size − 1) mirrored at 0 and at size − 1."""
+    return size - 1 - ops.abs(size - 1 - ops.abs(places))
 
 
 def generator(seed: int, stream: int, counter: int) -> np.random.Generator:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from resode.base import paths
+from resode.base import config, paths
 from resode.base.config import TrainingParams
 from resode.base.errors import InputError
 from resode.base.files import parse_json, read_bytes, write_bytes
@@ -358,9 +358,10 @@ def _first_intact(found: list[Path], check: Check | None = None) -> tuple[Path, 
 def _lasting(inputs: Mapping, anywhere: bool) -> dict:
     """The inputs that hold for all updates."""
     changing = _SCHEDULE | (_SPEED if anywhere else set())
-    training = {name: value for name, value in inputs["params"]["training"].items() if name not in changing}
+    params = config.with_defaults(inputs["params"])
+    training = {name: value for name, value in params["training"].items() if name not in changing}
     lasting = {name: value for name, value in inputs.items() if not (anywhere and name in ("code", "software"))}
-    return lasting | {"params": inputs["params"] | {"training": training}}
+    return lasting | {"params": params | {"training": training}}
 
 
 def _scheduled(inputs: Mapping, updates: int) -> tuple[list, list]:

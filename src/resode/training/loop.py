@@ -1,4 +1,4 @@
-"""Training: the post's schedule, one row an epoch, resumable after a kill."""
+"""Training: the scheduled updates, one row an epoch, resumable after a kill."""
 
 import csv
 import hashlib
@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -27,7 +28,8 @@ from resode.data.records import Dataset
 from resode.nn import model
 from resode.training import augmentation, checkpoint, convolutions, engine, prolongation, schedule, validation
 from resode.training.curves import Curves
-from resode.training.losses import cross_entropy
+from resode.training.losses import cross_entropy, smoothed_cross_entropy
+from resode.training.muon import Muon
 from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, weights_file
 from resode.training.progress import Progress
 
@@ -40,8 +42,29 @@ _TEST_BATCH = 500
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError, AttributeError, IndexError)
 
 
-def learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """`schedule.rates` for Keras' optimisers: the update that follows the drop after n updates is the first at the lower rate."""
+class Linear(keras.optimizers.schedules.LearningRateSchedule):
+    """The linear schedule of `updates` updates, see `schedule`: it rises to `peak` over the share `warmup` of them and falls to 0."""
+
+    def __init__(self, peak: float, warmup: float, updates: int):
+        self.peak, self.warmup, self.updates = peak, warmup, updates
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of the update that follows `step` updates."""
+        done = keras.ops.cast(step, "float32") / self.updates
+        return self.peak * keras.ops.minimum(done / self.warmup, (1 - done) / (1 - self.warmup))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that build an equal schedule."""
+        return {"peak": self.peak, "warmup": self.warmup, "updates": self.updates}
+
+
+def learning_rate(params: TrainingParams, updates: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """The learning rates of a training of `updates` updates for Keras' optimisers.
+
+    The update that follows the drop after n updates is the first at the lower rate.
+    """
+    if params.schedule == "linear":
+        return Linear(params.learning_rate, params.warmup, updates)
     if not params.reference_drops:
         return params.learning_rate
     values = [rate for _, rate in schedule.rates(params, schedule.updates(params))]
@@ -54,11 +77,13 @@ def compiled(
     training: TrainingParams,
     seed: int,
     classes: int,
+    updates: int | None = None,
     convolution: str | Collection[str] | None = None,
 ) -> keras.Model:
-    """The network with its initial weights, cross-entropy loss and SGD with momentum (not Nesterov's).
+    """The network with its initial weights, its loss and its optimiser.
 
     Args:
+        updates: of the whole training; None: as many as are scheduled, though they may end within an epoch.
         convolution: see `model.build`; None: what `convolutions.chosen` says.
     """
     if convolution is None:
@@ -67,13 +92,14 @@ def compiled(
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.precision)
     try:
-        network = model.build(params, classes, convolution=convolution)
+        # The kernels that Muon trains have its decay instead: a penalty's gradient would enter their momentum.
+        sgd = training.optimizer == "sgd"
+        network = model.build(params, classes, convolution=convolution, penalize_units=sgd)
     finally:
         keras.config.set_dtype_policy(default)
     network.compile(
-        # Named, lest Keras number it: checkpoints hold variables by name.
-        optimizer=keras.optimizers.SGD(learning_rate(training), momentum=training.momentum, name="sgd"),
-        loss=cross_entropy,
+        optimizer=_optimizer(network, training, updates or schedule.updates(training)),
+        loss=smoothed_cross_entropy(training.label_smoothing) if training.label_smoothing else cross_entropy,
         metrics=["accuracy"],
     )
     network.optimizer.build(network.trainable_variables)
@@ -81,6 +107,23 @@ def compiled(
     network.compute_metrics(None, np.zeros(1, "int32"), np.ones((1, classes), "float32"), None)
     network.reset_metrics()
     return network
+
+
+def _optimizer(network: keras.Model, training: TrainingParams, updates: int) -> keras.optimizers.Optimizer:
+    rate = learning_rate(training, updates)
+    # Named, lest Keras number it: checkpoints hold variables by name.
+    sgd = {"momentum": training.momentum, "nesterov": training.nesterov, "name": training.optimizer}
+    if training.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, **sgd)
+    return Muon(
+        rate,
+        # Biases, and the factors of linear multistep units, have fewer axes.
+        kernels=[one.path for unit in model.units(network) for one in unit.weights if len(one.shape) >= 4],
+        kernel_rate=training.muon_learning_rate / training.learning_rate,
+        kernel_momentum=training.muon_momentum,
+        kernel_decay=training.muon_decay,
+        **sgd,
+    )
 
 
 def load_weights(network: keras.Model, folder: Path) -> None:
@@ -172,7 +215,8 @@ def train(
         params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
             `validation.split` leaves, and tested on what it holds out.
         results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
-            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms), `metrics.json` (its last
+            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms, and labels are smoothed in
+            them if they are in training), `metrics.json` (its last
             row) and `provenance.json`.
         runs: folder of the run folders, in which checkpoints of other schedules are looked for too. In a run's folder the history
             grows with each epoch, as `history.csv` and as TensorBoard's events.
@@ -269,7 +313,7 @@ class _Run:
         params, training = prolongation.coarser(self.params.model, unroll_length), self.params.training
         with engine.distributed(training.devices):
             classes = len(self.dataset.class_names)
-            self.network = compiled(params, training, self.params.seed, classes, self.convolution)
+            self.network = compiled(params, training, self.params.seed, classes, self.total, self.convolution)
         self.engine = engine.Engine(self.network, self.dataset, self.mean, self.params.augmentation, training.devices)
 
     def _unroll_length(self, number: int) -> int:
@@ -387,11 +431,14 @@ class _Run:
 
     def _announce(self) -> None:
         drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
+        rates = f"learning rate drops after updates: {drops}"
+        if self.params.training.schedule == "linear":
+            rates = "learning rate rises and falls linearly"
         steps = ", ".join(f"{unroll_length} from update {begin:,}" for begin, unroll_length in self.levels)
         steps = f", unroll length {steps}" if len(self.levels) > 1 else ""
         print(
             f"{self.dataset.provenance['title']}: {len(self.dataset.train_images):,} training images, {self.epochs} epochs of"
-            f" {self.per_epoch:,} updates, learning rate drops after updates: {drops}{steps}.\n"
+            f" {self.per_epoch:,} updates, {rates}{steps}.\n"
             f"{provenance.hardware()}; {keras.backend.backend()};"
             f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call;"
             f" convolutions as matrix products in {', '.join(model.units_of_products(self.network)) or 'no unit'}.",
@@ -454,7 +501,7 @@ class _Run:
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
         # The rate of the epoch's last update, as the optimiser applied it.
-        rate = learning_rate(self.params.training)
+        rate = learning_rate(self.params.training, self.total)
         rate = rate if isinstance(rate, float) else float(rate(self.update - 1))
         row = {
             "epoch": epoch,

@@ -3,6 +3,12 @@
 The post counts iterations at the reference batch size. Equal numbers of images are seen at any batch size:
 
     updates = iterations · reference_batch_size / batch_size
+
+Learning rates are the post's, constant between drops, or linear: of T updates, update u = 0 … T − 1 has
+
+    η(u) = η · min(f / w, (1 − f) / (1 − w)),    f = u / T
+
+which rises from 0 over the share w = `warmup` of the updates to η = `learning_rate` and falls towards 0 at the end.
 """
 
 from resode.base.config import TrainingParams
@@ -19,7 +25,12 @@ def drops(params: TrainingParams) -> list[int]:
 
 
 def rates(params: TrainingParams, count: int) -> list[tuple[int, float]]:
-    """The learning rates η·f^k of the first `count` updates: (update from which it holds, rate)."""
+    """The learning rates η·f^k of the first `count` updates: (update from which it holds, rate).
+
+    With schedule linear every update has its own: what decides all of them, the number of updates and η.
+    """
+    if params.schedule == "linear":
+        return [(updates(params), params.learning_rate)]
     begins = [0, *(drop for drop in drops(params) if drop < count)]
     return [(begin, params.learning_rate * params.drop_factor**k) for k, begin in enumerate(begins)]
 
