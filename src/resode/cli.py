@@ -135,13 +135,20 @@ def _parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=_publish)
     commands.add_parser("verify", help="the test accuracy of the weights in git").set_defaults(run=_verify)
     for name, study, text in (
-        ("bench", "bench", "milliseconds an update on this machine, to results/bench (10 minutes)"),
         ("compare", "comparison", "blocks and integrators of comparison.yaml, to results/comparison (an hour)"),
         ("memory", "memory", "memory of training and of inference, to results/memory (20 minutes)"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
         command.set_defaults(run=_study, study=study)
+    bench = commands.add_parser(
+        "bench", help="milliseconds an update on this machine, to results/bench (10 minutes; of a run, 30)"
+    )
+    bench.add_argument(
+        "name", nargs="?", metavar="NAME", help="a run of runs.yaml, measured beside params.yaml's setting"
+    )
+    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
+    bench.set_defaults(run=_bench)
     sweep = commands.add_parser("sweep", help="choose h and the unroll length on validation images, to results/sweep")
     sweep.add_argument("name", nargs="?", default="digits", metavar="NAME", help="a sweep of sweep.yaml")
     sweep.add_argument("--queue", action="store_true", help="with DVC's queue, on this machine alone, instead of Ray")
@@ -242,6 +249,12 @@ def _verify(chosen: argparse.Namespace) -> None:
     from resode.publication import publish
 
     publish.verify()
+
+
+def _bench(chosen: argparse.Namespace) -> None:
+    from resode.studies import bench
+
+    print(f"Written: {bench.run(chosen.name, chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _study(chosen: argparse.Namespace) -> None:

@@ -27,6 +27,9 @@ def compiled(function):
     return tf.function(function, jit_compile=True)
 
 
+REFLECT = CROP.model_copy(update={"crop_edges": "reflect"})
+
+
 @pytest.mark.parametrize(("interpolation", "order"), [("bilinear", 1), ("nearest", 0)])
 def test_augment_equals_scipy_on_random_shifts(interpolation, order):
     random = np.random.default_rng(0)
@@ -47,14 +50,26 @@ def test_no_shift_and_no_flip_is_the_image():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), images)
 
 
-def test_a_crop_is_a_window_of_the_padded_image():
+@pytest.mark.parametrize(
+    ("crop", "padding"), [(CROP, {}), (REFLECT, {"mode": "reflect"})], ids=["zeros", "reflected edges"]
+)
+def test_a_crop_is_a_window_of_the_padded_image(crop, padding):
     images = np.random.default_rng(0).normal(size=(60, 9, 12, 3)).astype("float32")
     flips, shifts = augmentation.draw(CROP, 0, 0, 60, 9)
-    found = compiled(lambda *numbers: augmentation.augment(*numbers, CROP))(images, flips, shifts)
+    found = compiled(lambda *numbers: augmentation.augment(*numbers, crop))(images, flips, shifts)
     for image, flip, shift, mine in zip(images, flips, shifts, keras.ops.convert_to_numpy(found), strict=True):
         row, column = (4 - shift).astype(int)
-        window = np.pad(image, [(4, 4), (4, 4), (0, 0)])[row : row + 9, column : column + 12]
+        window = np.pad(image, [(4, 4), (4, 4), (0, 0)], **padding)[row : row + 9, column : column + 12]
         np.testing.assert_array_equal(mine, window[:, ::-1] if flip else window)
+
+
+def test_the_widest_crop_reflects_the_image_once():
+    images = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
+    padded = np.pad(images[0], [(31, 31), (31, 31), (0, 0)], mode="reflect")
+    for shift, corner in (((31.0, -31.0), (0, 62)), ((-31.0, 31.0), (62, 0))):
+        found = augmentation.augment(images, np.zeros(1, bool), np.float32([shift]), REFLECT)
+        expected = padded[corner[0] : corner[0] + 32, corner[1] : corner[1] + 32]
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(found)[0], expected)
 
 
 def test_windows_are_drawn_uniformly():

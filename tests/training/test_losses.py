@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from resode.training.losses import cross_entropy
+from resode.training.losses import cross_entropy, smoothed_cross_entropy
 
 # Where the true class, the first, lies 40 below the winner, level with it, above it, and 40 above all others.
 LOGITS = np.array([[0, 40, 0], [0, 0, -1], [2, 1, 0], [40, 0, 0]], "float32")
@@ -17,12 +17,12 @@ def keras2(logits):
     return -np.log(np.clip(output, np.float32(1e-7), np.float32(1 - 1e-7)))[:, 0]
 
 
-def network():
+def network(loss=cross_entropy):
     """A softmax of a kernel that starts as the identity, compiled with the loss."""
     built = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(3, "softmax", use_bias=False, kernel_initializer="identity")]
     )
-    built.compile(keras.optimizers.SGD(1.0), loss=cross_entropy, metrics=["accuracy"])
+    built.compile(keras.optimizers.SGD(1.0), loss=loss, metrics=["accuracy"])
     return built
 
 
@@ -57,3 +57,33 @@ def test_where_the_loss_is_clipped_it_has_no_gradient():
         share = np.exp(logits) / np.exp(logits).sum()
         expected = np.outer(logits, share - np.eye(3)[label]) if moves else np.zeros((3, 3))
         np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def smoothed(logits, label):
+    """Loss and gradient by the logits, from logarithms of shares that are never rounded to 0."""
+    logits = logits.astype("float64")
+    shares = 0.7 * np.eye(3)[label] + 0.3 / 3
+    logarithms = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+    return -(shares * logarithms).sum(), np.exp(logarithms) - shares
+
+
+def test_smoothed_loss_and_its_gradient_are_those_of_shared_labels_where_the_other_is_clipped_too():
+    for logits, label in zip(LOGITS, (0, 2, 1, 0), strict=True):
+        loss, slope = smoothed(logits, label)
+        trained = network(smoothed_cross_entropy(0.3))
+        before = trained.get_weights()[0]
+        np.testing.assert_allclose(trained.train_on_batch(logits[None], np.array([label]))[0], loss, rtol=1e-5)
+        np.testing.assert_allclose(before - trained.get_weights()[0], np.outer(logits, slope), rtol=1e-4, atol=1e-5)
+
+
+def test_smoothed_loss_and_its_gradient_are_finite_where_a_probability_is_zero():
+    for distance in (95.0, 1000.0):
+        trained = network(smoothed_cross_entropy(0.3))
+        loss = trained.train_on_batch(np.float32([[0, distance, 0]]), np.array([0]))[0]
+        assert 0 < loss < 87.4 and np.isfinite(trained.get_weights()[0]).all()
+
+
+def test_smoothing_by_nothing_is_the_cross_entropy():
+    probabilities = keras.ops.softmax(keras.ops.convert_to_tensor(LOGITS[1:3]))
+    found = smoothed_cross_entropy(0.0)(LABELS[:2], probabilities)
+    np.testing.assert_allclose(found, cross_entropy(LABELS[:2], probabilities), rtol=1e-6)

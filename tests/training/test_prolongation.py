@@ -15,6 +15,15 @@ from units import array, built, images
 SHARED = {"channels": [4], "pool_after": [], "unroll_length": 4}
 FREE = SHARED | {"block": "antisymmetric", "weights_in_time": "free"}
 
+FAST = {
+    "schedule": "linear",
+    "reference_drops": [],
+    "optimizer": "muon",
+    "nesterov": True,
+    "muon_decay": 0.03,
+    "label_smoothing": 0.1,
+}
+
 
 def levels(model=SHARED, **training):
     schedule = {"unroll_schedule": [[1, 0.0], [2, 5.0], [4, 12.0]]}
@@ -103,17 +112,21 @@ def test_levels_are_counted_as_drops_are():
     assert schedule.levels(config.load().training, 512_000) == []
 
 
-@pytest.mark.parametrize("model", [SHARED, pytest.param(FREE, marks=pytest.mark.once)], ids=["shared", "free"])
-def test_training_stopped_on_every_level_and_at_every_change_ends_with_the_same_bytes(model, tmp_path, monkeypatch):
-    train(tmp_path / "whole", **levels(model))
+@pytest.mark.parametrize(
+    "chosen",
+    [levels(), pytest.param(levels(FREE), marks=pytest.mark.once), levels(FREE, **FAST)],
+    ids=["shared", "free", "free by Muon"],
+)
+def test_training_stopped_on_every_level_and_at_every_change_ends_with_the_same_bytes(chosen, tmp_path, monkeypatch):
+    train(tmp_path / "whole", **chosen)
     # Each process is stopped when so many updates are done.
     for stop in (3, 5, 8, 14):
         with monkeypatch.context() as patch:
             told = lambda self, stop=stop: TimeOver(f"at {self.update}") if self.update >= stop else None
             patch.setattr(loop._Run, "_reason_to_stop", told)
             with pytest.raises(TimeOver, match=f"at {stop}"):
-                train(tmp_path / "pieces", **levels(model))
-    train(tmp_path / "pieces", **levels(model))
+                train(tmp_path / "pieces", **chosen)
+    train(tmp_path / "pieces", **chosen)
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
     found = json.loads((tmp_path / "pieces" / "results" / loop.PROVENANCE).read_text(encoding="utf-8"))
     assert found["resumes"] == 4

@@ -1,6 +1,7 @@
 """Schedule, resuming and failures of training."""
 
 import errno
+import json
 import os
 
 import numpy as np
@@ -25,10 +26,80 @@ def test_the_notebooks_schedule_drops_after_epochs_109_and_218():
 
 
 def test_learning_rate_drops_after_the_given_number_of_updates():
-    rate = loop.learning_rate(config.load().training)
+    rate = loop.learning_rate(config.load().training, 512_000)
     # Keras asks with the number of finished updates.
     rates = [float(rate(done)) for done in (0, 255_999, 256_000, 383_999, 384_000, 511_999)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)
+
+
+LINEAR = {"schedule": "linear", "reference_drops": []}
+
+
+def test_linear_rate_rises_to_its_peak_and_falls_to_zero():
+    given = config.load({"training": LINEAR | {"learning_rate": 0.2, "warmup": 0.25}}).training
+    # Of 20 updates five rise; after the last it would be zero.
+    rate = loop.learning_rate(given, 20)
+    rates = [float(rate(done)) for done in (0, 1, 4, 5, 6, 19, 20)]
+    np.testing.assert_allclose(rates, [0, 0.04, 0.16, 0.2, 0.2 * 14 / 15, 0.2 / 15, 0], rtol=1e-5, atol=1e-9)
+    assert schedule.drops(given) == []
+
+
+def test_linear_schedule_spans_the_whole_epochs_and_stands_in_the_history(tmp_path):
+    # 25 scheduled updates are 2 epochs of 10; the last update of an epoch is the one with so many before it.
+    train(tmp_path, training=LINEAR | {"reference_iterations": 25.0})
+    rates = [float(line.split(",")[2]) for line in files(tmp_path)[loop.HISTORY].decode().splitlines()[1:]]
+    np.testing.assert_allclose(rates, [0.05 * (1 - 9 / 20) / 0.85, 0.05 * (1 - 19 / 20) / 0.85], rtol=1e-5)
+
+
+@pytest.mark.once
+def test_linear_trainings_of_other_lengths_have_nothing_in_common():
+    def inputs(**training):
+        return loop.all_inputs(small_dataset(), settings(training=LINEAR | training))
+
+    ours = inputs()
+    assert checkpoint.agree(ours, inputs(), 20)
+    # Not the first update either: its rate is zero, but the random numbers of a few are a poor reason to go on from it.
+    for training in ({"reference_iterations": 40.0}, {"warmup": 0.3}, {"schedule": "drops"}):
+        assert not checkpoint.agree(ours, inputs(**training), 1)
+
+
+@pytest.mark.once
+def test_checkpoints_from_before_there_was_a_choice_of_optimizer_are_gone_on_from():
+    ours = loop.all_inputs(small_dataset(), settings())
+    theirs = json.loads(json.dumps(ours))
+    for name in ("schedule", "warmup", "optimizer", "nesterov", "muon_learning_rate", "muon_momentum", "muon_decay"):
+        del theirs["params"]["training"][name]
+    del theirs["params"]["training"]["label_smoothing"], theirs["params"]["augmentation"]["crop_edges"]
+    assert checkpoint.agree(ours, theirs, 20)
+    assert not checkpoint.agree(
+        loop.all_inputs(small_dataset(), settings(training={"label_smoothing": 0.1})), theirs, 20
+    )
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training": {"schedule": "linear"}}, r"reference_drops \[15.0\] are of schedule drops; with schedule linear"),
+        ({"training": LINEAR | {"warmup": 0.0}}, "training.warmup = 0.0: input should be greater than 0"),
+        ({"training": LINEAR | {"warmup": 1.0}}, "training.warmup = 1.0: input should be less than 1"),
+        ({"training": {"schedule": "cosine"}}, "training.schedule = 'cosine': input should be 'drops' or 'linear'"),
+        ({"training": {"optimizer": "adam"}}, "training.optimizer = 'adam': input should be 'sgd' or 'muon'"),
+        ({"training": {"muon_momentum": 1.0}}, "training.muon_momentum = 1.0: input should be less than 1"),
+        ({"training": {"muon_decay": -0.1}}, "training.muon_decay = -0.1: input should be greater than or equal to 0"),
+        ({"training": {"label_smoothing": 1.0}}, "training.label_smoothing = 1.0: input should be less than 1"),
+        (
+            {"training": {"optimizer": "muon"}, "model": {"architecture": "resnet20"}},
+            "training.optimizer muon trains the kernels of units; resnet20 takes sgd",
+        ),
+        ({"augmentation": {"crop_edges": "reflect"}}, "crop_edges reflect needs a crop; shifts repeat the edge pixels"),
+        ({"augmentation": {"crop_edges": "wrap"}}, "augmentation.crop_edges = 'wrap': input should be 'zeros' or"),
+    ],
+)
+def test_wrong_schedules_optimizers_and_crops_are_refused(changes, words):
+    with pytest.raises(InputError, match=words) as caught:
+        settings(**changes)
+    assert "\n" not in str(caught.value)
 
 
 def test_history_has_a_row_an_epoch(uninterrupted):

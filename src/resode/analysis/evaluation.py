@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ def read_history(path: Path) -> list[dict[str, float]]:
             )
         before = row["updates"]
     return history
+
+
+def drops(history: Sequence[Mapping[str, float]]) -> list[int]:
+    """The epochs whose learning rate is lower than the one before; none where it falls most of the time, as a linear schedule does."""
+    found = [b["epoch"] for a, b in pairwise(history) if b["learning_rate"] < 0.999 * a["learning_rate"]]
+    return found if len(found) < 2 or 2 * len(found) < len(history) else []
 
 
 def _numbers(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:

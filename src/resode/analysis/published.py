@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from resode.base import paths, strict_yaml
+from resode.base import config, paths, strict_yaml
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 
@@ -28,6 +28,7 @@ def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
     Args:
         params: sections of params.yaml; `data` only needs the name of the data set.
     """
+    params = config.with_defaults(params)
     found = {
         section: [
             f"{key} is {shown(params.get(section, {}).get(key))} instead of {shown(claimed)}"

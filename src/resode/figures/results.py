@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 from matplotlib.figure import Figure
 
-from resode.analysis.evaluation import tested_on
+from resode.analysis.evaluation import drops, tested_on
 from resode.figures.style import BLUE, GREY, INK, ORANGE, WIDTH, narrow, styled, subplots
 
 History = Sequence[Mapping[str, float]]
@@ -111,17 +111,12 @@ def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose:
 
 
 def _mark_drops(axes, history: History, published: History | None) -> None:
-    """A vertical line where the learning rate of an epoch is lower than the one before."""
+    """A vertical line where the learning rate drops."""
     for rows, colour, style in ((published, GREY, ":"), (history, INK, "--")):
-        drops = [b["epoch"] for a, b in zip(rows or [], (rows or [])[1:], strict=False) if _lower(b, a)]
-        for number, epoch in enumerate(drops):
+        for number, epoch in enumerate(drops(rows or [])):
             whose = "published" if rows is published else "this run"
             label = f"rate drops, {whose}" if number == 0 else None
             axes.axvline(epoch - 0.5, color=colour, linestyle=style, linewidth=1.0, label=label, zorder=1)
-
-
-def _lower(row: Mapping[str, float], before: Mapping[str, float]) -> bool:
-    return row["learning_rate"] < 0.999 * before["learning_rate"]
 
 
 # --- evaluation

@@ -7,7 +7,6 @@ import html
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from resode.analysis import evaluation
@@ -329,8 +328,10 @@ def curve_text(report: Mapping, run: Run) -> str:
 def schedule_text(report: Mapping, run: Run) -> str:
     """One sentence on the schedule that was trained with."""
     last = run.history[-1]
-    drops = [f"epoch {b['epoch']}" for a, b in pairwise(run.history) if b["learning_rate"] < 0.999 * a["learning_rate"]]
-    where = f"; the learning rate drops from {' and '.join(drops)} on" if drops else ""
+    dropped = [f"epoch {epoch}" for epoch in evaluation.drops(run.history)]
+    where = f"; the learning rate drops from {' and '.join(dropped)} on" if dropped else ""
+    if run.provenance["params"]["training"].get("schedule") == "linear":
+        where = "; the learning rate rises and falls linearly"
     which = f", as in the {report['schedule']}" if report["schedule"] else ""
     return f"{last['epoch']:,} epochs, {last['updates']:,} updates{where}{which}."
 

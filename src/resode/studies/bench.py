@@ -1,7 +1,7 @@
 """Time of an update, against what the machine could do and what a user would write without this package.
 
 `resode bench` measures every backend that is installed, each in a process of its own, and writes
-results/bench/<hardware>.json. The images are random bytes in CIFAR-10's shape: an update takes the same time on any.
+results/bench/<hardware>.json; `resode bench NAME` the setting of a run, beside that of params.yaml. The images are random bytes in CIFAR-10's shape: an update takes the same time on any.
 """
 
 import importlib.util
@@ -20,6 +20,8 @@ import yaml
 from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.base.settings import BACKENDS
+from resode.studies import runs
+from resode.training import prolongation
 
 FOLDER = paths.RESULTS / "bench"
 IMAGES, CLASSES, SIDE = 50_000, 10, 32
@@ -30,23 +32,29 @@ OURS, DIRECT = "resode", "resode, direct convolutions"
 BARE, FIT = "train_on_batch on ready-made tensors", "fit with Keras' preprocessing layers"
 
 
-def run(settings: list[str], folder: Path = FOLDER) -> Path:
-    """Measure all installed backends with params.yaml and `settings` ("key=value") and write the results.
+def run(name: str | None, settings: list[str], folder: Path = FOLDER) -> Path:
+    """Measure all installed backends and write the results.
+
+    Args:
+        name: the run of runs.yaml to measure; None: params.yaml as it stands.
+        settings: further "key=value" settings.
 
     Raises:
-        InputError: wrong settings, no backend, or one that failed.
+        InputError: no such run, wrong settings, no backend, or one that failed.
     """
     changes = config.settings(settings)
-    content = config.changed(changes, "--set")
+    content = config.changed((runs.changes(name) if name else {}) | changes, f"{name} with --set" if name else "--set")
     found = []
     for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
         print(f"{backend}:", flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             given, result = Path(scratch) / "params.yaml", Path(scratch) / "result.json"
             given.write_text(yaml.safe_dump(content), encoding="utf-8")
+            unchanged = Path(scratch) / "unchanged.yaml"
+            unchanged.write_text(yaml.safe_dump(config.read()), encoding="utf-8")
             environment = {"KERAS_BACKEND": backend, "RESODE_PARAMS": str(given), "PYTHONPATH": paths.python_path()}
             done = subprocess.run(
-                [sys.executable, "-m", "resode.studies.bench", result], env={**os.environ, **environment}
+                [sys.executable, "-m", "resode.studies.bench", result, unchanged], env={**os.environ, **environment}
             )
             if done.returncode:
                 raise InputError(f"measuring {backend} failed; the message above says why")
@@ -58,8 +66,8 @@ def run(settings: list[str], folder: Path = FOLDER) -> Path:
         if one.pop("common")["hardware"] != common["hardware"]:
             raise InputError("the backends see different hardware; install both for the GPU, or bench one at a time")
     # A measurement of something else does not take the place of the post's.
-    path = folder / f"{file_name(' '.join([common['hardware'], *settings]))}.json"
-    files.write_json(path, {**common, "changed": changes, "backends": found})
+    path = folder / f"{file_name(' '.join([common['hardware'], *([name] if name else []), *settings]))}.json"
+    files.write_json(path, {**common, "run": name, "changed": changes, "backends": found})
     return path
 
 
@@ -68,10 +76,24 @@ def file_name(hardware: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", hardware.lower()).strip("-")
 
 
-def measure(chosen: config.Params) -> dict:
+def beside(chosen: config.Params, unchanged: config.Params) -> dict[str, config.Params]:
+    """What is measured beside `chosen`: its coarser levels, its network under SGD, and params.yaml `unchanged`; {name: parameters}."""
+    found = {}
+    for unroll_length, _ in chosen.training.unroll_schedule[:-1]:
+        model = prolongation.coarser(chosen.model, unroll_length)
+        found[f"{OURS}, unroll length {unroll_length}"] = chosen.model_copy(update={"model": model})
+    if chosen.training.optimizer != "sgd":
+        sgd = chosen.training.model_copy(update={"optimizer": "sgd"})
+        found[f"{OURS}, sgd instead of {chosen.training.optimizer}"] = chosen.model_copy(update={"training": sgd})
+    if chosen != unchanged:
+        found[f"{OURS}, params.yaml as it stands (batch {unchanged.training.batch_size})"] = unchanged
+    return found
+
+
+def measure(chosen: config.Params, unchanged: config.Params) -> dict:
     """Measure this process's backend: its matrix multiplication, and each precision and block length.
 
-    No update is measured in a precision whose matrix multiplication is slower than float32's.
+    Besides `chosen`, it measures what `beside` names. No update is measured in a precision whose matrix multiplication is slower than float32's.
 
     Returns:
         Milliseconds an update as median, lowest and highest of the repeats; images and floating-point operations a second;
@@ -93,8 +115,11 @@ def measure(chosen: config.Params) -> dict:
     labels = random.integers(0, CLASSES, IMAGES).astype("int32")
     dataset = Dataset("random", images, labels, images[:1], labels[:1], [str(i) for i in range(CLASSES)], {})
     mean = augmentation.mean_image(images)
-    # Forward, and twice that backward: with respect to the states and with respect to the weights.
-    flop = 3 * sum(summary.flops(model.build(chosen.model, CLASSES)).values()) * training.batch_size
+
+    def flop_per_update(one: config.Params) -> int:
+        # Forward, and twice that backward: with respect to the states and with respect to the weights.
+        return 3 * sum(summary.flops(model.build(one.model, CLASSES)).values()) * one.training.batch_size
+
     accelerator = not provenance.hardware().startswith("CPU")
     lengths = [1, 10]
     if keras.backend.backend() == "jax":
@@ -108,26 +133,29 @@ def measure(chosen: config.Params) -> dict:
             # A processor without instructions for it takes half a minute an update.
             print(f"  {precision}: slower than float32 here, so no update is measured", flush=True)
             continue
-        contenders = {}
-        for length in lengths:
-            contenders[OURS, length] = _ours(chosen, precision, dataset, mean, length)
+        measured = {(OURS, length): chosen for length in lengths}
+        measured |= {(what, lengths[-1]): one for what, one in beside(chosen, unchanged).items()}
         if precision == "float32" and not accelerator:
             # Elsewhere the above are direct already.
-            contenders[DIRECT, lengths[-1]] = _ours(_direct(chosen), precision, dataset, mean, lengths[-1])
+            measured[DIRECT, lengths[-1]] = _direct(chosen)
+        contenders = {key: _ours(one, precision, dataset, mean, key[1]) for key, one in measured.items()}
         contenders[BARE, 1] = _bare(chosen, precision, images, labels, mean)
         contenders[FIT, 1] = _fit(chosen, precision, images, labels, mean, 100 if accelerator else 10)
         for (what, length), times in _in_turn(contenders).items():
+            one = measured.get((what, length), chosen)
+            flop, batch_size = flop_per_update(one), one.training.batch_size
             median = statistics.median(times)
             rows.append(
                 {
                     "what": what,
                     "precision": precision,
                     "block_length": length,
+                    "batch_size": batch_size,
                     "ms_per_update": round(median, 3),
                     "ms_lowest": round(min(times), 3),
                     "ms_highest": round(max(times), 3),
                     "repeats": len(times),
-                    "images_per_second": round(1000 * training.batch_size / median, 1),
+                    "images_per_second": round(1000 * batch_size / median, 1),
                     "flop_per_second": flop / median * 1000,
                     "direct_floor_ms": round(1000 * flop / peaks[precision], 3),
                     "fraction_of_matmul": round(1000 * flop / median / peaks[precision], 4),
@@ -140,7 +168,7 @@ def measure(chosen: config.Params) -> dict:
             **commit,
             "data": f"{IMAGES:,} random images of CIFAR-10's shape",
             "batch_size": training.batch_size,
-            "flop_per_update": flop,
+            "flop_per_update": flop_per_update(chosen),
             "matmul_size": 8192 if accelerator else 4096,
         },
         **provenance.software(),
@@ -277,10 +305,11 @@ def table(folder: Path = FOLDER) -> str:
                 "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
         for backend in found["backends"]:
             for row in backend["rows"]:
-                # Bare updates and Keras' own way with the same backend and precision.
+                # Bare updates and Keras' own way with the same backend and precision; by the image.
+                images = row.get("batch_size", found["batch_size"]) / found["batch_size"]
                 bare, fit = (
                     next(
-                        other["ms_per_update"] / row["ms_per_update"]
+                        images * other["ms_per_update"] / row["ms_per_update"]
                         for other in backend["rows"]
                         if (other["what"], other["precision"]) == (what, row["precision"])
                     )
@@ -290,7 +319,8 @@ def table(folder: Path = FOLDER) -> str:
                     f"| {backend['backend']} | {row['precision']} | {row['what']} | {row['block_length']} | {row['ms_per_update']:.2f} |"
                     f" {bare:.2f} × | {fit:.2f} × | {row['images_per_second']:,.0f} | {row['flop_per_second'] / 1e12:.3f} | {100 * row['fraction_of_matmul']:.0f} % |"
                 )
-        changed = "".join(f", {key} = {value}" for key, value in found["changed"].items())
+        changed = f", run {found['run']}" if found.get("run") else ""
+        changed += "".join(f", {key} = {value}" for key, value in found["changed"].items())
         commit = (found["commit"] or "no commit")[:7]
         if (
             not any(row["what"] == DIRECT for backend in found["backends"] for row in backend["rows"])
@@ -305,4 +335,4 @@ def table(folder: Path = FOLDER) -> str:
 
 
 if __name__ == "__main__":
-    files.write_json(Path(sys.argv[1]), measure(config.load()))
+    files.write_json(Path(sys.argv[1]), measure(config.load(), config.validate(config.read(Path(sys.argv[2])))))

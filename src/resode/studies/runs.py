@@ -35,10 +35,10 @@ def read() -> dict[str, dict]:
     content = strict_yaml.read(paths.RUNS_YAML)
     if not isinstance(content, dict) or not content:
         raise InputError(f"{paths.RUNS_YAML} must hold runs such as `short: {{training.reference_iterations: 64.0}}`")
-    for name, changes in content.items():
+    for name, settings in content.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError(f"{paths.RUNS_YAML}: a run's name is of letters, digits, - and _, not {quoted(name)}")
-        config.check_settings(changes, f"{paths.RUNS_YAML}, {name}")
+        config.check_settings(settings, f"{paths.RUNS_YAML}, {name}")
     return content
 
 
@@ -47,16 +47,25 @@ def folder(name: str) -> Path:
     return paths.RESULTS / "runs" / name
 
 
+def changes(name: str) -> dict[str, Any]:
+    """What the run `name` changes in params.yaml, {"section.key": value}.
+
+    Raises:
+        InputError: no such run.
+    """
+    known = read()
+    if name not in known:
+        raise InputError(f"runs.yaml has no run {quoted(repr(name))}; it has {', '.join(known)}")
+    return known[name]
+
+
 def parameters(name: str) -> dict[str, Any]:
     """The parameters of the run `name`: params.yaml with what runs.yaml changes, checked.
 
     Raises:
         InputError: no such run, or wrong parameters.
     """
-    known = read()
-    if name not in known:
-        raise InputError(f"runs.yaml has no run {quoted(repr(name))}; it has {', '.join(known)}")
-    return config.changed(known[name], f"{paths.RUNS_YAML.name}, {name}")
+    return config.changed(changes(name), f"{paths.RUNS_YAML.name}, {name}")
 
 
 def run(name: str | None = None, minutes: float = float("inf")) -> None:

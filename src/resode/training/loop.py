@@ -215,8 +215,8 @@ def train(
         params: sections seed, data, model, augmentation, training. With a validation fraction the network is trained on what
             `validation.split` leaves, and tested on what it holds out.
         results: folder for `model.weights.h5` (weights), `mean_image.npy` (what is subtracted from an image), `history.csv` (a
-            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms, and labels are smoothed in
-            them if they are in training), `metrics.json` (its last
+            row an epoch, with columns `test_…`, or `validation_…` instead; losses include the L2 terms, and
+            are of smoothed labels if training has them), `metrics.json` (its last
             row) and `provenance.json`.
         runs: folder of the run folders, in which checkpoints of other schedules are looked for too. In a run's folder the history
             grows with each epoch, as `history.csv` and as TensorBoard's events.
