@@ -40,6 +40,21 @@ def history(*test_accuracies: float) -> list[dict[str, float]]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rates", "epochs"),
+    [
+        ([0.1, 0.1, 0.01, 0.01, 0.01, 0.001], [3, 6]),
+        ([0.1, 0.01], [2]),
+        ([0.1, 0.1], []),
+        # A linear schedule.
+        ([0.1, 0.2, 0.17, 0.13, 0.1, 0.07, 0.03, 0.001], []),
+    ],
+)
+def test_epochs_at_which_the_learning_rate_drops(rates, epochs):
+    rows = [row | {"learning_rate": rate} for row, rate in zip(history(*[0.5] * len(rates)), rates, strict=True)]
+    assert evaluation.drops(rows) == epochs
+
+
 def test_wilson_interval_by_hand():
     # Centre (p + z²/2n) / (1 + z²/n), half width z √(p(1−p)/n + z²/4n²) / (1 + z²/n).
     z, n, p = 1.959963985, 100, 0.9

@@ -340,6 +340,27 @@ def test_report_gives_no_verdict_and_no_test_accuracy_of_an_epoch():
     plots_results.training_curve(run.history)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizer": "muon"}, "training.optimizer is muon instead of sgd"),
+        ({"nesterov": True}, "training.nesterov is True instead of False"),
+        ({"label_smoothing": 0.1}, "training.label_smoothing is 0.1 instead of 0"),
+    ],
+)
+def test_another_optimizer_or_loss_is_another_setting(change, words):
+    found = report.build(make_run(training=change), PUBLISHED)
+    assert found["kind"] == report.OTHER_SETTING and words in report.banner(found)
+
+
+def test_linear_schedule_is_named_and_drops_nowhere():
+    run = make_run(training={"schedule": "linear", "reference_drops": []})
+    built = report.build(run, PUBLISHED)
+    assert "training.schedule is linear instead of drops" in report.banner(built)
+    text = report.schedule_text(built, run)
+    assert text == "3 epochs, 4,686 updates; the learning rate rises and falls linearly."
+
+
 def test_training_from_few_steps_to_many_is_another_setting():
     found = report.build(make_run(training={"unroll_schedule": [[2, 0.0], [4, 32000.0]]}), PUBLISHED)
     assert found["kind"] == report.OTHER_SETTING

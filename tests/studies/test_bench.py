@@ -40,7 +40,7 @@ def test_table_compares_rows_of_other_batches_by_the_image(tmp_path):
         "run": "fast",
         "changed": {"seed": 1},
         "data": "noise",
-        "commit": None,
+        "commit": "1234567",
     }
     (tmp_path / "cpu.json").write_text(
         json.dumps(told | {"backends": [{"backend": "jax", "rows": rows}]}), encoding="utf-8"

@@ -377,7 +377,7 @@ def with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """The sections `content`, as a file of an earlier version has them, with the keys that have a default; nothing is checked."""
     found = dict(content)
     for name, section in Params.model_fields.items():
-        if isinstance(found.get(name), dict):
+        if isinstance(found.get(name), dict) and issubclass(section.annotation, _Section):
             fields = section.annotation.model_fields.items()
             found[name] = {key: one.default for key, one in fields if not one.is_required()} | found[name]
     return found
