@@ -118,6 +118,7 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
         model={"parameters": {"total": 3157914, "trainable": 3157882}, "matches_published": True},
         history=history,
         provenance={
+            "training": "a training",
             "hardware": "CPU",
             "commit": None,
             "data": {"name": data, "title": "CIFAR-10", "published": published},
@@ -125,6 +126,7 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
             "params": params,
         },
         metrics={
+            "training": "a training",
             "test_accuracy": accuracy,
             "test_accuracy_low": accuracy - 0.006,
             "test_accuracy_high": accuracy + 0.006,
@@ -137,6 +139,7 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
             "epochs": 3,
         },
         stability={
+            "training": "a training",
             "integrator": "euler",
             "unroll_length": 4,
             "units": [

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not getattr(chosen, "low_memory", False):
             settings.check_backend()
-        if "DVC_STAGE" in os.environ or chosen.run in (_check, _data, _demo):
+        if "DVC_STAGE" in os.environ or chosen.run in (_check, _commit, _data, _demo):
             paths.check_for_dvc()
         chosen.run(chosen)
     except KeyboardInterrupt:
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
     hand_over = commands.add_parser(
         "hand-over",
-        help="write a run's newest checkpoint beside its results, for git: `run` goes on from it in any clone",
+        help="write a run's furthest checkpoint beside its results, for git: `run` goes on from it in any clone",
     )
     hand_over.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
     hand_over.set_defaults(run=_hand_over)
@@ -158,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(run=_sweep)
     commands.add_parser("readme", help="fill the tables of README.md and docs/ from results/").set_defaults(run=_readme)
     commands.add_parser("site", help="make build/site of docs/ and the pages in results/").set_defaults(run=_site)
+    commit = commands.add_parser(
+        "commit",
+        help="let DVC take the results as they are for those of the code as it is: they must be of params.yaml",
+    )
+    commit.add_argument("stages", nargs="*", metavar="STAGE", help="by default all that are notebooks")
+    commit.set_defaults(run=_commit)
     commands.add_parser("check", help="check params.yaml and the backend").set_defaults(run=_check)
     completion = commands.add_parser("completion", help="print a script that lets a shell complete `resode`")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -291,6 +297,12 @@ def _site(chosen: argparse.Namespace) -> None:
     from resode.publication import site
 
     print(f"Site: {site.build().relative_to(paths.ROOT)}")
+
+
+def _commit(chosen: argparse.Namespace) -> None:
+    from resode.pipeline import commit
+
+    commit.run(chosen.stages or STAGES)
 
 
 def _check(chosen: argparse.Namespace) -> None:

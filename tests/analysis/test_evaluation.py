@@ -108,11 +108,14 @@ def test_tied_mistakes_keep_the_order_of_the_test_set():
 
 
 def test_written_files(tmp_path):
-    numbers = evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES)
+    numbers = evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES) | {"training": "a"}
     evaluation.write(tmp_path, numbers, LABELS, PROBABILITIES, NAMES)
     by_class = numbers.pop("class_accuracy")
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == numbers
-    assert json.loads((tmp_path / "class_accuracy.json").read_text(encoding="utf-8")) == by_class
+    assert json.loads((tmp_path / "class_accuracy.json").read_text(encoding="utf-8")) == {
+        "training": "a",
+        "class_accuracy": by_class,
+    }
     rows = list(csv.DictReader(io.StringIO((tmp_path / "confusion.csv").read_text(encoding="utf-8"))))
     assert rows[1] == {"actual": "cat", "predicted": "dog"}
     assert len(rows) == len(LABELS)

@@ -254,7 +254,7 @@ def test_a_network_without_units_says_so():
 
 def test_written_table(tmp_path):
     units = stability.unit_table(*network("residual"))
-    stability.write(tmp_path, units, config.load({"model": {"block": "residual", "unroll_length": 3}}).model)
+    stability.write(tmp_path, units, config.load({"model": {"block": "residual", "unroll_length": 3}}).model, "a")
     content = json.loads((tmp_path / "stability.json").read_text(encoding="utf-8"))
     assert (content["block"], content["h"], content["unroll_length"], len(content["units"])) == ("residual", 0.15, 3, 2)
     assert content["units"][1]["omega"] == units[1].omega and content["units"][1]["unit_amplification"] is None

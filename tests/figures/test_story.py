@@ -71,9 +71,9 @@ def test_the_moving_figure_holds_the_integrators_steps():
 def trained(folder: Path, title: str, updates: int) -> None:
     (folder / "training").mkdir(parents=True)
     (folder / "evaluation").mkdir()
-    provenance = {"data": {"title": title}, "updates": updates}
+    provenance = {"training": "a", "data": {"title": title}, "updates": updates}
     (folder / "training" / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
-    (folder / "evaluation" / "metrics.json").write_text('{"test_accuracy": 0.5}', encoding="utf-8")
+    (folder / "evaluation" / "metrics.json").write_text('{"training": "a", "test_accuracy": 0.5}', encoding="utf-8")
     (folder / "evaluation" / "feature_maps.png").write_bytes(b"png")
 
 

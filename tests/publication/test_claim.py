@@ -7,7 +7,7 @@ import pytest
 
 from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import published
-from resode.base import paths
+from resode.base import config, paths
 from resode.base.errors import InputError
 from resode.publication import claim, readme, report
 from resode.studies import runs
@@ -36,7 +36,9 @@ def hand_over(results, name, history, update):
         "modified": False,
     }
     piece = {"from": 0, "to": update, "of": update, "seconds": 7200.0, "processes": 3, **machine}
-    state = {"update": update, "inputs": {"params": {"training": {}}}, "history": history, "pieces": [piece]}
+    params = config.trained_with(config.validate(runs.parameters(name)))
+    inputs = {"params": params, "validation_fraction": 0.0, "data": {}}
+    state = {"update": update, "inputs": inputs, "history": history, "pieces": [piece]}
     checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, state)
     (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
 
@@ -155,6 +157,12 @@ def test_run_in_progress_before_its_first_epoch(tmp_path):
 def test_run_of_another_setting_in_progress_is_not_told(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "read", lambda: {"quarter": {"model.h": 0.2}})
     hand_over(tmp_path, "quarter", ROWS, 3200)
+    assert claim.head(tmp_path) == ""
+
+
+def test_checkpoint_of_another_training_than_its_run_is_not_told(tmp_path, monkeypatch):
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    monkeypatch.setattr(runs, "read", lambda: {"quarter": {"training.reference_iterations": 64000.0, "seed": 7}})
     assert claim.head(tmp_path) == ""
 
 

@@ -39,6 +39,7 @@ def results(data, tmp_path_factory):
     history = evaluation.read_history(folder / "training" / "history.csv")
     probabilities = network.predict(whole.test_images)
     found = evaluation.metrics(history, probabilities, whole.test_labels, whole.class_names)
+    found["training"] = network.provenance["training"]
     files.write_json(folder / "evaluation" / "metrics.json", found)
     return folder
 

@@ -7,15 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import published
-from resode.base import paths
+from resode.base import config, paths
 from resode.base.errors import InputError
 from resode.figures import results as plots_results
 from resode.figures import style
 from resode.publication import readme, report
+from resode.training import outputs
 
 pytestmark = pytest.mark.once
 
@@ -215,9 +217,6 @@ def test_missing_results_are_named(tmp_path, name):
 def test_broken_and_foreign_results_are_refused(tmp_path):
     write_run(make_run(), tmp_path)
     path = tmp_path / "evaluation" / "metrics.json"
-    path.write_text(json.dumps({"epochs": 7}), encoding="utf-8")
-    with pytest.raises(InputError, match="7 epochs.*one of 3; run the evaluation stage again"):
-        report.read_run(tmp_path)
     for text, why in {"{": "is not JSON", "[" * 100_000: "nested too deep", "[]": "holds no results"}.items():
         path.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=f"{why}.*; run the evaluation stage again"):
@@ -271,24 +270,112 @@ def test_tables_of_the_repository_are_current():
         assert path.read_text(encoding="utf-8") == text, "run: python -m resode readme"
 
 
-def write_other_run(results: Path, name: str, accuracy: float) -> None:
-    folder = results / "runs" / name
+def write_other_run(results: Path, name: str | None, accuracy: float, **changes) -> None:
+    folder = results / "runs" / name if name else results
     write_run(make_run(accuracy), folder)
     path = folder / "training" / "provenance.json"
-    provenance = {"backend": "jax", "precision": "float32", "resumes": 2}
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | provenance), encoding="utf-8")
+    provenance = json.loads(path.read_text(encoding="utf-8"))
+    provenance |= {"backend": "jax", "precision": "float32", "resumes": 2}
+    for key, value in changes.items():
+        section, _, name = key.rpartition(".")
+        (provenance["params"][section] if section else provenance["params"])[name] = value
+    path.write_text(json.dumps(provenance), encoding="utf-8")
 
 
-def test_other_runs_and_their_scatter(tmp_path):
+def test_changes_of_other_runs_are_those_of_their_training(tmp_path):
     assert "No other run yet" in report.runs_table(tmp_path)
-    write_run(make_run(0.90), tmp_path)
-    write_other_run(tmp_path, "seed-1", 0.91)
-    write_other_run(tmp_path, "nearest", 0.5)
-    table = report.runs_table(tmp_path)
-    assert "| seed-1 | seed: 1 | 91.00 %" in table and "| nearest | augmentation.interpolation: nearest |" in table
-    assert "initial weights" not in table
-    assert "Over 2 seeds the test accuracy after the last epoch is 90.50 % ± 0.71 points" in table
+    write_other_run(tmp_path, "seed-1", 0.91, **{"seed": 1, "augmentation.interpolation": "nearest"})
+    # Whatever runs.yaml says of this name.
+    write_other_run(tmp_path, "nearest", 0.5, **{"model.h": 0.05, "augmentation.interpolation": "bilinear"})
+    usual = report.published_setting()["augmentation.interpolation"]
+    rows = {row.split(" |")[0]: row for row in report.runs_table(tmp_path).splitlines()}
+    other = {"nearest": "", "bilinear": ""} | {
+        name: f"; augmentation.interpolation: {name}" for name in ("nearest", "bilinear") if name != usual
+    }
+    assert f"| seed: 1{other['nearest']} | 91.00 %" in rows["| seed-1"]
+    # The seed is make_run's.
+    assert f"| seed: 3; model.h: 0.05{other['bilinear']} |" in rows["| nearest"]
+    assert "initial weights" not in report.runs_table(tmp_path)
     assert style.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
+
+
+def test_claims_values_are_the_usual_ones_whatever_params_yaml_says(monkeypatch):
+    content = config.read()
+    monkeypatch.setattr(config, "read", lambda: content | {"model": content["model"] | {"h": 0.3}, "seed": 7})
+    usual = report.published_setting()
+    assert (usual["model.h"], usual["seed"], usual["training.reference_drops"]) == (0.15, 7, [32000, 48000])
+
+
+def test_statistics_over_seeds_are_of_runs_in_which_all_but_the_seed_is_equal(tmp_path):
+    said = "Over {} seeds the test accuracy after the last epoch is {} %"
+    write_other_run(tmp_path, None, 0.90, seed=0)
+    write_other_run(tmp_path, "seed-1", 0.91, seed=1)
+    assert said.format(2, "90.50") + " ± 0.71 points" in report.runs_table(tmp_path)
+    write_other_run(tmp_path, "seed-2", 0.95, **{"seed": 2, "model.h": 0.1})
+    write_other_run(tmp_path, "seed-3", 0.95, seed=1)
+    table = report.runs_table(tmp_path)
+    assert said.format(2, "90.50") in table and table.count("Over ") == 1
+    # Runs whose names say nothing of seeds.
+    write_other_run(tmp_path, "verlet", 0.97, **{"seed": 8, "model.h": 0.1})
+    table = report.runs_table(tmp_path)
+    assert said.format(2, "90.50") in table and said.format(2, "96.00") in table
+    path = tmp_path / "runs" / "seed-1" / "training" / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"code": "other"}))
+    assert said.format(2, "90.50") not in report.runs_table(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["evaluation/metrics.json", "stability/stability.json"])
+@pytest.mark.parametrize("training", ["another", None])
+def test_results_of_another_training_are_refused(tmp_path, name, training):
+    write_run(make_run(), tmp_path)
+    path = tmp_path / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": training}))
+    with pytest.raises(InputError, match=f"{name} is not of the training in .*; run: resode run"):
+        report.read_run(tmp_path)
+    if name.startswith("evaluation"):
+        with pytest.raises(InputError, match="is not of the training"):
+            report.read_trained(tmp_path)
+
+
+def test_results_of_no_training_at_all_are_not_one(tmp_path):
+    run = make_run()
+    del run.provenance["training"], run.metrics["training"]
+    write_run(run, tmp_path)
+    with pytest.raises(InputError, match="is not of the training in"):
+        report.read_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "metrics.json"])
+def test_files_of_another_training_are_refused(tmp_path, name):
+    write_run(make_run(), tmp_path)
+    path = tmp_path / "training" / "provenance.json"
+    (tmp_path / "training" / "metrics.json").write_text("{}")
+    path.write_text(json.dumps(json.loads(path.read_text()) | outputs.names(path.parent, {})))
+    with (path.parent / name).open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputError, match=f"{name} is not of the training that provenance.json beside it names"):
+        report.read_run(tmp_path)
+
+
+def test_class_accuracies_and_report_of_another_training_are_refused(tmp_path):
+    run = make_run()
+    write_run(run, tmp_path)
+    (tmp_path / "evaluation" / "class_accuracy.json").write_text('{"training": "another", "class_accuracy": {}}')
+    with pytest.raises(InputError, match="class_accuracy.json is not of the training"):
+        report.read_trained(tmp_path)
+    report.write(tmp_path / "report", report.build(run, PUBLISHED) | {"training": "another"})
+    with pytest.raises(InputError, match="report.json is not of the training"):
+        report.readme_table(tmp_path)
+
+
+def test_model_of_other_parameters_than_the_training_is_refused(tmp_path):
+    write_run(make_run(), tmp_path)
+    page = nbformat.v4.new_notebook()
+    page.cells = [nbformat.v4.new_code_cell('# Parameters\nparams = {"model": {"h": 0.3, "kernel_size": 3}}\n')]
+    page.cells[0].metadata["tags"] = ["injected-parameters"]
+    nbformat.write(page, tmp_path / "model" / "model.ipynb")
+    with pytest.raises(InputError, match="model is of other parameters than .*: model.h was 0.3, is 0.15; run: resode"):
+        report.read_run(tmp_path)
 
 
 def test_results_made_before_the_initial_weights_were_a_parameter_say_so(tmp_path):

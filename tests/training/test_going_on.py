@@ -244,7 +244,7 @@ def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where
     state["inputs"]["params"]["seed"] = 5
     checkpoint.save(folder, 15, values, state)
     assert checkpoint.furthest(tmp_path / "own", inputs, 20) is None
-    assert checkpoint.newest(tmp_path, inputs, 20) is None
+    assert checkpoint.furthest_anywhere(tmp_path, inputs, 20) is None
 
 
 @pytest.mark.once
@@ -406,15 +406,15 @@ def tiny(short, tmp_path, monkeypatch):
 
 
 @pytest.mark.once
-def test_hand_over_writes_the_checkpoint_that_was_written_last(tiny, tmp_path, capsys):
-    drop, last = sorted(tmp_path.glob("runs/*/*.checkpoint"))
+def test_hand_over_writes_the_checkpoint_with_most_updates(tiny, tmp_path, capsys):
+    _, last = sorted(tmp_path.glob("runs/*/*.checkpoint"))
     assert cli.main(["hand-over", "tiny"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "Written: results/runs/tiny/handed_over.checkpoint; commit it"
     assert (tiny / checkpoint.HANDED_OVER).read_bytes() == last.read_bytes()
-    # A newer run that is not as far: of mended code, say.
+    # Copied from another machine, say, which leaves it any time.
     os.utime(last, (0, 0))
     assert cli.main(["hand-over", "tiny"]) == 0
-    assert (tiny / checkpoint.HANDED_OVER).read_bytes() == drop.read_bytes()
+    assert (tiny / checkpoint.HANDED_OVER).read_bytes() == last.read_bytes()
 
 
 @pytest.mark.once
@@ -429,12 +429,95 @@ def test_nothing_to_hand_over_is_one_line(tiny, name, message, capsys):
 
 
 @pytest.mark.once
-def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, monkeypatch, capsys):
+def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, short, monkeypatch, capsys):
     assert cli.main(["hand-over", "tiny"]) == 0
+    shutil.copytree(short / "results", tiny / "training")
     monkeypatch.setattr(runs.subprocess, "run", lambda command, env: subprocess.CompletedProcess(command, 0))
     assert cli.main(["run", "tiny"]) == 0
     assert not (tiny / checkpoint.HANDED_OVER).exists()
     assert "is of no more use and deleted" in capsys.readouterr().out
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("key", ["model.h", "seed", "data.validation_fraction"])
+def test_checkpoint_of_another_training_is_kept_when_a_run_is_finished(key, tiny, short, monkeypatch, capsys):
+    assert cli.main(["hand-over", "tiny"]) == 0
+    shutil.copytree(short / "results", tiny / "training")
+    path = tiny / "training" / loop.PROVENANCE
+    done = json.loads(path.read_text())
+    section, _, name = key.rpartition(".")
+    {"": done["params"], "model": done["params"]["model"], "data": done["data"]}[section][name] = 0.5
+    path.write_text(json.dumps(done))
+    monkeypatch.setattr(runs.subprocess, "run", lambda command, env: subprocess.CompletedProcess(command, 0))
+    assert cli.main(["run", "tiny"]) == 0
+    assert (tiny / checkpoint.HANDED_OVER).exists() and "deleted" not in capsys.readouterr().out
+
+
+@pytest.mark.once
+def test_start_from_zero_beside_a_finished_checkpoint_of_other_code_names_the_way_there(
+    tiny, short, run, monkeypatch, capsys
+):
+    monkeypatch.setattr(run, "folder", paths.RUNS / "own")
+    run.folder.mkdir()
+    (last,) = paths.RUNS.glob("*/000000020.checkpoint")
+    monkeypatch.setattr(paths, "RESULTS", tiny)
+    run._restore(tiny / checkpoint.HANDED_OVER)
+    assert (
+        f"{last} is of this training after update 20, by other code or software, and is left alone. To go on from there, stop"
+        " this and run: resode hand-over tiny; then the same command again."
+    ) in capsys.readouterr().out
+    # And there is nothing to say where it is used.
+    run._restore(last)
+    said = capsys.readouterr().out
+    assert "Going on from" in said and "is left alone" not in said and run.update == 20
+    # As for the other tests of the module.
+    run.update, run.history, run.pieces = 0, [], []
+
+
+SOURCE = '"""What it is."""\n\nRATE = 0.1\n\n\ndef f(x):\n    """One."""\n    return x + 1  # why\n'
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("One.", "Another.", True),
+        ("What it is.", "", True),
+        ("# why", "# because", True),
+        ("x + 1", "(x\n        + 1)", True),
+        ('"""One."""\n    ', "", True),
+        ("0.1", "0.2", False),
+        ("x + 1", "x - 1", False),
+        ("def f(x)", "def f(x, y=1)", False),
+        ("return", '"""no docstring"""\n    return "" or', False),
+    ],
+)
+def test_code_is_what_the_sources_say_without_comments_and_docstrings(before, after, same):
+    assert before in SOURCE
+    changed = SOURCE.replace(before, after)
+    assert (loop._meaning(changed.encode()) == loop._meaning(SOURCE.encode())) is same
+
+
+@pytest.mark.once
+def test_copies_that_editors_leave_are_no_code(tmp_path):
+    for name in ("a.py", "__init__.py", "more/b.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    good = paths.modules(tmp_path)
+    assert len(good) == 3
+    for name in (".ipynb_checkpoints/a-checkpoint.py", ".#a.py", "a.py~", "a (copy).py", "old files/a.py", "a.py.orig"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert paths.modules(tmp_path) == good
+
+
+@pytest.mark.once
+def test_a_patch_of_python_is_the_same_software(monkeypatch):
+    def software(version):
+        monkeypatch.setattr(loop.provenance.platform, "python_version", lambda: version)
+        return loop.all_inputs(small_dataset(), settings())["software"]
+
+    assert software("3.11.7") == software("3.11.12") != software("3.12.7")
 
 
 @pytest.mark.once

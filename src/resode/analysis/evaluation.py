@@ -197,9 +197,13 @@ def _same_run(accuracy: float, last: Mapping[str, float], total: int) -> None:
 def write(
     folder: Path, numbers: Mapping, labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
-    """Write `metrics.json`, `class_accuracy.json` and `confusion.csv`, a row a test image, which the template `confusion` of `dvc plots` counts."""
+    """Write `metrics.json`, `class_accuracy.json` and `confusion.csv`, a row a test image, which the template `confusion` of `dvc plots` counts.
+
+    The first two say of which training they are, as `numbers["training"]` does.
+    """
     # In a file of their own, so that DVC's tables of metrics are no wider than a screen.
-    files.write_json(Path(folder) / CLASS_ACCURACY, numbers["class_accuracy"])
+    by_class = {name: numbers[name] for name in ("training", "class_accuracy")}
+    files.write_json(Path(folder) / CLASS_ACCURACY, by_class)
     files.write_json(
         Path(folder) / "metrics.json", {name: value for name, value in numbers.items() if name != "class_accuracy"}
     )

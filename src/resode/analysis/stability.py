@@ -341,8 +341,10 @@ def summary(units: Sequence[UnitStability], integrator: str) -> str:
     )
 
 
-def write(folder: Path, units: Sequence[UnitStability], params: ModelParams) -> None:
-    """Write `stability.json` to `folder`: the units, and what of `params` decides about them."""
+def write(folder: Path, units: Sequence[UnitStability], params: ModelParams, training: str | None) -> None:
+    """Write `stability.json` to `folder`: the name of the `training`, what of `params` decides about the units, and the units."""
     names = ("architecture", "block", "integrator", "weights_in_time", "h", "unroll_length")
     setting = {name: getattr(params, name) for name in names}
-    files.write_json(Path(folder) / "stability.json", {**setting, "units": [asdict(unit) for unit in units]})
+    files.write_json(
+        Path(folder) / "stability.json", {"training": training, **setting, "units": [asdict(unit) for unit in units]}
+    )

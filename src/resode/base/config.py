@@ -383,6 +383,14 @@ def with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def trained_with(params: Params | SimpleNamespace) -> dict[str, Any]:
+    """The sections that decide the weights, as JSON has them, so that they equal what a file says."""
+    return {
+        name: value if isinstance(value := getattr(params, name), int) else value.model_dump(mode="json")
+        for name in ("seed", "model", "augmentation", "training")
+    }
+
+
 def settings(given: list[str]) -> dict[str, Any]:
     """ "key=value" texts as they are given on a command line, values in YAML, as {key: value}.
 

@@ -30,6 +30,20 @@ def python_path() -> str:
     return os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def modules(folder: Path) -> list[Path]:
+    """The modules in `folder` and its packages that Python can import: no copies that editors leave beside them."""
+    return [
+        path
+        for path in sorted(folder.rglob("*.py"))
+        if all(part.isidentifier() for part in path.relative_to(folder).with_suffix("").parts)
+    ]
+
+
+def run_name() -> str | None:
+    """The name of the run of runs.yaml whose stages this process runs; None for the pipeline's own."""
+    return None if RESULTS == ROOT / "results" else RESULTS.name
+
+
 def dataset(name: str) -> Path:
     """Folder of the data set `name` in the CIFAR binary record format."""
     return DATA / name

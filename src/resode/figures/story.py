@@ -23,6 +23,7 @@ from resode.figures.integrators import draw_portrait
 from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, narrow, subplots
 from resode.nn.blocks import ODEConv2D
 from resode.ode import integrators, linear_stability, problems
+from resode.training import outputs
 
 # A pool of water that turns, and a marble dropped into it.
 POOL = problems.Portrait("", "", ((-0.2, -1.0), (1.0, -0.2)))
@@ -365,7 +366,7 @@ def trained_feature_maps(results: Path) -> str:
     """
     folders = [results, *sorted(results.glob("runs/*"))]
     found = [folder for folder in folders if (folder / "evaluation" / "feature_maps.png").is_file()]
-    told = {folder: files.read_json(folder / "training" / "provenance.json") for folder in found}
+    told = {folder: outputs.provenance(folder / "training") for folder in found}
     if not told:
         return "No trained network is here yet; when there is one, its feature maps are shown here."
     chosen = results if results in told else max(told, key=lambda folder: told[folder]["updates"])
@@ -373,6 +374,7 @@ def trained_feature_maps(results: Path) -> str:
     run = "the pipeline's own run" if chosen == results else f"run {chosen.name}"
     data, updates = quoted(provenance["data"]["title"]), provenance["updates"]
     metrics = files.read_json(chosen / "evaluation" / "metrics.json")
+    outputs.check_of(provenance, metrics, chosen / "evaluation" / "metrics.json")
     accuracy = percent(metrics["test_accuracy"])
     link = os.path.relpath(chosen / "evaluation" / "feature_maps.png", results / "story")
     return (

@@ -38,13 +38,15 @@ class Network:
         keras: the Keras model.
         data: title of the data set it was trained on, or None in files that do not say.
         told: what `publish.write` tells of the network, {name: value}; empty for any other.
+        provenance: what training wrote of itself, {name: value}; empty for a file.
 
     Raises:
-        InputError: there are no trained weights, or files beside them are missing or of another version.
+        InputError: there are no trained weights, or files beside them are missing, of another version or of another training.
     """
 
     def __init__(self, source: Path, unroll_length: int | None = None):
         self.told: dict = {}
+        self.provenance: dict = {}
         if source.is_file():
             self._read_file(source, unroll_length)
         else:
@@ -74,7 +76,7 @@ class Network:
     def _read_folder(self, folder: Path, unroll_length: int | None) -> None:
         outputs.weights_file(folder)
         try:
-            provenance = files.parse_json(files.read_bytes(folder / outputs.PROVENANCE, _MOST_BYTES))
+            self.provenance = provenance = files.parse_json(files.read_bytes(folder / outputs.PROVENANCE, _MOST_BYTES))
             self.class_names: list[str] = provenance["class_names"]
             self.data = provenance["data"]["title"]
             self.mean = outputs.mean_image(folder)
@@ -100,6 +102,7 @@ class Network:
             raise loop.foreign(folder)
         self._build(params, unroll_length)
         loop.load_weights(self.keras, folder)
+        outputs.check_files(folder, provenance)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of `images`, uint8 (N, H, W, C): float64 (N, classes). See `evaluation.predict`."""

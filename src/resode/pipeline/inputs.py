@@ -1,11 +1,13 @@
 """Inputs of a stage, which must not change while it runs: nobody could say from which of them its results are."""
 
+import ast
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import nbformat
 
 from resode.base import config, paths, strict_yaml
 from resode.base.errors import InputError
@@ -46,6 +48,29 @@ def sections(stage: str, content: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def others(page: Path, content: dict[str, Any]) -> str:
+    """The parameters that the executed notebook `page` was given and that `content` has otherwise, in words; "" if there are none.
+
+    A parameter that did not exist when the page was made is not among them.
+    """
+    if not page.is_file():
+        return ""
+    given: dict[str, Any] = {}
+    for cell in nbformat.read(page, as_version=4).cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            given = ast.literal_eval(cell.source.partition("params = ")[2])
+    return "; ".join(f"{key} was {before}, is {now}" for key, before, now in _differing(given, content, ""))
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    for key, value in before.items():
+        other = now.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _differing(value, other, f"{prefix}{key}.")
+        elif other != value:
+            yield f"{prefix}{key}", value, other
+
+
 def _declared(stage: str, kind: str) -> list[str]:
     return strict_yaml.read(paths.DVC_YAML)["stages"].get(stage, {}).get(kind, [])
 
@@ -63,12 +88,14 @@ def _of(stage: str, content: dict[str, Any]) -> dict[str, Any]:
 
 def _digest(path: Path) -> str | None:
     if path.is_dir():
-        # What begins with a dot is on its way: results of a run that is not finished. Python writes __pycache__ as it runs.
-        inside = [
-            one
-            for one in sorted(path.rglob("*"))
-            if not one.is_dir() and not re.search(r"/(\.|__pycache__/)", f"/{one.relative_to(path)}")
-        ]
+        # What begins with a dot is on its way: results of a run that is not finished.
+        inside = (
+            paths.modules(path)
+            if path.is_relative_to(paths.ROOT / "src")
+            else [
+                one for one in sorted(path.rglob("*")) if not one.is_dir() and "/." not in f"/{one.relative_to(path)}"
+            ]
+        )
         return hashlib.sha256(repr([(str(one.relative_to(path)), _digest(one)) for one in inside]).encode()).hexdigest()
     try:
         with path.open("rb") as file:

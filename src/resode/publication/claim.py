@@ -143,6 +143,8 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
 def in_progress(results: Path = paths.RESULTS) -> list[dict]:
     """The checkpoints of the claim's setting, with its schedule or a share, that were handed over: for each its run's "name" (None:
     the pipeline's), "file", "history", "effort" in words, "update", and "updates" and "epochs" of the whole schedule.
+
+    One of another training than its run's now, which the run leaves alone, is left out.
     """
     made, claimed = [], read_published()
     for name in (None, *runs.read()):
@@ -153,9 +155,17 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
         _, state = found
         given = runs.parameters(name) if name else config.read()
         data = given["data"] | {"published": given["data"]["require_published"]}
+        checked = config.validate(given)
+        ours = {
+            "params": config.trained_with(checked),
+            "validation_fraction": checked.data.validation_fraction,
+            "data": state["inputs"]["data"],
+        }
+        if not checkpoint.agree(ours, state["inputs"], state["update"], anywhere=True):
+            continue
         if not published.share({"params": given, "data": data}, claimed):
             continue
-        whole = config.TrainingParams.model_validate(given["training"])
+        whole = checked.training
         history = state["history"]
         per_epoch = history[-1]["updates"] // history[-1]["epoch"] if history else None
         made.append(

@@ -32,6 +32,7 @@ def write(name: str | None = None) -> None:
     network = trained.Network(results / "training")
     told = {
         "run": name or "the pipeline's",
+        "training": run["provenance"]["training"],
         "data": run["provenance"]["data"],
         "test_correct": run["metrics"]["test_correct"],
         "test_total": run["metrics"]["test_total"],

@@ -4,10 +4,12 @@ Everything here is derived from files the other stages wrote; nothing is compute
 """
 
 import html
+import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resode.analysis import evaluation
 from resode.analysis.published import (
@@ -22,10 +24,12 @@ from resode.analysis.published import (
     shown,
     worded,
 )
-from resode.base import files, paths
+from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, table
+from resode.pipeline import inputs
 from resode.studies import runs
+from resode.training import outputs
 
 # What a run is, from the least to the most it can say about the claim.
 DEMO, OTHER_DATA, OTHER_SETTING, REPRODUCTION = "demo", "altered data", "different setting", "reproduction"
@@ -57,22 +61,34 @@ def read_run(results: Path = paths.RESULTS) -> Run:
     """Read the results the report is built from.
 
     Raises:
-        InputError: a file is missing or unreadable, or evaluation and training are of different runs.
+        InputError: a file is missing or unreadable, or not all are of one training.
     """
-    history = evaluation.read_history(results / "training" / "history.csv")
-    metrics = _json(results / "evaluation" / "metrics.json")
-    if metrics["epochs"] != history[-1]["epoch"]:
-        raise InputError(
-            f"{results}/evaluation is of a run of {metrics['epochs']} epochs and {results}/training of one "
-            f"of {history[-1]['epoch']}; run the evaluation stage again"
-        )
+    trained = _trained(results)
+    model = results / "model"
+    if other := inputs.others(model / "model.ipynb", trained["provenance"]["params"]):
+        raise InputError(f"{model} is of other parameters than {results / 'training'}: {other}; run: resode model")
     return Run(
-        model=_json(results / "model" / "model.json"),
-        history=history,
-        provenance=_json(results / "training" / "provenance.json"),
-        metrics=metrics,
-        stability=_json(results / "stability" / "stability.json"),
+        model=_json(model / "model.json"),
+        stability=_of(trained["provenance"], results / "stability" / "stability.json"),
+        **trained,
     )
+
+
+def _trained(results: Path) -> dict:
+    history = evaluation.read_history(results / "training" / "history.csv")
+    provenance = outputs.provenance(results / "training")
+    return {
+        "history": history,
+        "provenance": provenance,
+        "metrics": _of(provenance, results / "evaluation" / "metrics.json"),
+    }
+
+
+def _of(provenance: Mapping, path: Path) -> dict:
+    """The content of `path`, which is of the training with this provenance."""
+    found = _json(path)
+    outputs.check_of(provenance, found, path)
+    return found
 
 
 def _json(path: Path) -> dict:
@@ -100,6 +116,7 @@ def build(run: Run, published: Mapping) -> dict:
     kind = _kind(run.provenance["data"], changed)
     values = _values(run)
     return {
+        "training": run.provenance.get("training"),
         "kind": kind,
         "data": run.provenance["data"]["title"],
         "data_published": bool(run.provenance["data"]["published"]),
@@ -360,39 +377,39 @@ def stability_table(run: Run) -> str:
 
 
 def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
-    """The runs in results/runs by name, in the order of runs.yaml: {"changes", "history", "provenance", "metrics"}."""
-    return {
-        name: {"changes": changes, **run}
-        for name, changes in runs.read().items()
-        if (run := read_trained(results / "runs" / name))
-    }
+    """The runs in results/runs by name, in the order of runs.yaml: {"history", "provenance", "metrics"}; see `read_trained`."""
+    return {name: run for name in runs.read() if (run := read_trained(results / "runs" / name))}
 
 
 def read_trained(folder: Path) -> dict | None:
-    """Read the files that training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done."""
+    """Read the files that training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done.
+
+    Raises:
+        InputError: they are not of one training.
+    """
     if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
         return None
-    metrics = _json(folder / "evaluation" / "metrics.json")
+    found = _trained(folder)
     # Older evaluations have them among the metrics.
     if (by_class := folder / "evaluation" / evaluation.CLASS_ACCURACY).is_file():
-        metrics["class_accuracy"] = _json(by_class)
-    return {
-        "history": evaluation.read_history(folder / "training" / "history.csv"),
-        "provenance": _json(folder / "training" / "provenance.json"),
-        "metrics": metrics,
-    }
+        found["metrics"] |= _of(found["provenance"], by_class)
+    return found
 
 
 def runs_table(results: Path = paths.RESULTS) -> str:
-    """Results of the runs in results/runs, as a Markdown table; below it on which data and hardware each was made, and the scatter over seeds."""
+    """Results of the runs in results/runs, as a Markdown table; below it on which data and hardware each was made, and the scatter over seeds.
+
+    Changes are what a run was trained with, whatever runs.yaml says now, where it is not what the pipeline trains with.
+    """
     rows, made = [], []
+    usual = published_setting()
     for name, run in read_runs(results).items():
         metrics, provenance = run["metrics"], run["provenance"]
         low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
         rows.append(
             (
                 name,
-                "; ".join(f"{key}: {shown(value)}" for key, value in run["changes"].items()),
+                "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
                 percent(metrics["test_accuracy"]),
                 f"{100 * low:.2f} to {100 * high:.2f}",
                 *(
@@ -436,17 +453,59 @@ def effort(provenance: Mapping) -> str:
     )
 
 
+def published_setting() -> dict[str, Any]:
+    """What the pipeline trains with, {"section.key": value}: params.yaml's, with the claim's values where a claim is made."""
+    content = config.read()
+    claimed = read_published()
+    for section, keys in claimed["claim"].items():
+        content[section] |= keys
+    content["training"]["reference_drops"] = next(iter(claimed["schedules"].values()))
+    return _flat(content)
+
+
+def changes(provenance: Mapping, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training was made with other than `usual`, {"section.key": value}; what its provenance does not tell is left out."""
+    found = _flat(provenance["params"] | {"data": {"name": provenance["data"]["name"], **_held_out(provenance)}})
+    return {
+        key: found[key]
+        for key in [*(key for key in usual if key in found), *sorted(found.keys() - usual.keys())]
+        if found[key] != usual.get(key)
+    }
+
+
+def _held_out(provenance: Mapping) -> dict[str, float]:
+    return {"validation_fraction": provenance["data"].get("validation_fraction", 0.0)}
+
+
+def _flat(params: Mapping) -> dict[str, Any]:
+    """The parameters as {"section.key": value}."""
+    return {
+        f"{section}.{key}" if key else section: value
+        for section, keys in params.items()
+        for key, value in (keys if isinstance(keys, Mapping) else {"": keys}).items()
+    }
+
+
 def _scatter(results: Path) -> str:
-    """A sentence on the scatter over seeds, where the pipeline's run and others that differ in the seed alone are there."""
-    seeds = [run for name, run in read_runs(results).items() if set(run["changes"]) == {"seed"}]
-    main = results / "evaluation" / "metrics.json"
-    if not (seeds and main.exists()):
-        return ""
-    found = [_json(main)["test_accuracy"], *(run["metrics"]["test_accuracy"] for run in seeds)]
-    return (
-        f"\n\nOver {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found))}"
-        f" ± {100 * statistics.stdev(found):.2f} points (mean ± standard deviation)."
+    """A sentence on the scatter over seeds for each set of runs, the pipeline's among them, in which all but the seed is equal."""
+    alike: dict[str, dict[int, float]] = {}
+    for run in [read_trained(results), *read_runs(results).values()]:
+        if run:
+            seeds = alike.setdefault(_but_for_the_seed(run["provenance"]), {})
+            seeds.setdefault(run["provenance"]["params"]["seed"], run["metrics"]["test_accuracy"])
+    return "".join(
+        f"\n\nOver {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found.values()))}"
+        f" ± {100 * statistics.stdev(found.values()):.2f} points (mean ± standard deviation)."
+        for found in alike.values()
+        if len(found) > 1
     )
+
+
+def _but_for_the_seed(provenance: Mapping) -> str:
+    """A text that is the same for trainings with the same parameters, data, code, backend and arithmetic, whatever their seed."""
+    params = {name: value for name, value in provenance["params"].items() if name != "seed"}
+    how = [provenance.get(name) for name in ("code", "backend", "precision")]
+    return json.dumps([params, provenance["data"], how], sort_keys=True)
 
 
 # --- README
@@ -460,7 +519,7 @@ def readme_table(results: Path = paths.RESULTS) -> str:
     """
     report = results / "report" / "report.json"
     if report.exists():
-        found = _json(report)
+        found = _of(outputs.provenance(results / "training"), report)
         if found["kind"] == REPRODUCTION:
             return comparison_table(found)
     model = results / "model" / "model.json"

@@ -20,7 +20,7 @@ from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.base.files import write_bytes, write_text
 from resode.base.text import quoted
 from resode.pipeline import stages
-from resode.training import checkpoint, schedule
+from resode.training import checkpoint, outputs, schedule
 
 # It becomes the name of a folder.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -71,7 +71,7 @@ def parameters(name: str) -> dict[str, Any]:
 def run(name: str | None = None, minutes: float = float("inf")) -> None:
     """Train and evaluate the run `name`; without a name, run every stage of the pipeline as params.yaml stands.
 
-    The data set must be in place. Nothing here needs DVC; `dvc commit` records the pipeline's results afterwards.
+    The data set must be in place. Nothing here needs DVC; `resode commit` records the pipeline's results afterwards.
 
     Args:
         minutes: training saves and stops after so long; the same call continues it.
@@ -84,7 +84,7 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
     if name is None:
         _run_stages(stages.STAGES, environment)
         _drop_handed_over(name)
-        print(f"Next, where DVC is: dvc commit --force {' '.join(stages.STAGES)}", flush=True)
+        print("Next, where DVC is: resode commit", flush=True)
         return
     text = yaml.safe_dump(parameters(name), sort_keys=False)
     own = paths.RUNS / "run" / name
@@ -111,13 +111,24 @@ def _run_stages(chosen: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def _drop_handed_over(name: str | None) -> None:
-    if (handed := _handed_over(name)).exists():
-        print(f"Finished: {handed} is of no more use and deleted.", flush=True)
-        handed.unlink()
+    """Delete the checkpoint beside the results of the finished run `name`, if it is one of this training."""
+    path = _handed_over(name)
+    if not (found := checkpoint.read_handed_over(path)):
+        return
+    _, state = found
+    done = outputs.provenance(path.parent / "training")
+    ours = {
+        "params": done["params"],
+        "validation_fraction": done["data"].get("validation_fraction", 0.0),
+        "data": done["data"]["sha256"],
+    }
+    if state["update"] <= done["updates"] and checkpoint.agree(ours, state["inputs"], state["update"], anywhere=True):
+        print(f"Finished: {path} is of no more use and deleted.", flush=True)
+        path.unlink()
 
 
 def hand_over(name: str | None = None) -> Path:
-    """Write the newest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
+    """Write the furthest checkpoint of the run `name` beside its results, in the place of an older one; return its path.
 
     Git can carry it elsewhere: `run` goes on from it in any clone, whichever code and machine made it. Without a name it is
     the checkpoint of the pipeline's run.
@@ -130,7 +141,7 @@ def hand_over(name: str | None = None) -> Path:
 
     checked = config.validate(parameters(name)) if name else config.load()
     inputs = loop.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
-    found = checkpoint.newest(paths.RUNS, inputs, schedule.updates(checked.training))
+    found = checkpoint.furthest_anywhere(paths.RUNS, inputs, schedule.updates(checked.training))
     if found is None:
         raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
     source, _, state = found

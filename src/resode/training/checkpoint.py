@@ -304,13 +304,14 @@ def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) 
         return False
 
 
-def newest(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.ndarray], dict] | None:
-    """The intact checkpoint in the run folders in `runs` that was written last, of the same training as `inputs` by whatever
-    code and with at most `last` updates, as (file, values, state), or None.
+def furthest_anywhere(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+    """The intact checkpoint in the run folders in `runs` with most updates, of the same training as `inputs` by whatever
+    code and with at most `last` updates, as (file, values, state), or None; of equally far ones that of these inputs.
     """
     found = _agreeing(runs, inputs, 1, last, anywhere=True)
-    newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    return _first_intact(newest_first, _of(inputs, anywhere=True))
+    ours = [path.parent for path in runs.glob("*/inputs.json") if read_inputs(path) == inputs]
+    furthest_first = sorted(found, key=lambda path: (_update(path), path.parent in ours), reverse=True)
+    return _first_intact(furthest_first, _of(inputs, anywhere=True))
 
 
 def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:

@@ -1,6 +1,8 @@
 """Training: the scheduled updates, one row an epoch, resumable after a kill."""
 
+import ast
 import csv
+import gc
 import hashlib
 import io
 import json
@@ -20,7 +22,7 @@ import keras
 import numpy as np
 
 from resode.base import paths, provenance, stopping, strict_yaml
-from resode.base.config import ModelParams, Params, TrainingParams
+from resode.base.config import ModelParams, Params, TrainingParams, trained_with
 from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
 from resode.base.text import quoted
@@ -30,7 +32,7 @@ from resode.training import augmentation, checkpoint, convolutions, engine, prol
 from resode.training.curves import Curves
 from resode.training.losses import cross_entropy, smoothed_cross_entropy
 from resode.training.muon import Muon
-from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, weights_file
+from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, names, weights_file
 from resode.training.progress import Progress
 
 CHECKPOINT_SECONDS = 60
@@ -379,6 +381,8 @@ class _Run:
             write_json(self.folder / "inputs.json", self.inputs)
         # A check may have left the network of another level.
         self._build_for(found[1]["update"] if found else 0)
+        if handed_over:
+            self._name_further(found[1]["update"] if found else 0)
         if found is None:
             return
         values, state = found
@@ -428,6 +432,18 @@ class _Run:
         if others and (before := checkpoint.read_inputs(others[-1])):
             differing = quoted(", ".join(checkpoint.differences(before, self.inputs)), 1000)
             print(f"Starting afresh: since the last training, {differing} changed.", flush=True)
+
+    def _name_further(self, update: int) -> None:
+        """Say so if other code or software has got further with this training than `update`, and how to go on from there."""
+        further = checkpoint.furthest_anywhere(self.folder.parent, self.inputs, self.total)
+        if further and further[2]["update"] > update:
+            path, _, state = further
+            command = f"resode hand-over {paths.run_name() or ''}".rstrip()
+            print(
+                f"{path} is of this training after update {state['update']:,}, by other code or software, and is left alone. To go on"
+                f" from there, stop this and run: {command}; then the same command again.",
+                flush=True,
+            )
 
     def _announce(self) -> None:
         drops = ", ".join(f"{drop:,}" for drop in schedule.drops(self.params.training)) or "none"
@@ -548,6 +564,7 @@ class _Run:
             "hardware": provenance.hardware(),
             "cores": provenance.cores(),
             **provenance.software(),
+            "code": hashlib.sha256(json.dumps(self.inputs["code"]).encode()).hexdigest()[:16],
             "precision": provenance.arithmetic(self.params.training.precision),
             "block_length": self.block,
             "units_of_products": model.units_of_products(self.network),
@@ -601,6 +618,7 @@ class _Run:
                 "resumes": sum(piece["processes"] for piece in pieces) - 1,
                 "pieces": pieces,
                 "params": self.inputs["params"],
+                **names(results, self.inputs),
             },
         )
 
@@ -614,23 +632,36 @@ class _Run:
 
 def all_inputs(dataset: Dataset, params: Params) -> dict:
     """All that decides the weights."""
+    software = provenance.software()
     return {
-        "params": {
-            # As JSON has them, so that they equal what a file says.
-            name: value if isinstance(value := getattr(params, name), int) else value.model_dump(mode="json")
-            for name in ("seed", "model", "augmentation", "training")
-        },
+        "params": trained_with(params),
         "validation_fraction": params.data.validation_fraction,
         "data": dataset.provenance["sha256"],
         "code": _code(),
-        "software": provenance.software(),
+        # A patch of Python moves no bit.
+        "software": software | {"python": ".".join(software["python"].split(".")[:2])},
     }
 
 
 def _code() -> dict[str, str]:
-    """SHA-256 of each source file that decides the weights: those on which dvc.yaml lets the stage training depend."""
+    """SHA-256 of what each module says that decides the weights: those on which dvc.yaml lets the stage training depend."""
     dependencies = strict_yaml.read(paths.DVC_YAML)["stages"]["training"]["deps"]
     root = Path(__file__).parents[3]
     sources = [root / dependency for dependency in dependencies if dependency.startswith("src/")]
-    files = [file for source in sources for file in (sorted(source.rglob("*.py")) if source.is_dir() else [source])]
-    return {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    modules = [file for source in sources for file in (paths.modules(source) if source.is_dir() else [source])]
+    return {str(file.relative_to(root)): hashlib.sha256(_meaning(file.read_bytes())).hexdigest() for file in modules}
+
+
+def _meaning(source: bytes) -> bytes:
+    """The syntax tree of `source` as text, without docstrings; Python has left out comments and the layout."""
+    # Python 3.11 cannot build a tree while a traceback is printed of an object that is collected, since that parses too.
+    gc.disable()
+    try:
+        tree = ast.parse(source)
+    finally:
+        gc.enable()
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree).encode()

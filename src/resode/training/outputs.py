@@ -1,8 +1,17 @@
-"""Files that a training leaves in its folder, read without Keras."""
+"""Files that a training leaves in its folder, read without Keras.
 
+`provenance.json` names the training (`training`, a hash over what it was made from and what came out) and each file beside it by
+its SHA-256 (`files`). What other stages write about a training repeats the name. So what lies in one folder is not taken for one
+training: `provenance`, `check_files` and `check_of` compare.
+"""
+
+import hashlib
 import io
+import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +23,61 @@ HISTORY = "history.csv"
 METRICS = "metrics.json"
 PROVENANCE = "provenance.json"
 MEAN_IMAGE = "mean_image.npy"
+# Those that a provenance names.
+_NAMED = (WEIGHTS, MEAN_IMAGE, HISTORY, METRICS)
+
+
+def names(folder: Path, inputs: Mapping) -> dict[str, Any]:
+    """What provenance.json says of the files in `folder`: the `training` with `inputs` that wrote them, and the SHA-256 of each."""
+    found = {"files": _digests(folder)}
+    name = hashlib.sha256(json.dumps({"inputs": inputs, **found}, sort_keys=True).encode()).hexdigest()[:16]
+    return {"training": name, **found}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    there = [name for name in _NAMED if (folder / name).is_file()]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in there}
+
+
+def provenance(folder: Path) -> dict:
+    """The content of the provenance.json in `folder`.
+
+    Raises:
+        InputError: it is missing or damaged, or a file beside it is not the one that it names.
+    """
+    path = folder / PROVENANCE
+    found = files.read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no provenance; {_advice(folder)}")
+    check_files(folder, found)
+    return found
+
+
+def check_files(folder: Path, provenance: Mapping) -> None:
+    """Check that the files in `folder` are those that `provenance` names, if it names any: it did not always.
+
+    Raises:
+        InputError: one is another.
+    """
+    named = provenance.get("files")
+    for name, digest in _digests(folder).items() if named else ():
+        # Of the oldest runs the tables alone are named.
+        if named.get(name, digest) != digest:
+            raise InputError(
+                f"{folder / name} is not of the training that {PROVENANCE} beside it names; {_advice(folder)}"
+            )
+
+
+def check_of(training: Mapping, content: Mapping, path: Path) -> None:
+    """Check that `content`, of the file `path`, is of the training with the provenance `training`.
+
+    Raises:
+        InputError: it is of another, or one of them says of none.
+    """
+    if training.get("training") is None or content.get("training") != training["training"]:
+        folder = path.parent.parent
+        run = "" if folder == paths.RESULTS else f" {folder.name}"
+        raise InputError(f"{path} is not of the training in {folder / 'training'}; run: resode run{run}")
 
 
 def weights_file(folder: Path) -> Path:

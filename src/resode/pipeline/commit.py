@@ -1,0 +1,49 @@
+"""`resode commit`: let DVC take results as they are for those of the code as it is, after a comparison with params.yaml."""
+
+import sys
+from collections.abc import Sequence
+
+from resode.base import config, files, paths
+from resode.base.errors import InputError
+from resode.base.text import quoted
+from resode.data import records
+from resode.pipeline import dvc, inputs
+from resode.pipeline.stages import STAGES
+from resode.training import outputs
+
+# What other stages write about a training.
+_OF_TRAINING = {
+    "evaluation": "metrics.json",
+    "stability": "stability.json",
+    "report": "report.json",
+}
+
+
+def run(stages: Sequence[str]) -> None:
+    """Run `dvc commit --force` for `stages`, whose results may be of older code, and of nothing else than params.yaml and the data.
+
+    `dvc commit` alone writes the parameters of today beside results of others.
+
+    Raises:
+        InputError: no such stage; no results, or results of other parameters, data or another training; DVC failed.
+    """
+    content = config.read()
+    checked = config.validate(content)
+    for stage in stages:
+        if stage not in STAGES:
+            raise InputError(f"no stage {quoted(repr(stage))} is a notebook; there are {', '.join(STAGES)}")
+        page = paths.RESULTS / stage / f"{stage}.ipynb"
+        if not page.is_file():
+            raise InputError(f"{page} is missing; run: dvc repro {stage}")
+        if other := inputs.others(page, content):
+            raise InputError(f"{page.parent} is of other parameters than params.yaml: {other}; run: dvc repro {stage}")
+    training = paths.RESULTS / "training"
+    if "training" in stages:
+        data = records.load(paths.dataset(checked.data.name))
+        if outputs.provenance(training)["data"]["sha256"] != data.provenance["sha256"]:
+            raise InputError(f"{training} is of other data than {paths.dataset(data.name)}; run: dvc repro training")
+    for stage in _OF_TRAINING.keys() & set(stages):
+        path = paths.RESULTS / stage / _OF_TRAINING[stage]
+        outputs.check_of(outputs.provenance(training), files.read_json(path), path)
+    if status := dvc.main(["commit", "--force", *stages]):
+        sys.exit(status)

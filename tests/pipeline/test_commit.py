@@ -1,0 +1,86 @@
+"""`resode commit`: results are compared with params.yaml, the data and the training before DVC takes them."""
+
+import json
+
+import nbformat
+import pytest
+
+from resode import cli
+from resode.base import config, paths
+from resode.pipeline import dvc
+from resode.training import outputs
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture
+def committed(noise, tmp_path, monkeypatch):
+    """Results of stages as params.yaml has them, on a data set of noise; the list of what DVC is told to commit."""
+    content = config.read()
+    content["data"]["name"] = "digits"
+    monkeypatch.setattr(config, "read", lambda: content)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    monkeypatch.setattr(paths, "check_for_dvc", lambda: None)
+    for stage in ("model", "training", "evaluation", "report"):
+        given = {} if stage == "report" else {"seed": content["seed"], "model": content["model"]}
+        page(stage, given)
+    described = json.loads((paths.dataset("digits") / "dataset.json").read_text())
+    write("training/provenance.json", {"data": {"sha256": described["sha256"]}, **outputs.names(tmp_path, {})})
+    training = json.loads((tmp_path / "training/provenance.json").read_text())["training"]
+    write("evaluation/metrics.json", {"training": training})
+    write("report/report.json", {"training": training})
+    told = []
+    monkeypatch.setattr(dvc, "main", lambda arguments: told.append(arguments))
+    return told
+
+
+def page(stage, given):
+    made = nbformat.v4.new_notebook()
+    made.cells = [
+        nbformat.v4.new_code_cell(f"# Parameters\nparams = {given!r}\n", metadata={"tags": ["injected-parameters"]})
+    ]
+    (paths.RESULTS / stage).mkdir(exist_ok=True)
+    nbformat.write(made, paths.RESULTS / stage / f"{stage}.ipynb")
+
+
+def write(name, content):
+    (paths.RESULTS / name).write_text(json.dumps(content))
+
+
+def test_results_of_params_yaml_are_given_to_dvc(committed):
+    assert cli.main(["commit", "model", "training", "evaluation", "report"]) == 0
+    assert committed == [["commit", "--force", "model", "training", "evaluation", "report"]]
+
+
+def test_parameter_that_did_not_exist_then_is_no_difference(committed):
+    model = dict(config.read()["model"])
+    del model["kernel_initializer"]
+    page("model", {"model": model})
+    assert cli.main(["commit", "model"]) == 0 and committed
+
+
+@pytest.mark.parametrize("stage", ["model", "training", "evaluation"])
+@pytest.mark.parametrize("key", ["h", "channels", "activation"])
+def test_results_of_other_parameters_are_refused(stage, key, committed, capsys):
+    page(stage, {"model": config.read()["model"] | {key: "other"}})
+    assert cli.main(["commit", stage]) == 1
+    error = capsys.readouterr().err
+    assert f"{stage} is of other parameters than params.yaml: model.{key} was other, is " in error
+    assert error.count("\n") == 1 and not committed
+
+
+@pytest.mark.parametrize("name", ["evaluation/metrics.json", "report/report.json"])
+def test_results_of_another_training_are_refused(name, committed, capsys):
+    write(name, {"training": "another"})
+    assert cli.main(["commit", name.split("/")[0]]) == 1
+    assert f"{name} is not of the training in" in capsys.readouterr().err and not committed
+
+
+def test_training_on_other_data_and_what_is_no_stage_are_refused(committed, capsys):
+    write("training/provenance.json", {"data": {"sha256": {}}})
+    assert cli.main(["commit", "training"]) == 1
+    assert "is of other data than" in capsys.readouterr().err
+    assert cli.main(["commit", "cifar10"]) == 1
+    assert "no stage 'cifar10' is a notebook" in capsys.readouterr().err
+    assert cli.main(["commit", "toys"]) == 1
+    assert "toys.ipynb is missing; run: dvc repro toys" in capsys.readouterr().err and not committed
