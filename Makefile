@@ -1,15 +1,21 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Of this repository, wherever the environment was made.
+export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/requirements.lock ## the environment in .venv, from requirements.lock
+	@# The scripts of an environment name its folder: a clone that was copied or moved needs one of its own.
+	@grep -qsF "$(CURDIR)/.venv" .venv/bin/activate || { sh scripts/setup.sh $(PYTHON) && cp requirements.lock .venv; }
 demo: .venv/requirements.lock ## every stage on handwritten digits, results in build/demo (minutes, no download)
 	python -m resode demo
 repro: .venv/requirements.lock ## every stage on CIFAR-10 with params.yaml
 	@python -m resode check
-	@python -m resode.pipeline.dvc repro || { python -m resode check; test -e data/cifar-10-binary.tar.gz || echo "The archive could not be downloaded. Bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
+	@# DVC fetches no archive whose checksum it knows: back from its cache, or no checksum.
+	@test -e data/cifar-10-binary.tar.gz || ! grep -qE '^[- ]+md5:' data.dvc || python -m dvc checkout --quiet data.dvc 2>/dev/null || git checkout --quiet data.dvc
+	@python -m resode.pipeline.dvc repro || { python -m resode check; test -e data/cifar-10-binary.tar.gz || echo "There is no archive. If it could not be downloaded, bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
 data: .venv/requirements.lock ## ARCHIVE=path: the CIFAR-10 archive (or its unpacked folder) from a file
 	python -m resode data "$(or $(ARCHIVE),$(error give the archive: make data ARCHIVE=path))"
 sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (ten minutes)
@@ -17,7 +23,7 @@ sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's que
 site: .venv/requirements.lock ## a site of the pages in docs/ and results/, in build/site
 	@python -m resode site
 experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns, and the runs of runs.yaml
-	@test -t 1 || export COLUMNS=200; dvc exp show --no-pager --drop '.*' --keep '^(Experiment|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs|hours)$$'
+	@test -t 1 || export COLUMNS=200; python -m dvc exp show --no-pager --drop '.*' --keep '^(Experiment|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs|hours)$$'
 	@python -c "import pandas; print(pandas.read_json('results/readme/runs.json', orient='index').to_string())"
 test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow python -m pytest --numprocesses 3 --dist worksteal
@@ -26,12 +32,10 @@ lint: .venv/requirements.lock ## ruff
 	ruff check .
 	ruff format --check .
 
-# Made anew only when the lock's content changed; an install that fails leaves no mark.
+# Made anew only when the lock's content changed; an install that fails leaves the last one.
 .venv/requirements.lock: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "resode needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@cmp -s $< $@ || { $(PYTHON) -m venv --clear .venv \
-	  && .venv/bin/pip install --quiet --require-hashes -r requirements.lock \
-	  && .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .; }
+	@cmp -s $< $@ || sh scripts/setup.sh $(PYTHON)
 	@cp $< $@
 
 .PHONY: help setup demo repro data sweep site experiments test lint

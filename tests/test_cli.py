@@ -1,5 +1,6 @@
 """The command's own options, without a stage."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from PIL import Image
 import resode
 from resode import cli
 from resode.base import paths
+from resode.base.errors import InputError
 
 pytestmark = pytest.mark.once
 
@@ -89,3 +91,53 @@ def test_prediction_from_a_wrong_folder_says_so_before_keras_is_loaded(tmp_path)
     arguments = ["predict", str(tmp_path / "image.png"), "--weights", str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "no trained weights" in done.stderr
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another clone: enough of one to say which folder it is."""
+    folder = tmp_path / "other"
+    for name in ("cli.py", "base/paths.py"):
+        (folder / "src" / "resode" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "src" / "resode" / name).write_text("")
+    for name in ("__init__.py", "base/__init__.py"):
+        (folder / "src" / "resode" / name).touch()
+    (folder / "src" / "resode" / "__main__.py").write_text("import sys; print(__file__, *sys.argv[1:])")
+    (folder / "docs").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("where", [".", "docs"])
+def test_the_repository_one_stands_in_is_meant_whichever_is_installed(where, other):
+    code = "import sys; from resode import cli; sys.argv = ['resode', 'predict', 'a b']; cli.main()"
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=other / where, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == f"{other}/src/resode/__main__.py predict a b\n"
+
+
+def test_where_no_repository_is_or_this_one_the_installed_one_is_meant(other, tmp_path, monkeypatch):
+    for folder in (tmp_path, paths.ROOT, paths.ROOT / "docs"):
+        monkeypatch.chdir(folder)
+        assert paths.elsewhere() is None
+    monkeypatch.chdir(other / "docs")
+    assert paths.elsewhere() == other
+    (other / "link").symlink_to(paths.ROOT)
+    monkeypatch.chdir(other / "link")
+    assert paths.elsewhere() is None
+
+
+def test_notebook_of_another_repository_is_one_line(other, monkeypatch):
+    monkeypatch.delenv("RESODE_RESULTS", raising=False)
+    monkeypatch.chdir(other / "docs")
+    with pytest.raises(InputError, match=f"this is the code of {paths.ROOT}, and the notebook lies in {other}"):
+        paths.written("model")
+
+
+def test_checkpoints_of_an_experiment_in_a_workspace_of_dvc_are_the_projects(tmp_path):
+    for inside in ("tmpabc", "standalone/tmpdef"):
+        assert paths.project(tmp_path / ".dvc" / "tmp" / "exps" / inside) == tmp_path
+    for other in (tmp_path, tmp_path / ".dvc" / "tmp" / "exps", tmp_path / ".dvc" / "tmp" / "other" / "a"):
+        assert paths.project(other) == other
+    assert paths.RUNS == paths.ROOT / ".runs"

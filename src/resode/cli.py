@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import resode
 from resode.base import paths, settings
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     0; 1 after one line on stderr that says what is wrong; 75 if the time given was over before the training was, or SIGTERM
     came, and the same command continues.
     """
+    if arguments is None and (other := paths.elsewhere()):
+        _run_in(other)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             # Closed by who started this, as by `>&-`.
@@ -64,6 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(pause, file=sys.stderr)
         return UNFINISHED
     return 0
+
+
+def _run_in(repository: Path) -> NoReturn:
+    """Run the same command with the code of `repository`: the one a user stands in is meant, whichever is installed."""
+    path = os.pathsep.join([str(repository / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.execve(sys.executable, [sys.executable, "-m", "resode", *sys.argv[1:]], os.environ | {"PYTHONPATH": path})
 
 
 def _minutes(text: str) -> float:

@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from resode import cli
 from resode.base import config, paths, strict_yaml
@@ -193,3 +194,18 @@ def test_key_twice_on_the_command_line_is_refused():
 def test_quoted_text_is_short_and_on_one_line():
     assert quoted("a\n\x1b[31mb") == "a\\n\\x1b[31mb"
     assert len(quoted("x" * 10**7)) == 121
+
+
+def test_comments_of_params_yaml_outlive_what_dvc_changes(tmp_path):
+    """`dvc exp run -S` writes lists in block style, and the second time loses the comment behind one."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes((paths.ROOT / "params.yaml").read_bytes())
+
+    def comments():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.lstrip().startswith("#")]
+
+    before = comments()
+    for change in ("model.h=0.05", "training.reference_drops=[1.0]", "model.pool_after=[]"):
+        apply_overrides(path, [change])
+        assert comments() == before

@@ -19,8 +19,20 @@ NETWORK = RESULTS / "network" / "network.safetensors"
 RUNS_YAML = ROOT / "runs.yaml"
 DATA = ROOT / "data"
 ARCHIVE = DATA / "cifar-10-binary.tar.gz"
+
+
+def project(root: Path) -> Path:
+    """The repository that `root` belongs to: itself, or the one in which DVC made it for the time of an experiment
+    (`dvc exp run --temp`, `dvc queue start`) and deletes it afterwards.
+    """
+    for folder in root.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return root
+
+
 # Not an output of any stage: DVC deletes outputs before it runs a stage, and checkpoints must survive that.
-RUNS = ROOT / ".runs"
+RUNS = project(ROOT) / ".runs"
 # More than DVC's databases grow by in one command.
 _DVC_BYTES = 8_000_000
 
@@ -55,8 +67,32 @@ def results(stage: str) -> Path:
 
 
 def written(stage: str) -> Path:
-    """Folder that the notebook of `stage` writes to. Git ignores that of a notebook opened in Jupyter."""
-    return results(stage) if "RESODE_RESULTS" in os.environ else ROOT / "build" / "notebooks" / stage
+    """Folder that the notebook of `stage` writes to. Git ignores that of a notebook opened in Jupyter.
+
+    Raises:
+        InputError: the notebook lies in another repository than this code.
+    """
+    if "RESODE_RESULTS" in os.environ:
+        return results(stage)
+    if other := elsewhere():
+        raise InputError(
+            f"this is the code of {ROOT}, and the notebook lies in {other}; make an environment there: make setup"
+        )
+    return ROOT / "build" / "notebooks" / stage
+
+
+def elsewhere() -> Path | None:
+    """The repository in which this process stands, if it has other files than this code's."""
+    try:
+        here = Path.cwd()
+    except OSError:
+        # It was deleted.
+        return None
+    for folder in (here, *here.parents):
+        this = folder / Path(__file__).relative_to(Path(__file__).parents[3])
+        if this.is_file():
+            return None if this.samefile(__file__) else folder
+    return None
 
 
 def partial(stage: str) -> Path:

@@ -26,6 +26,12 @@ def software() -> dict[str, str]:
     return found
 
 
+def same_software() -> dict[str, str]:
+    """What decides bits of `software`: all but the patch of Python."""
+    found = software()
+    return found | {"python": ".".join(found["python"].split(".")[:2])}
+
+
 def hardware() -> str:
     """The device that computes, in words."""
     import keras

@@ -164,7 +164,7 @@ def _code() -> str:
         paths.ROOT / "data.dvc",
         paths.DVC_YAML,
         paths.NOTEBOOKS / "training.ipynb",
-        *sorted((paths.ROOT / "src" / "resode").rglob("*.py")),
+        *paths.modules(paths.ROOT / "src" / "resode"),
     ]
-    parts = [path.read_bytes() for path in sources] + [json.dumps(provenance.software()).encode()]
+    parts = [path.read_bytes() for path in sources] + [json.dumps(provenance.same_software()).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:8]

@@ -632,14 +632,12 @@ class _Run:
 
 def all_inputs(dataset: Dataset, params: Params) -> dict:
     """All that decides the weights."""
-    software = provenance.software()
     return {
         "params": trained_with(params),
         "validation_fraction": params.data.validation_fraction,
         "data": dataset.provenance["sha256"],
         "code": _code(),
-        # A patch of Python moves no bit.
-        "software": software | {"python": ".".join(software["python"].split(".")[:2])},
+        "software": provenance.same_software(),
     }
 
 
