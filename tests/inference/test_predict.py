@@ -164,5 +164,5 @@ def resnet(tmp_path_factory):
 
 def test_folder_of_another_network_predicts_and_is_not_exported(resnet, photos, tmp_path, capsys):
     told = error(capsys, resnet, "export", str(tmp_path / "file"))
-    assert "resnet holds a resnet20; low-memory inference is for units" in told
+    assert "the network is a resnet20; a file of weights, for low-memory inference, is of units" in told
     assert cli.main(["predict", photos[0], "--weights", str(resnet)]) == 0

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import settings
+from helpers import make_run, settings
 from resode import cli
 from resode.analysis import evaluation
-from resode.base import files, paths
+from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.data import digits, records
 from resode.inference import predict, safetensors, trained
@@ -134,6 +134,50 @@ def test_model_card_tells_what_the_files_tell(published, results):
     for label, accuracy in metrics["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_card_tells_which_images_were_looked_at_after_each_epoch(fraction):
+    run = vars(make_run())
+    run["provenance"] |= {"backend": "jax", "precision": "float32", "resumes": 0, "params": params()}
+    run["provenance"]["data"]["source"] = "made here"
+    run["metrics"]["class_accuracy"] = {"cat": 0.9}
+    if fraction:
+        run["provenance"]["data"]["validation_fraction"] = fraction
+        for row in run["history"]:
+            row |= {f"validation_{name}": row.pop(f"test_{name}") for name in ("loss", "accuracy")}
+    card = publish.card("first", run, 1)
+    assert ("The\ntest images were looked at after each epoch, as in the post, and decided" in card) is not bool(
+        fraction
+    )
+    assert (
+        "without a fraction of 0.1 that was held out.\nThe held-out images were looked at after each epoch" in card
+    ) is bool(fraction)
+
+
+def params():
+    return config.trained_with(config.load())
+
+
+def test_network_that_no_file_of_weights_can_hold_leaves_the_published_one(published, results, monkeypatch):
+    good = published.read_bytes(), published.with_name("README.md").read_bytes()
+    monkeypatch.setattr(paths, "RESULTS", results)
+    other = trained.Network(results / "training")
+    other.params["architecture"] = "resnet20"
+    monkeypatch.setattr(trained, "Network", lambda folder: other)
+    with pytest.raises(InputError, match="the network is a resnet20; a file of weights, for low-memory inference, is"):
+        publish.write()
+    assert (published.read_bytes(), published.with_name("README.md").read_bytes()) == good
+
+
+def test_evaluation_of_another_training_is_not_published(published, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", shutil.copytree(results, tmp_path / "mixed"))
+    path = tmp_path / "mixed" / "evaluation" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": "another"}))
+    good = published.read_bytes()
+    with pytest.raises(InputError, match="metrics.json is not of the training in"):
+        publish.write()
+    assert published.read_bytes() == good
 
 
 def test_readme_text_tells_the_run(published, tmp_path):

@@ -109,6 +109,28 @@ def test_demo_gets_no_verdict():
 
 
 @pytest.mark.parametrize(
+    ("total", "iterations", "data", "said"),
+    [
+        (
+            1000,
+            200.0,
+            "digits",
+            "CIFAR-10, with a smaller network and a shorter schedule, so that it takes minutes on any",
+        ),
+        (1000, 64000.0, "digits", "CIFAR-10, with a smaller network. It shows"),
+        (3157914, 200.0, "letters", "CIFAR-10, with a shorter schedule. It shows"),
+        (3157914, 64000.0, "letters", "instead of CIFAR-10. It shows"),
+    ],
+)
+def test_demo_says_what_is_smaller_and_no_more(total, iterations, data, said):
+    run = make_run(data=data, training={"reference_iterations": iterations})
+    run.model["parameters"]["total"] = total
+    banner = report.banner(report.build(run, PUBLISHED))
+    assert said in banner
+    assert ("far easier" in banner) is (data == "digits")
+
+
+@pytest.mark.parametrize(
     "changes, named, parameters",
     [
         ({"model": {"h": 0.3}}, "model.h is 0.3 instead of 0.15", "different setting"),

@@ -20,15 +20,20 @@ LEFT_OUT = (
     "JUPYTER_PATH",
     "MATPLOTLIBRC",
     "MPLBACKEND",
+    # Threads of XLA:CPU. Like the other two they divide sums otherwise than among the cores that provenance.json names.
+    "NPROC",
     "NVIDIA_TF32_OVERRIDE",
     "PYTHONWARNINGS",
     "PYTHONSTARTUP",
     "TF_ENABLE_AUTO_MIXED_PRECISION",
     "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
     "TF_XLA_FLAGS",
 )
-# JAX and Keras have a variable for each of their settings. All are left out, except those that say where to compute and not how.
-_PREFIXES = ("JAX_", "KERAS_")
+# JAX, Keras and oneDNN have a variable for each of their settings. All are left out, except those that say where to compute and
+# not how.
+_PREFIXES = ("DNNL_", "JAX_", "KERAS_", "ONEDNN_")
 _KEPT = ("JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS", "KERAS_BACKEND")
 # oneDNN's kernels on every x86 processor. By default TensorFlow uses them only on newer ones; on others it is slower, and rounds
 # differently.

@@ -143,11 +143,9 @@ def export(folder: Path, path: Path) -> None:
     """Write the network that a training left in `folder` to the file `path`, as `low_memory.NumPyNetwork` reads it.
 
     Raises:
-        InputError: see `Network`; or the network is not of units, or the file cannot be written.
+        InputError: see `Network` and `encoded`; or the file cannot be written.
     """
     network = Network(folder)
-    if network.params["architecture"] != "units":
-        raise InputError(f"{folder} holds a {network.params['architecture']}; low-memory inference is for units")
     content = encoded(network.keras, network.params, network.class_names, network.mean, data=network.data)
     files.write_bytes(path, content)
 
@@ -169,7 +167,14 @@ def encoded(
         mean: the mean image (H, W, C).
         told: what else is to be told of it, {name: value}.
         data: title of the data set it was trained on.
+
+    Raises:
+        InputError: the network is not of units, so that nothing could read the file.
     """
+    if params["architecture"] != "units":
+        raise InputError(
+            f"the network is a {params['architecture']}; a file of weights, for low-memory inference, is of units"
+        )
     tensors = {
         f"{layer.name}.{weight.name}": keras.ops.convert_to_numpy(weight)
         for layer in network.layers

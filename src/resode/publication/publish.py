@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from resode.analysis import published
+from resode.analysis import evaluation, published
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, table
@@ -66,8 +66,7 @@ block {model["block"]}. {published.setting(provenance, published.read_published(
 
 Run {name}: {len(history)} epochs, {history[-1]["updates"]:,} updates of {training["batch_size"]} images. {report.effort(provenance)}.
 
-Data: {data["title"]}, {data["source"]}{"" if data["published"] else " (not the published files)"}. Trained on its training images alone. The
-test images were looked at after each epoch, as in the post, and decided nothing: the weights are those after the last epoch.
+Data: {data["title"]}, {data["source"]}{"" if data["published"] else " (not the published files)"}. Trained on its training images alone{_looked_at(run)}
 
 {table(("Parameter", "Value"), [(key, f"`{value}`") for key, value in settings.items()], "ll")}
 
@@ -91,6 +90,18 @@ To check and to study this reproduction: its accuracy, its stability, its layers
 """
 
 
+def _looked_at(run: dict) -> str:
+    """What the card says of the images that were looked at while the network was trained, from after "training images alone"."""
+    decided = "decided nothing: the weights are those after the last epoch."
+    if evaluation.tested_on(run["history"]) == "test":
+        return f". The\ntest images were looked at after each epoch, as in the post, and {decided}"
+    fraction = run["provenance"]["data"]["validation_fraction"]
+    return (
+        f", without a fraction of {fraction:g} that was held out.\nThe held-out images were looked at after each epoch, and {decided}"
+        " The test images were looked at once, at the end."
+    )
+
+
 def verify() -> None:
     """Print the accuracy of the network in `paths.NETWORK` on its test images.
 
@@ -107,7 +118,6 @@ def verify() -> None:
         )
     told = contents.told(File(paths.NETWORK))
     # Keras takes seconds to load.
-    from resode.analysis import evaluation
     from resode.data import cifar10, records
     from resode.inference import trained
 

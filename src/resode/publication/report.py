@@ -119,10 +119,13 @@ def build(run: Run, published: Mapping) -> dict:
         "training": run.provenance.get("training"),
         "kind": kind,
         "data": run.provenance["data"]["title"],
+        "data_name": run.provenance["data"]["name"],
         "data_published": bool(run.provenance["data"]["published"]),
         "differences": changed,
         "schedule": schedule(run.provenance["params"]["training"]["reference_drops"], published),
         "share": share(run.provenance, published),
+        "shorter": run.provenance["params"]["training"]["reference_iterations"]
+        < published["claim"]["training"]["reference_iterations"],
         "test_correct": run.metrics["test_correct"],
         "test_total": run.metrics["test_total"],
         "lines": [_line(figure, values[figure["id"]], kind, changed, run) for figure in published["figures"]],
@@ -216,11 +219,16 @@ def banner(report: Mapping) -> str:
 
 
 def _demo_text(report: Mapping) -> str:
+    parameters = _by_id(report)["parameters"]
+    smaller = [name for name, is_so in (
+        ("a smaller network", parameters["reproduced"] < parameters["published"]), ("a shorter schedule", report["shorter"])
+    ) if is_so]  # fmt: skip
+    how = f", with {' and '.join(smaller)}" + (", so that it takes minutes on any computer" * (len(smaller) == 2))
+    easier = "The task is far easier than CIFAR-10: the" if report["data_name"] == "digits" else "The"
     return (
         "**This is a demo, not a reproduction.** "
-        f"The whole pipeline ran, from images to this page, but on *{html.escape(report['data'])}* instead of CIFAR-10, with a "
-        "smaller network and a shorter schedule, so that it takes minutes on any computer. It shows that "
-        "everything works and what a finished report looks like. The task is far easier than CIFAR-10: the "
+        f"The whole pipeline ran, from images to this page, but on *{html.escape(report['data'])}* instead of CIFAR-10{how if smaller else ''}. "
+        f"It shows that everything works and what a finished report looks like. {easier} "
         "accuracy says nothing about the published claim, and no line below gets a verdict. The published "
         "figures stand beside it for orientation only. `make repro` runs the real thing."
     )

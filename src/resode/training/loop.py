@@ -566,6 +566,8 @@ class _Run:
             **provenance.software(),
             "code": hashlib.sha256(json.dumps(self.inputs["code"]).encode()).hexdigest()[:16],
             "precision": provenance.arithmetic(self.params.training.precision),
+            # Flags may change how XLA rounds; some only say how many devices there are.
+            **({"xla_flags": flags} if (flags := os.environ.get("XLA_FLAGS")) else {}),
             "block_length": self.block,
             "units_of_products": model.units_of_products(self.network),
             **provenance.commit(),
