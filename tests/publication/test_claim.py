@@ -60,14 +60,14 @@ def test_nothing_is_shown_where_nothing_was_run(tmp_path):
 def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     write_short_run(tmp_path)
     half = {"reference_iterations": 32000.0, "reference_drops": [16000.0, 24000.0]}
-    write_short_run(tmp_path, "half", 0.897, training=half)
+    write_short_run(tmp_path, "notebook", 0.897, training=half)
     head = claim.head(tmp_path)
-    assert "**Reached with 1/2 of the post's schedule: 89.70 %** (run half, 4,686 updates, 8,970 of 10,000" in head
+    assert "**Reached with 1/2 of the post's schedule: 89.70 %** (run notebook, 4,686 updates, 8,970 of 10,000" in head
     assert "95 % interval 89.10 to 90.30 %), beside 90.37 % published with all of it." in head
     assert "drops after 1/2 and 3/4 of the updates; in the published run it dropped after 1/3 and 2/3 ([" in head
     assert "Mean of the last ten epochs: 89.70 %, published 90.54 %." in head
     assert "no verdict on the claim" in head and "resumed 2 times" in head
-    assert "test accuracy 50.00 % (published 48.27 %)" in head
+    assert "Train accuracy beside the published curve, at its learning rates: " in head
     write_run(make_run(0.904), tmp_path)
     path = tmp_path / "training" / "provenance.json"
     whole = json.loads(path.read_text()) | {"backend": "jax", "precision": "float32", "resumes": 0}
@@ -86,7 +86,7 @@ def test_run_with_drops_elsewhere_is_told_until_one_of_the_claims_shape_is_there
     late = {"reference_iterations": 4000.0, "reference_drops": [3400.0, 3700.0]}
     write_short_run(tmp_path, "quarter", 0.81, training=late | {"reference_drops": [1000.0, 3700.0]})
     write_short_run(tmp_path, "sixteenth", 0.835, training=late)
-    write_short_run(tmp_path, "half", 0.9, training=late, model={"h": 0.2})
+    write_short_run(tmp_path, "notebook", 0.9, training=late, model={"h": 0.2})
     head = claim.head(tmp_path)
     assert (
         "**Reached with another schedule: 83.50 %** (run sixteenth, 4,686 updates with lower learning rates after 27,200 and"
@@ -106,7 +106,7 @@ def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
     assert rows[2] == "| 1/8 | eighth | 3 | 88.50 % (87.90 to 89.10 %) | 99.70 % |"
     assert rows[3] == "| the whole | published | 327 | 90.37 % | 99.63 % |"
     claim.draw(tmp_path, tmp_path / "figures")
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["curve.png", "share.png"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["curve.png", "resampling.png", "share.png"]
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,43 @@ def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
     )
     assert "(CIFAR-10; CPU: test, tensorflow, float32, commit aaaaaaa; 2.00 h, resumed 2 times)" in head
     assert "`resode run quarter` starts from its [checkpoint]" in head
-    assert (
-        "After the first epoch: train accuracy 35.70 % (published 35.57 %), test accuracy 47.30 % (published 48.27 %)."
-        in head
-    )
+    # 35.57 and 49.48 % published.
+    assert "learning rates: 2 of 2 epochs above it, on average by 0.17 points, standard deviation 0.06." in head
     claim.draw(tmp_path, tmp_path / "figures")
-    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["curve.png"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["curve.png", "resampling.png"]
+
+
+def test_a_run_with_other_shifts_is_labelled_and_gets_no_verdict(tmp_path):
+    other = {"interpolation": "bilinear"}
+    write_short_run(tmp_path, augmentation=other)
+    assert "(run eighth, bilinear shifts, 4,686 updates" in claim.head(tmp_path)
+    assert "| 1/8 | eighth, bilinear shifts | 3 |" in claim.share_table(claim.points(tmp_path))
+    built = report.build(make_run(augmentation=other), PUBLISHED)
+    assert built["kind"] == "different setting"
+    assert "the post's setting with the whole of its schedule and bilinear shifts." in report.banner(built)
+    assert published.setting(make_run(augmentation=other).provenance, PUBLISHED).endswith("but for bilinear shifts.")
+
+
+CURVE = [{"epoch": float(i), "learning_rate": 0.1 if i < 4 else 0.01, "train_accuracy": 0.5} for i in range(1, 6)]
+
+
+def test_curves_are_compared_over_all_epochs_with_equal_rates():
+    mine = [{"learning_rate": 0.1, "train_accuracy": one} for one in (0.49, 0.47, 0.52, 0.9)]
+    found = published.distance(mine, CURVE, "train_accuracy")
+    assert found.by_epoch == pytest.approx({1: -1, 2: -3, 3: 2})
+    assert (found.mean, found.same_sign) == (pytest.approx(-2 / 3), 2)
+    assert found.deviation == pytest.approx(2.5166, abs=1e-4)
+    assert str(found) == "2 of 3 epochs below it, on average by 0.67 points, standard deviation 2.52"
+    assert published.distance(mine, CURVE, "test_accuracy") is None
+    assert published.distance([{"learning_rate": 0.05, "train_accuracy": 1}], CURVE, "train_accuracy") is None
+
+
+def test_of_runs_with_the_same_shifts_the_longer_is_compared(tmp_path):
+    hand_over(tmp_path, "notebook", ROWS, 3200)
+    write_short_run(tmp_path, augmentation={"interpolation": "bilinear"})
+    found = claim.curves(tmp_path)
+    assert list(found["nearest shifts"]["train"].by_epoch) == [1, 2]
+    assert "bilinear shifts" in found
 
 
 def test_run_in_progress_before_its_first_epoch(tmp_path):

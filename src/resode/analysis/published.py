@@ -2,7 +2,9 @@
 
 import csv
 import math
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +22,51 @@ def read_published_curve(reference: Path = paths.REFERENCE) -> list[dict[str, fl
     """The published training curve, one row per epoch."""
     with (reference / "published_training_curve.csv").open(newline="", encoding="utf-8") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Differences of a curve to the published one over all epochs that both have at the same learning rate, in points.
+
+    Attributes:
+        by_epoch: {epoch: difference}, of accuracies in percentage points.
+    """
+
+    by_epoch: dict[int, float]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.mean(self.by_epoch.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """Their standard deviation, n − 1 in the denominator; None of a single epoch."""
+        return statistics.stdev(self.by_epoch.values()) if len(self.by_epoch) > 1 else None
+
+    @property
+    def same_sign(self) -> int:
+        """In how many epochs the difference has the sign of the mean."""
+        return sum(one * self.mean > 0 for one in self.by_epoch.values())
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f", standard deviation {self.deviation:.2f}"
+        side = "below" if self.mean < 0 else "above"
+        return f"{self.same_sign} of {len(self.by_epoch)} epochs {side} it, on average by {abs(self.mean):.2f} points{spread}"
+
+
+def distance(history: Sequence[Mapping], curve: Sequence[Mapping], figure: str) -> Distance | None:
+    """Compare `figure`, an accuracy, of each epoch of `history` with the published `curve`; None without a common epoch.
+
+    An epoch counts while all rates up to it are the published run's.
+    """
+    found = {}
+    for mine, theirs in zip(history, curve, strict=False):
+        if not math.isclose(mine["learning_rate"], theirs["learning_rate"], rel_tol=1e-4):
+            break
+        if figure in mine:
+            found[int(theirs["epoch"])] = 100 * (mine[figure] - theirs[figure])
+    return Distance(found) if found else None
 
 
 def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
@@ -51,7 +98,7 @@ def differences(params: Mapping, published: Mapping) -> dict[str, list[str]]:
 
 def share(provenance: Mapping, published: Mapping) -> float | None:
     """The share of the claim's schedule that a run had, if its setting is otherwise the claim's, with drops in proportion; None for a
-    run of another setting or on other data.
+    run of another setting or on other data. Shifts may be resampled otherwise, see `shifts`.
     """
     training = provenance["params"]["training"]
     part = training["reference_iterations"] / published["claim"]["training"]["reference_iterations"]
@@ -66,22 +113,32 @@ def differs_in_schedule(provenance: Mapping, published: Mapping) -> bool:
     return other and _claimed_but_for_schedule(provenance, published, drops)
 
 
+def shifts(provenance: Mapping, published: Mapping) -> str:
+    """ "bilinear shifts" where a run resampled shifts otherwise than the published one; "" where it did not."""
+    mine = provenance["params"]["augmentation"]["interpolation"]
+    return "" if mine == published["claim"]["augmentation"]["interpolation"] else f"{mine} shifts"
+
+
 def _claimed_but_for_schedule(provenance: Mapping, published: Mapping, drops: Sequence[float]) -> bool:
-    """Return whether the setting would be the claim's with its number of iterations and `drops`."""
+    """Return whether the setting would be the claim's with its number of iterations, `drops` and resampling of shifts."""
     training = provenance["params"]["training"] | {
         "reference_iterations": published["claim"]["training"]["reference_iterations"],
         "reference_drops": drops,
     }
-    content = provenance["params"] | {"data": provenance["data"], "training": training}
+    augmentation = provenance["params"]["augmentation"] | {
+        "interpolation": published["claim"]["augmentation"]["interpolation"]
+    }
+    content = provenance["params"] | {"data": provenance["data"], "training": training, "augmentation": augmentation}
     return bool(provenance["data"]["published"]) and not differences(content, published)
 
 
 def setting(provenance: Mapping, published: Mapping) -> str:
     """Describe in a sentence how a training relates to the claim."""
+    other = f", but for {shifts(provenance, published)}" if shifts(provenance, published) else ""
     if (part := share(provenance, published)) == 1:
-        return "Data, network, regime and schedule are the post's."
+        return f"Data, network, regime and schedule are the post's{other}."
     if part:
-        return f"Data, network and regime are the post's, with {worded(part)} of its schedule."
+        return f"Data, network and regime are the post's, with {worded(part)} of its schedule{other}."
     if not provenance["data"]["published"]:
         return "The data are not the published ones."
     changed = differences(provenance["params"] | {"data": provenance["data"]}, published)

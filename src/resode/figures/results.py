@@ -95,6 +95,19 @@ def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Ma
     return figure
 
 
+@styled
+def differences(series: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Differences to the published run in percentage points over epochs, a line for each name: {name: {epoch: difference}}."""
+    figure, axes = subplots(size=(WIDTH, 3.6))
+    axes.axhline(0, color=GREY, linewidth=1.0, label="published")
+    for (name, found), colour in zip(series.items(), (ORANGE, BLUE), strict=False):
+        axes.plot(found.keys(), found.values(), color=colour, marker=".", label=name)
+    axes.set_xlabel("epoch")
+    axes.set_title("Train accuracy less the published run's, in points")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
 def _share_done(axes, rows: History, name: str, colour: str | None) -> None:
     done = [row["epoch"] / len(rows) for row in rows]
     split = tested_on(rows)

@@ -30,6 +30,12 @@ class Point:
     provenance: dict
     metrics: dict
 
+    @property
+    def label(self) -> str:
+        """Its name, and how it resampled shifts if not as the published run did."""
+        shifts = published.shifts(self.provenance, read_published())
+        return f"{self.name}, {shifts}" if shifts else self.name
+
 
 def points(results: Path = paths.RESULTS) -> list[Point]:
     """The pipeline's run and those of results/runs that are of the claim's setting, the longest first."""
@@ -52,7 +58,7 @@ def share_table(found: Sequence[Point]) -> str:
     rows = [
         (
             worded(point.share),
-            point.name,
+            point.label,
             f"{point.history[-1]['epoch']:,}",
             f"{percent(point.metrics['test_accuracy'])} ({_interval(point)})",
             percent(point.metrics["train_accuracy"]),
@@ -73,7 +79,7 @@ def share_table(found: Sequence[Point]) -> str:
 
 
 MEANING = (
-    "A shorter run has the post's network, data, rates and batches and drops its learning rate earlier: `eighth`, `quarter` and `half` after a"
+    "A shorter run has the post's network, data, rates and batches and drops its learning rate earlier: `eighth` and `quarter` after a"
     " half and three quarters of their updates, as the post's text says. The published run dropped it after one third and two thirds, as the author's"
     " notebook does ([differences](docs/differences.md)). A shorter run can show whether all of these learn as published, and an accuracy that this"
     " network reaches. It cannot show whether the whole schedule ends at 90.37 %: a shorter run that ends lower does not contradict the claim, and"
@@ -92,7 +98,7 @@ def section() -> str:
     """README: table and figure of accuracy over the share of the schedule."""
     found = points()
     if not found:
-        return "No such run is finished yet: `resode run eighth`, `quarter`, `half`."
+        return "No such run is finished yet: `resode run eighth`, `quarter`."
     return (
         f"{share_table(found)}\n\n![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}"
     )
@@ -106,7 +112,7 @@ def head(results: Path = paths.RESULTS) -> str:
     paragraphs += [_progress(one) for one in waiting]
     if (shown := _shown(found, waiting)) is not None:
         paragraphs.append(
-            f"{_beginning(shown)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+            f"{_distance(shown)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
             "\n\n*Accuracy and loss of each epoch; the published run in grey. Vertical lines mark where the learning rate drops.*"
         )
     elif report.read_runs(results):
@@ -116,6 +122,61 @@ def head(results: Path = paths.RESULTS) -> str:
             "\n\n*Each run's test accuracy over the share of its own schedule that it has done; the published run in grey.*"
         )
     return "\n\n".join(paragraphs)
+
+
+def curves(results: Path = paths.RESULTS) -> dict[str, dict[str, published.Distance]]:
+    """Distances of train and test accuracy to the published curve, of the runs of the claim's setting by their way to resample shifts.
+
+    Of runs with the same way, which have a beginning in common, the one with most epochs at the published rates; also of runs in progress.
+    """
+    curve, found = read_published_curve(), {}
+    for shifts, history in [
+        *((published.shifts(one.provenance, read_published()), one.history) for one in points(results)),
+        *((one["shifts"], one["history"]) for one in in_progress(results)),
+    ]:
+        both = {name: published.distance(history, curve, f"{name}_accuracy") for name in ("train", "test")}
+        name = shifts or "nearest shifts"
+        if all(both.values()) and (
+            name not in found or len(both["train"].by_epoch) > len(found[name]["train"].by_epoch)
+        ):
+            found[name] = both
+    return found
+
+
+def resampling() -> str:
+    """The distances of `curves` as a Markdown table, and their figure."""
+    rows = [
+        (
+            name,
+            f"{min(both['train'].by_epoch)} to {max(both['train'].by_epoch)}",
+            *(
+                text
+                for one in both.values()
+                for text in (
+                    report.signed(one.mean),
+                    "—" if one.deviation is None else f"{one.deviation:.2f}",
+                    f"{one.same_sign} of {len(one.by_epoch)}",
+                )
+            ),
+        )
+        for name, both in curves().items()
+    ]
+    if not rows:
+        return "No run has an epoch yet."
+    header = (
+        "Here",
+        "Epochs",
+        "Train, mean difference in points",
+        "sd",
+        "epochs with its sign",
+        "Test",
+        "sd",
+        "epochs",
+    )
+    return (
+        f"{table(header, rows, 'llrrrrrr')}\n\n![difference of train accuracy to the published run by epoch](results/readme/resampling.png)"
+        "\n\n*Train accuracy less the published run's after each epoch with the same learning rates.*"
+    )
 
 
 def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
@@ -131,7 +192,9 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
         "curve.png": shown and plots_results.training_curve(shown, read_published_curve()),
         "runs.png": not shown and histories and plots_results.runs(histories, read_published_curve()),
         "share.png": found
-        and plots_results.shares([(p.name, p.share, p.metrics) for p in found], read_published_curve()[-1]),
+        and plots_results.shares([(p.label, p.share, p.metrics) for p in found], read_published_curve()[-1]),
+        "resampling.png": (compared := curves(results))
+        and plots_results.differences({name: both["train"].by_epoch for name, both in compared.items()}),
     }
     for name, figure in figures.items():
         if figure:
@@ -171,6 +234,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
         made.append(
             {
                 "name": name,
+                "shifts": published.shifts({"params": given}, claimed),
                 "file": path,
                 "history": history,
                 "effort": report.effort(
@@ -201,7 +265,7 @@ def _reproduced(point: Point) -> str:
     of = "all of the post's schedule" if whole else f"{worded(point.share)} of the post's schedule"
     verdict = "" if whole else " A shorter run than the post's, so no verdict on the claim."
     return (
-        f"**Reached with {of}: {percent(metrics['test_accuracy'])}** (run {point.name}, {point.history[-1]['updates']:,} updates,"
+        f"**Reached with {of}: {percent(metrics['test_accuracy'])}** (run {point.label}, {point.history[-1]['updates']:,} updates,"
         f" {metrics['test_correct']:,} of {metrics['test_total']:,} test images, 95 % interval {_interval(point)}),"
         f" beside {percent(claimed['test_accuracy'])} published with all of it. Mean of the last ten epochs:"
         f" {percent(metrics['last_ten_test_accuracy'])}, published {percent(claimed['last_ten_test_accuracy'])}.{verdict}{_drops(point)}"
@@ -264,14 +328,10 @@ def _progress(one: Mapping) -> str:
     )
 
 
-def _beginning(history: Sequence[Mapping[str, float]]) -> str:
-    """The first epoch beside the published one."""
-    mine, theirs = history[0], read_published_curve()[0]
-    split = evaluation.tested_on(history)
-    return (
-        f"After the first epoch: train accuracy {percent(mine['train_accuracy'])} (published {percent(theirs['train_accuracy'])}),"
-        f" {split} accuracy {percent(mine[f'{split}_accuracy'])} (published {percent(theirs['test_accuracy'])})."
-    )
+def _distance(history: Sequence[Mapping[str, float]]) -> str:
+    """A sentence on how far the curve is from the published one, over all epochs with its learning rates."""
+    found = published.distance(history, read_published_curve(), "train_accuracy")
+    return f"Train accuracy beside the published curve, at its learning rates: {found}." if found else ""
 
 
 def _interval(point: Point) -> str:

@@ -13,6 +13,7 @@ from resode.studies import bench, comparison, memory
 TABLES = {
     "README.md": {"result": report.readme_table, "claim": claim.head},
     "docs/runs.md": {"runs": report.runs_table, "share": claim.section},
+    "docs/differences.md": {"resampling": claim.resampling},
     "docs/predict.md": {"network": publish.text},
     "docs/systems.md": {"comparison": comparison.table},
     "docs/choosing.md": {"sweep": sweeps.tables},

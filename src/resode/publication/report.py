@@ -21,6 +21,7 @@ from resode.analysis.published import (
     read_published,
     schedule,
     share,
+    shifts,
     shown,
     worded,
 )
@@ -124,6 +125,7 @@ def build(run: Run, published: Mapping) -> dict:
         "differences": changed,
         "schedule": schedule(run.provenance["params"]["training"]["reference_drops"], published),
         "share": share(run.provenance, published),
+        "shifts": shifts(run.provenance, published),
         "shorter": run.provenance["params"]["training"]["reference_iterations"]
         < published["claim"]["training"]["reference_iterations"],
         "test_correct": run.metrics["test_correct"],
@@ -207,7 +209,7 @@ def _against(report: Mapping, line: Mapping) -> str:
     reproduced = verdicts.count(REPRODUCED)
     total = reproduced + verdicts.count(NOT_REPRODUCED)
     return (
-        f"{published} Difference {_signed(distance)} points: **{line['verdict']}**. "
+        f"{published} Difference {signed(distance)} points: **{line['verdict']}**. "
         f"{reproduced} of {total} figures with a tolerance are reproduced."
     )
 
@@ -249,7 +251,8 @@ def _setting_text(report: Mapping) -> str:
         "The run's parameters are not those of the published run, so its accuracies get no verdict."
     )
     if report["share"]:
-        text += f" It is the post's setting with {worded(report['share'])} of its schedule."
+        other = f" and {report['shifts']}" if report["shifts"] else ""
+        text += f" It is the post's setting with {worded(report['share'])} of its schedule{other}."
     return text + _difference_list(report)
 
 
@@ -287,7 +290,8 @@ def _by_id(report: Mapping) -> dict[str, dict]:
     return {line["id"]: line for line in report["lines"]}
 
 
-def _signed(points: float) -> str:
+def signed(points: float) -> str:
+    """A difference in points with its sign."""
     return f"{points:+.2f}".replace("-", "−")
 
 

@@ -27,7 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def read() -> dict[str, dict]:
-    """The runs of runs.yaml: {name: {"section.key": value}}.
+    """The runs of runs.yaml: {name: {"section.key": value}}, those of the run that `like` names included.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
@@ -38,6 +38,10 @@ def read() -> dict[str, dict]:
     for name, settings in content.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError(f"{paths.RUNS_YAML}: a run's name is of letters, digits, - and _, not {quoted(name)}")
+        if isinstance(settings, dict) and "like" in settings:
+            if (other := settings.pop("like")) not in list(content)[: list(content).index(name)]:
+                raise InputError(f"{paths.RUNS_YAML}, {name}: like must name a run above it, not {quoted(repr(other))}")
+            content[name] = settings = content[other] | settings
         config.check_settings(settings, f"{paths.RUNS_YAML}, {name}")
     return content
 
