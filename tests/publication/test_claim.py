@@ -106,7 +106,11 @@ def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
     assert rows[2] == "| 1/8 | eighth | 3 | 88.50 % (87.90 to 89.10 %) | 99.70 % |"
     assert rows[3] == "| the whole | published | 327 | 90.37 % | 99.63 % |"
     claim.draw(tmp_path, tmp_path / "figures")
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["curve.png", "resampling.png", "share.png"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "curve.png",
+        "resampling.png",
+        "share.png",
+    ]
 
 
 @pytest.mark.parametrize(

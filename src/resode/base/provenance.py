@@ -116,13 +116,17 @@ def _git(*arguments: str) -> str:
 
 
 def _processor() -> str:
+    """Its name, and its widest vector instructions where Linux tells them: machines of a cloud share a name that are three times apart."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in told:
+        return platform.processor() or platform.machine()
+    flags = told.get("flags", "").split()
+    widest = [name for flag, name in (("avx2", "AVX2"), ("avx512f", "AVX-512"), ("amx_tile", "AMX")) if flag in flags]
+    return ", ".join([told["model name"], *widest[-1:]])
 
 
 def cores() -> int:
