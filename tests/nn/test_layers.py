@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from resode.base import paths
 from resode.nn.blocks import INITIALIZERS, ChannelZeroPadding, HamiltonianConv2D
 from resode.ode.integrators import euler
 from units import adjoint, array, correlate, images, relu
@@ -203,3 +204,11 @@ def check_training_step():
     assert np.isfinite(loss)
     for name, old, new in zip([weight.path for weight in model.weights], before, model.get_weights(), strict=True):
         assert np.isfinite(new).all() and (new != old).any(), name
+
+
+def test_the_example_of_readme_runs():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    example = {}
+    exec(text.split("```python\n")[1].split("```")[0], example)
+    assert example["network"].output_shape == (None, 10)
+    assert example["network"](images(2, 32, 32, 3)).shape == (2, 10)

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import published
-from resode.base import config, paths
+from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.publication import claim, readme, report
 from resode.studies import runs
@@ -59,27 +59,34 @@ def test_nothing_is_shown_where_nothing_was_run(tmp_path):
 
 def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     write_short_run(tmp_path)
-    half = {"reference_iterations": 32000.0, "reference_drops": [16000.0, 24000.0]}
-    write_short_run(tmp_path, "notebook", 0.897, training=half)
+    longer = {"reference_iterations": 32000.0, "reference_drops": [16000.0, 24000.0]}
+    write_short_run(tmp_path, "notebook", 0.897, training=longer)
     head = claim.head(tmp_path)
-    assert "**Reached with 1/2 of the post's schedule: 89.70 %** (run notebook, 4,686 updates, 8,970 of 10,000" in head
-    assert "95 % interval 89.10 to 90.30 %), beside 90.37 % published with all of it." in head
-    assert "drops after 1/2 and 3/4 of the updates; in the published run it dropped after 1/3 and 2/3 ([" in head
-    assert "Mean of the last ten epochs: 89.70 %, published 90.54 %." in head
-    assert "no verdict on the claim" in head and "resumed 2 times" in head
+    assert head.startswith("**Not settled yet:** ")
+    assert (
+        "**89.70 % with 1/2 of the schedule** (run notebook; 8,970 of 10,000 test images, 95 % interval 89.10" in head
+    )
+    assert "to 90.30 %), published 90.37 % with all of it." in head
     assert "Train accuracy beside the published curve, at its learning rates: " in head
+    rows = claim.result_table(tmp_path).splitlines()
+    assert rows[2] == "| Test accuracy, last epoch | 90.37 % | 89.70 % | −0.67 | partial: 1/2 of the schedule |"
     write_run(make_run(0.904), tmp_path)
     path = tmp_path / "training" / "provenance.json"
     whole = json.loads(path.read_text()) | {"backend": "jax", "precision": "float32", "resumes": 0}
     path.write_text(json.dumps(whole))
     head = claim.head(tmp_path)
-    assert "**Reached with all of the post's schedule: 90.40 %**" in head and "no verdict" not in head
+    assert head.startswith("**90.40 % with the whole schedule**")
 
 
-def test_head_of_a_run_that_drops_its_rate_as_the_published_one_says_nothing_of_it(tmp_path):
-    write_short_run(tmp_path, training=EIGHTH | {"reference_drops": [21282.25 / 8, 42564.5 / 8]})
-    head = claim.head(tmp_path)
-    assert "**Reached with 1/8 of the post's schedule" in head and "drops after" not in head
+def test_head_tells_where_the_trained_steps_lie(tmp_path):
+    write_short_run(tmp_path)
+    folder = tmp_path / "runs" / "eighth" / "stability"
+    units = [{"h_omega": h_omega, "inside": {"euler": False}} for h_omega in (0.88, 1.62)]
+    files.write_json(folder / "stability.json", {"units": units})
+    assert "in the trained units h ω is 0.9 to 1.6. The network classifies all the same" in claim.head(tmp_path)
+    units[0]["inside"] = {}
+    files.write_json(folder / "stability.json", {"units": units})
+    assert "h ω" not in claim.head(tmp_path)
 
 
 def test_run_with_drops_elsewhere_is_told_until_one_of_the_claims_shape_is_there(tmp_path):
@@ -153,7 +160,7 @@ def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
 def test_a_run_with_other_shifts_is_labelled_and_gets_no_verdict(tmp_path):
     other = {"interpolation": "bilinear"}
     write_short_run(tmp_path, augmentation=other)
-    assert "(run eighth, bilinear shifts, 4,686 updates" in claim.head(tmp_path)
+    assert "(run eighth, bilinear shifts; 8,850 of 10,000" in claim.head(tmp_path)
     assert "| 1/8 | eighth, bilinear shifts | 3 |" in claim.share_table(claim.points(tmp_path))
     built = report.build(make_run(augmentation=other), PUBLISHED)
     assert built["kind"] == "different setting"

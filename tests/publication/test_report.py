@@ -245,22 +245,28 @@ def test_broken_and_foreign_results_are_refused(tmp_path):
             report.read_run(tmp_path)
 
 
-def test_readme_without_any_results(tmp_path):
-    rows = report.readme_table(tmp_path).splitlines()
-    assert rows[2] == "| Parameters | 3,157,914 | not run yet | exact | — |"
-    assert rows[4] == "| Test accuracy, last epoch | 90.37 % | not run yet | ± 1.0 points | — |"
+REACHED = {"status": "partial", "figures": {"test_accuracy": 0.88, "parameters": 1}}
+
+
+def test_readme_has_no_row_of_what_is_not_known(tmp_path):
+    assert report.readme_table(None, tmp_path) == ""
+    rows = report.readme_table(REACHED, tmp_path).splitlines()
+    assert rows[2:] == [
+        "| Parameters | 3,157,914 | 1 | -3,157,913 | partial |",
+        "| Test accuracy, last epoch | 90.37 % | 88.00 % | −2.37 | partial |",
+    ]
 
 
 def test_readme_with_the_model_only(tmp_path):
     (tmp_path / "model").mkdir()
     model = make_run().model
     (tmp_path / "model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    rows = report.readme_table(tmp_path).splitlines()
-    assert rows[2] == "| Parameters | 3,157,914 | 3,157,914 | exact | ✓ reproduced |"
-    assert "not run yet" in rows[4]
+    rows = report.readme_table(None, tmp_path).splitlines()
+    assert rows[2] == "| Parameters | 3,157,914 | 3,157,914 | 0 | settled: ✓ reproduced |"
+    assert len(rows) == 4
     model["matches_published"] = False
     (tmp_path / "model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    assert "no verdict: different setting" in report.readme_table(tmp_path).splitlines()[2]
+    assert "no verdict: different setting" in report.readme_table(None, tmp_path).splitlines()[2]
 
 
 @pytest.mark.parametrize("changes, shown", [({}, True), ({"data": "digits"}, False)])
@@ -268,8 +274,7 @@ def test_readme_shows_a_reproduction_and_no_demo(tmp_path, changes, shown):
     run = make_run(**changes)
     write_run(run, tmp_path)
     report.write(tmp_path / "report", report.build(run, PUBLISHED))
-    assert ("90.40 %" in report.readme_table(tmp_path)) is shown
-    assert ("not run yet" in report.readme_table(tmp_path)) is not shown
+    assert ("90.40 %" in report.readme_table(None, tmp_path)) is shown
 
 
 def test_tables_go_between_their_markers():
@@ -387,7 +392,7 @@ def test_class_accuracies_and_report_of_another_training_are_refused(tmp_path):
         report.read_trained(tmp_path)
     report.write(tmp_path / "report", report.build(run, PUBLISHED) | {"training": "another"})
     with pytest.raises(InputError, match="report.json is not of the training"):
-        report.readme_table(tmp_path)
+        report.readme_table(None, tmp_path)
 
 
 def test_model_of_other_parameters_than_the_training_is_refused(tmp_path):

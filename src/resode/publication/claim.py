@@ -5,7 +5,6 @@ Like the report, all of it is derived from files that runs wrote.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from resode.analysis import evaluation, published
@@ -104,16 +103,31 @@ def section() -> str:
     )
 
 
-def head(results: Path = paths.RESULTS) -> str:
-    """README, under the claim: the run that says most about it and its curve, and runs in progress; else the other runs."""
+def result_table(results: Path = paths.RESULTS) -> str:
+    """README: the published figures beside the reproduction's, or beside what is known so far."""
     found = points(results)
-    paragraphs = [_reproduced(found[0])] if found else _another_schedule(results)
+    return report.readme_table(_reached(found[0]) if found else None, results)
+
+
+def _reached(point: Point) -> dict:
+    """The figures of `report.readme_table` that a run with a share of the schedule has."""
+    keys = ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy", "train_accuracy")
+    figures = {key: point.metrics.get(key) for key in keys}
+    shifts = published.shifts(point.provenance, read_published())
+    status = f"partial: {worded(point.share)} of the schedule" + (f", {shifts}" if shifts else "")
+    return {"figures": figures, "status": status}
+
+
+def head(results: Path = paths.RESULTS) -> str:
+    """README, under the claim: what is settled and what the run shows that says most about it, runs in progress, and a curve."""
+    found = points(results)
+    paragraphs = [_verdict(found[0]), *_surprise(results, found[0])] if found else _another_schedule(results)
     waiting = in_progress(results)
     paragraphs += [_progress(one) for one in waiting]
     if (shown := _shown(found, waiting)) is not None:
         paragraphs.append(
-            f"{_distance(shown)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
-            "\n\n*Accuracy and loss of each epoch; the published run in grey. Vertical lines mark where the learning rate drops.*"
+            "![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+            f"\n\n*Accuracy and loss of each epoch; the published run in grey. Vertical lines mark where the learning rate drops.{_distance(shown)}*"
         )
     elif report.read_runs(results):
         paragraphs.append(
@@ -258,36 +272,34 @@ def _shown(found: Sequence[Point], waiting: Sequence[Mapping]) -> list[dict[str,
     return next((history for history in histories if history), None)
 
 
-def _reproduced(point: Point) -> str:
+def _verdict(point: Point) -> str:
+    """Whether the claim is settled, and how near `point` comes."""
     metrics = point.metrics
     claimed = {figure["id"]: figure["value"] for figure in read_published()["figures"]}
-    whole = point.share == 1
-    of = "all of the post's schedule" if whole else f"{worded(point.share)} of the post's schedule"
-    verdict = "" if whole else " A shorter run than the post's, so no verdict on the claim."
+    of = "the whole schedule" if point.share == 1 else f"{worded(point.share)} of the schedule"
+    decided = point.share == 1 and not published.shifts(point.provenance, read_published())
+    settled = "" if decided else "**Not settled yet:** the post's training has not been run to its end here. "
     return (
-        f"**Reached with {of}: {percent(metrics['test_accuracy'])}** (run {point.label}, {point.history[-1]['updates']:,} updates,"
-        f" {metrics['test_correct']:,} of {metrics['test_total']:,} test images, 95 % interval {_interval(point)}),"
-        f" beside {percent(claimed['test_accuracy'])} published with all of it. Mean of the last ten epochs:"
-        f" {percent(metrics['last_ten_test_accuracy'])}, published {percent(claimed['last_ten_test_accuracy'])}.{verdict}{_drops(point)}"
-        f" {report.effort(point.provenance)}."
+        f"{settled}**{percent(metrics['test_accuracy'])} with {of}** (run {point.label}; {metrics['test_correct']:,} of {metrics['test_total']:,}"
+        f" test images, 95 % interval {_interval(point)}), published {percent(claimed['test_accuracy'])} with all of it."
+        " [All runs](docs/runs.md), with hours, hardware and commits."
     )
 
 
-def _drops(point: Point) -> str:
-    """A sentence on when the run and the published one, which is the author's notebook's, drop the learning rate; "" if at the same shares."""
-    claimed, training = read_published(), point.provenance["params"]["training"]
-
-    def places(drops: Sequence[float], iterations: float) -> str:
-        return " and ".join(str(Fraction(drop / iterations).limit_denominator(10)) for drop in drops)
-
-    mine = places(training["reference_drops"], training["reference_iterations"])
-    theirs = places(claimed["schedules"]["author's notebook"], claimed["claim"]["training"]["reference_iterations"])
-    if mine == theirs:
-        return ""
-    return (
-        f" The learning rate drops after {mine} of the updates; in the published run it dropped after {theirs}"
-        " ([differences](docs/differences.md))."
-    )
+def _surprise(results: Path, point: Point) -> list[str]:
+    """One sentence on the linear stability of the trained network, if explicit Euler's steps are outside of its region in every unit."""
+    path = results / "runs" / point.name / "stability" / "stability.json"
+    if not path.is_file():
+        return []
+    units = files.read_json(path)["units"]
+    found = [unit["h_omega"] for unit in units if unit["inside"] and not unit["inside"]["euler"]]
+    if len(found) < len(units):
+        return []
+    return [
+        "The post calls its layers stable. Their ODE is; explicit Euler's steps are not, whatever their size, and in the trained units h ω is"
+        f" {min(found):.1f} to {max(found):.1f}. The network classifies all the same"
+        " ([stability](results/integrators/integrators.ipynb))."
+    ]
 
 
 def _another_schedule(results: Path) -> list[str]:
@@ -331,7 +343,7 @@ def _progress(one: Mapping) -> str:
 def _distance(history: Sequence[Mapping[str, float]]) -> str:
     """A sentence on how far the curve is from the published one, over all epochs with its learning rates."""
     found = published.distance(history, read_published_curve(), "train_accuracy")
-    return f"Train accuracy beside the published curve, at its learning rates: {found}." if found else ""
+    return f" Train accuracy beside the published curve, at its learning rates: {found}." if found else ""
 
 
 def _interval(point: Point) -> str:

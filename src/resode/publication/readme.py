@@ -11,7 +11,7 @@ from resode.studies import bench, comparison, memory
 
 # The tables of each page.
 TABLES = {
-    "README.md": {"result": report.readme_table, "claim": claim.head},
+    "README.md": {"result": claim.result_table, "claim": claim.head},
     "docs/runs.md": {"runs": report.runs_table, "share": claim.section},
     "docs/differences.md": {"resampling": claim.resampling},
     "docs/predict.md": {"network": publish.text},

@@ -6,7 +6,7 @@ Everything here is derived from files the other stages wrote; nothing is compute
 import html
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from resode.training import outputs
 
 # What a run is, from the least to the most it can say about the claim.
 DEMO, OTHER_DATA, OTHER_SETTING, REPRODUCTION = "demo", "altered data", "different setting", "reproduction"
-NOT_RUN = "not run yet"
 # Keys of provenance.json that do not explain themselves.
 WORDED = {
     "modified": "sources differ from the commit",
@@ -263,20 +262,10 @@ def _difference_list(report: Mapping) -> str:
 
 def comparison_table(report: Mapping) -> str:
     """Published against reproduced, line by line, as a Markdown table."""
-    return _lines_table(report["lines"], "Reproduced" if report["kind"] == REPRODUCTION else "This run")
-
-
-def _lines_table(lines: Sequence[Mapping], mine: str, unknown: str | None = None) -> str:
-    """The table of `lines` with the column `mine`; `unknown` stands there for what has no value."""
+    mine = "Reproduced" if report["kind"] == REPRODUCTION else "This run"
     rows = [
-        (
-            line["name"],
-            _value(line, "published"),
-            _reproduced(line) if line["reproduced"] is not None or unknown is None else unknown,
-            _tolerance(line),
-            _marked(line["verdict"]),
-        )
-        for line in lines
+        (line["name"], _value(line, "published"), _reproduced(line), _tolerance(line), _marked(line["verdict"]))
+        for line in report["lines"]
     ]
     return table(("", "Published", mine, "Tolerance", "Verdict"), rows, "lrrrl")
 
@@ -523,25 +512,35 @@ def _but_for_the_seed(provenance: Mapping) -> str:
 # --- README
 
 
-def readme_table(results: Path = paths.RESULTS) -> str:
-    """The README's result table in Markdown: of the reproduction, or of what is known without one.
+def readme_table(reached: Mapping | None, results: Path = paths.RESULTS) -> str:
+    """The README's result table in Markdown: of the reproduction; else of what is known without one, with its status.
 
-    A demo or a run in another setting is no reproduction; then only the parameter count, which needs no
-    training, stands beside the published figures.
+    The parameter count needs no training. A figure of which nothing is known has no row.
+
+    Args:
+        reached: of the run that says most about the claim without deciding it, "status" in words and {id: value} of its "figures".
     """
-    report = results / "report" / "report.json"
-    if report.exists():
-        found = _of(outputs.provenance(results / "training"), report)
+    if (path := results / "report" / "report.json").exists():
+        found = _of(outputs.provenance(results / "training"), path)
         if found["kind"] == REPRODUCTION:
             return comparison_table(found)
     model = results / "model" / "model.json"
     built = _json(model) if model.exists() else None
     counts = _counts(built) if built else {}
-    lines = []
+    rows = []
     for figure in read_published()["figures"]:
-        value, verdict = counts.get(figure["id"]), None
-        if value is not None:
-            same = built["matches_published"]
-            verdict = judge(value, figure["value"], figure["tolerance"]) if same else OTHER_SETTING
-        lines.append({**figure, "published": figure["value"], "reproduced": value, "verdict": verdict})
-    return _lines_table(lines, "Reproduced", NOT_RUN)
+        line = {**figure, "published": figure["value"]}
+        if (value := counts.get(figure["id"])) is not None:
+            same = judge(value, figure["value"], figure["tolerance"]) if built["matches_published"] else OTHER_SETTING
+            status = f"settled: {_marked(same)}"
+        elif reached and (value := reached["figures"].get(figure["id"])) is not None:
+            status = reached["status"]
+        else:
+            continue
+        difference = (
+            signed(100 * (value - figure["value"])) if figure["unit"] == "fraction" else f"{value - figure['value']:,}"
+        )
+        rows.append(
+            (line["name"], _value(line, "published"), _value(line | {"here": value}, "here"), difference, status)
+        )
+    return table(("", "Published", "Here", "Difference", "Status"), rows, "lrrrl") if rows else ""
