@@ -1,11 +1,12 @@
 """What a result says about where it comes from."""
 
+import os
 import subprocess
 
 import nbformat
 import pytest
 
-from resode.base import paths, provenance
+from resode.base import paths, provenance, settings
 
 pytestmark = pytest.mark.once
 
@@ -86,3 +87,12 @@ def test_a_repository_around_a_copy_is_not_its_own(checkout):
 def test_cores_are_those_that_a_process_may_use(monkeypatch):
     monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
     assert provenance.cores() == 3
+
+
+def test_variables_that_set_threads_or_kernels_are_left_out(monkeypatch):
+    for name in ("TF_NUM_INTRAOP_THREADS", "NPROC", "ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    settings.own()
+    left = {name for name in os.environ if name.startswith(("TF_NUM", "NPROC", "ONEDNN", "DNNL"))}
+    assert not left and "XLA_FLAGS" in os.environ

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from resode.base.errors import InputError
 from resode.inference import images, predict
@@ -345,3 +345,52 @@ def test_damaged_files_of_every_kind_are_one_line_or_read(extension, how, tmp_pa
             refused += 1
             assert "\n" not in str(error)
     assert refused
+
+
+def profile(curve: int, space: bytes = b"RGB ") -> bytes:
+    """An ICC profile with sRGB's primaries and the exponent `curve` / 256, named "other"."""
+    xyz = lambda *values: b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in values))
+    tone = b"curv" + bytes(4) + struct.pack(">IH", 1, curve) + bytes(2)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 6) + b"other\0" + bytes(78),
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.4361, 0.2225, 0.0139),
+        b"gXYZ": xyz(0.3851, 0.7169, 0.0971),
+        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
+        b"rTRC": tone,
+        b"gTRC": tone,
+        b"bTRC": tone,
+        b"kTRC": tone,
+    }
+    table, content, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, value in tags.items():
+        value += bytes(-len(value) % 4)
+        table += name + struct.pack(">II", start + len(content), len(value))
+        content += value
+    head = struct.pack(">I4sI4s4s4s", start + len(content), b"none", 0x02400000, b"mntr", space, b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return head + table + content
+
+
+@pytest.mark.parametrize(("mode", "space"), [("RGB", b"RGB "), ("RGBA", b"RGB "), ("P", b"RGB "), ("L", b"GRAY")])
+def test_colours_of_a_profile_become_those_of_srgb(mode, space, tmp_path):
+    image = Image.new("L", (32, 32), 55).convert(mode)
+    image.save(tmp_path / "linear.png", icc_profile=profile(256, space))
+    # 55 / 255 of the light is 1.055 x^(1 / 2.4) - 0.055 in sRGB.
+    expected = 255 * (1.055 * (55 / 255) ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(images.decoded(tmp_path / "linear.png"), expected, atol=1.5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        b"no profile",
+        profile(256, b"CMYK"),
+        profile(256)[:200],
+    ],
+)
+def test_image_with_srgbs_profile_or_one_that_cannot_be_used_is_as_it_was(content, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png", icc_profile=content)
+    np.testing.assert_array_equal(images.decoded(tmp_path / "image.png"), pixels)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers import ENVIRONMENT, files, settings, small_dataset, train, wait_for
+from resode.base import stopping
 from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.pipeline import parents
 from resode.training import loop
@@ -222,3 +223,18 @@ def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(unint
     monkeypatch.undo()
     train(tmp_path)
     assert files(tmp_path) == files(uninterrupted)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signals_of_schedulers_are_noticed_and_passed_on(number):
+    with stopping.noticed() as told:
+        os.kill(os.getpid(), number)
+        assert told.wait(5)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    code = "import signal, sys, time; signal.signal(%d, lambda *_: sys.exit(3)); print(1, flush=True); time.sleep(60)"
+    with pytest.raises(TimeOver), stopping.passed_on():
+        child = subprocess.Popen([sys.executable, "-c", code % number], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        os.kill(os.getpid(), number)
+        assert child.wait(10) == 3

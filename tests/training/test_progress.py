@@ -143,3 +143,28 @@ def test_without_tensorboard_there_are_no_curves(tmp_path, monkeypatch):
     curves.Curves(tmp_path / "tensorboard", []).add({"epoch": 1, "loss": 1.0})
     loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "runs")
     assert (tmp_path / "results" / loop.HISTORY).is_file() and not list(tmp_path.rglob("tensorboard"))
+
+
+def test_epochs_are_not_drawn_twice_after_a_resume_without_the_data_server(tmp_path, monkeypatch):
+    times = iter(range(100))
+    monkeypatch.setattr(curves.time, "time", lambda: 1000.0 + next(times))
+    rows = [{"epoch": epoch, "loss": 1.0 / epoch} for epoch in (1, 2, 3)]
+    curves.Curves(tmp_path, []).add(*rows[:2])
+    # As TensorBoard's own reader, which goes on to the next file.
+    shown = EventAccumulator(str(tmp_path))
+    shown.Reload()
+    curves.Curves(tmp_path, rows[:2]).add(rows[2])
+    shown.Reload()
+    assert [event.step for event in shown.Scalars("loss")] == [1, 2, 3]
+
+
+def test_time_in_which_the_process_was_suspended_is_left_out(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    clock = progress.Clock()
+    begin = clock.seconds()
+    for seconds in (1, 1, 3600, 1, 5):
+        now[0] += seconds
+        clock.seconds()
+    # It slept one of the 3,600 seconds on its own account.
+    assert clock.seconds() - begin == 9

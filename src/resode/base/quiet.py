@@ -1,13 +1,12 @@
 """TensorFlow's messages: exceptions, fatal errors and errors of its Python code are shown; notes and warnings are not."""
 
-import importlib.abc
-import importlib.machinery
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import ModuleType
+
+from resode.base import importing
 
 # Written while TensorFlow is imported, before it looks at TF_CPP_MIN_LOG_LEVEL.
 _NOTES = r"^WARNING: All log messages before absl::InitializeLog\(\) is called|^[IW][0-9]{4} "
@@ -18,25 +17,10 @@ def install() -> None:
     # Of what it logs as errors, it raises those that matter; others come with every call of `evaluate`, or without a GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules:
-        sys.meta_path.insert(0, _Finder())
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != "tensorflow":
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _Loader(spec.loader.name, spec.loader.path)
-        return spec
-
-
-class _Loader(importlib.machinery.SourceFileLoader):
-    def exec_module(self, module: ModuleType) -> None:
-        with _stderr_without(_NOTES):
-            super().exec_module(module)
         # Its warnings would stand in pages, with addresses that differ from run to run.
-        module.get_logger().setLevel("ERROR")
+        importing.after(
+            "tensorflow", lambda module: module.get_logger().setLevel("ERROR"), lambda: _stderr_without(_NOTES)
+        )
 
 
 @contextmanager

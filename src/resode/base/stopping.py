@@ -1,4 +1,6 @@
-"""SIGTERM: a training saves what it has done, and a process that waits for one passes the signal on; both end as unfinished."""
+"""SIGTERM, and SIGUSR1, which schedulers send some time before it: a training saves what it has done, and a process that waits for
+one passes the signal on; both end as unfinished.
+"""
 
 import signal
 import threading
@@ -9,48 +11,48 @@ import psutil
 
 from resode.base.errors import TimeOver
 
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 SAID = "stopped; run the same command to continue"
 
 
 @contextmanager
 def noticed() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, instead of ending this process.
+    """An event that one of `_SIGNALS` sets, instead of ending this process.
 
-    Where somebody else handles the signal (Ray in its workers), and in other threads than the main one, all stays as it is.
+    A signal that somebody else handles (Ray in its workers), and in other threads than the main one all of them, stay as they are.
     """
     told = threading.Event()
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield told
-        return
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    free = threading.current_thread() is threading.main_thread()
+    mine = [one for one in _SIGNALS if free and signal.getsignal(one) is signal.SIG_DFL]
+    for one in mine:
+        signal.signal(one, lambda *_: told.set())
     try:
         yield told
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in mine:
+            signal.signal(one, signal.SIG_DFL)
 
 
 @contextmanager
 def passed_on() -> Iterator[None]:
-    """Pass SIGTERM on to the children of this process, which end in their own way; without children it ends the block.
+    """Pass `_SIGNALS` on to the children of this process, which end in their own way; without children it ends the block.
 
     Raises:
-        TimeOver: there was a SIGTERM, and the block has ended.
+        TimeOver: there was such a signal, and the block has ended.
     """
     told = False
 
-    def tell(*_) -> None:
+    def tell(number: int, _) -> None:
         nonlocal told
         told = True
         children = psutil.Process().children()
         if not children:
             raise TimeOver(SAID)
         for child in children:
-            child.terminate()
+            child.send_signal(number)
 
-    signal.signal(signal.SIGTERM, tell)
+    for one in _SIGNALS:
+        signal.signal(one, tell)
     try:
         yield
     except TimeOver:
@@ -60,6 +62,7 @@ def passed_on() -> Iterator[None]:
         if not told:
             raise
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_DFL)
     if told:
         raise TimeOver(SAID)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from resode.base import files, paths
 from resode.base.errors import InputError
@@ -113,7 +113,7 @@ def decoded(path: Path) -> np.ndarray:
     """One image file as `read` gives it, uint8 (32, 32, 3), RGB, without its bounds.
 
     It is turned upright where its camera noted how, and resized by Pillow's bicubic filter, which averages over the pixels
-    that become one; proportions are not kept. Grey becomes RGB with three equal values; transparent parts are white. In an image
+    that become one; proportions are not kept. Its colours are those of its profile, if it has one, in sRGB. Grey becomes RGB with three equal values; transparent parts are white. In an image
     of floats 0 is black and 1 white. In one of whole numbers of more than 8 bits 65,535 is white, if the brightest pixel has at
     least a quarter of it.
 
@@ -134,8 +134,8 @@ def decoded(path: Path) -> np.ndarray:
             wide = ";16" in str(image.tile)
             # Pillow itself turns images of some formats, such as TIFF, when it loads them, and then drops the note.
             image.load()
-            turn = _turn(image)
-            image = _in_8_bits(image, wide, shown)
+            turn, profile = _turn(image), image.info.get("icc_profile")
+            image = _in_srgb(_in_8_bits(image, wide, shown), profile)
             image = (image if turn is None else image.transpose(turn)).convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
             return np.asarray(image.resize(SIZE, Image.Resampling.BICUBIC))
@@ -201,6 +201,32 @@ def _in_8_bits(image: Image.Image, wide: bool, shown: str) -> Image.Image:
     if image.mode == "F":
         return Image.fromarray(np.rint(255 * values).astype(np.uint8))
     return image.convert("I").point(lambda value: value / 257).convert("L")
+
+
+# Of a profile's colours, the modes of images that it can be of.
+_OF_PROFILE = {"RGB ": ("RGB", "RGBA", "P", "PA", "L", "LA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """`image` of 8 bits in sRGB, if its `profile` is another; as it is without a profile, or with one that cannot be read or is not
+    of such an image.
+    """
+    if not profile:
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = own.profile.xcolor_space
+        # Rounding would move colours by one.
+        if "sRGB" in ImageCms.getProfileDescription(own) or image.mode not in _OF_PROFILE.get(space, ()):
+            return image
+        alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+        colours = image.convert({"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space])
+        made = ImageCms.profileToProfile(colours, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    if alpha:
+        made.putalpha(alpha)
+    return made
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The site: the pages of docs/ and the executed notebooks of results/, by Sphinx."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ def build(folder: Path = FOLDER) -> Path:
         options = ["-q", "-W", "--keep-going", "-c", "docs", "-d", doctrees]
         command = [sys.executable, "-m", "sphinx", *options, ".", str(partial)]
         done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+        # MyST-NB leaves it beside the site, whether it executes pages or not.
+        shutil.rmtree(partial.parent / "jupyter_execute", ignore_errors=True)
         if done.returncode:
             raise InputError(f"the site could not be built:\n{done.stderr.strip()}")
     return folder / "index.html"

@@ -26,7 +26,14 @@ class Curves:
             self._path = None
             return
         shutil.rmtree(folder, ignore_errors=True)
-        self._append([event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")])
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._append(
+            [
+                event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"),
+                # A TensorBoard that has read the earlier files forgets what they said.
+                event_pb2.Event(wall_time=time.time(), session_log=start),
+            ]
+        )
         self.add(*history)
 
     def add(self, *rows: Mapping[str, float]) -> None:

@@ -33,7 +33,7 @@ from resode.training.curves import Curves
 from resode.training.losses import cross_entropy, smoothed_cross_entropy
 from resode.training.muon import Muon
 from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, names, weights_file
-from resode.training.progress import Progress
+from resode.training.progress import Clock, Progress
 
 CHECKPOINT_SECONDS = 60
 # In provenance.json, what tells how long a piece of the training is, besides how it was done: its updates, of how many of its
@@ -306,7 +306,8 @@ class _Run:
         self.changes = [*schedule.drops(params.training), *(begin for begin, _ in self.levels[1:])]
         self.parent = os.getppid()
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
-        self.saved = time.monotonic()
+        self.clock = Clock()
+        self.saved = self.clock.seconds()
         self.progress = Progress(self.epochs, self.per_epoch)
 
     def _build(self, unroll_length: int) -> None:
@@ -342,7 +343,8 @@ class _Run:
         self._restore(handed_over)
         self._announce()
         if len(self.history) < self.epochs:
-            self._train()
+            with self.clock:
+                self._train()
         self._write(results)
 
     def _train(self) -> None:
@@ -353,7 +355,7 @@ class _Run:
         else:
             (self.folder / HISTORY).unlink(missing_ok=True)
         curves = Curves(self.folder / "tensorboard", self.history)
-        self.saved = time.monotonic()
+        self.saved = self.clock.seconds()
         try:
             while len(self.history) < self.epochs:
                 if reason := self._reason_to_stop():
@@ -366,7 +368,7 @@ class _Run:
                     self.history.append(row)
                     self._write_history(self.folder)
                     curves.add(row)
-                if self.update in self.changes or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+                if self.update in self.changes or self.clock.seconds() - self.saved >= CHECKPOINT_SECONDS:
                     self._save()
         finally:
             self.progress.end()
@@ -582,7 +584,7 @@ class _Run:
         values = self._values()
         # The last update may have made weights of which no loss tells yet.
         self._check_finite(*values.values())
-        now = time.monotonic()
+        now = self.clock.seconds()
         self.pieces[-1] |= {"to": self.update, "seconds": self.pieces[-1]["seconds"] + now - self.saved}
         self.saved = now
         state = {"inputs": self.inputs, "update": self.update, "history": self.history, "pieces": self.pieces}

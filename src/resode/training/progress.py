@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping
 
@@ -21,6 +22,38 @@ def columns() -> int:
     if not sys.stdout.isatty() or {"DVC_STAGE", "MAKELEVEL"} & os.environ.keys():
         return 0
     return shutil.get_terminal_size().columns
+
+
+class Clock:
+    """Seconds in which this process was not suspended, by whoever, while the block of this context runs: a thread looks every second, and
+    what it slept much longer is left out.
+    """
+
+    _EACH, _SUSPENDED = 1.0, 10.0
+
+    def __init__(self) -> None:
+        self._left_out, self._looked = 0.0, time.monotonic()
+        self._lock, self._end = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> None:
+        self._looked = time.monotonic()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def __exit__(self, *_) -> None:
+        self._end.set()
+
+    def _look(self) -> None:
+        while not self._end.wait(self._EACH):
+            self.seconds()
+
+    def seconds(self) -> float:
+        """Seconds since some moment."""
+        with self._lock:
+            now = time.monotonic()
+            if (slept := now - self._looked) > self._SUSPENDED:
+                self._left_out += slept - self._EACH
+            self._looked = now
+            return now - self._left_out
 
 
 class Progress:
