@@ -131,18 +131,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--unroll-length", type=int, metavar="N", help="steps a unit, if other than trained with")
     predict.set_defaults(run=_predict)
-    export = commands.add_parser("export", help="write a trained network to a file for predict --low-memory")
-    export.add_argument("file", type=Path, metavar="FILE.safetensors")
-    export.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="that a training left, by default results/training"
+    export = commands.add_parser(
+        "export", help="write a trained network to a file for predict --low-memory, or for ONNX Runtime or LiteRT"
     )
+    export.add_argument("file", type=Path, metavar="FILE", help="NAME.safetensors, NAME.onnx or NAME.tflite")
+    export.add_argument(
+        "--weights",
+        type=Path,
+        help="folder that a training left, by default results/training; for .onnx and .tflite also a file of export,"
+        " without a training by default the one in git",
+    )
+    export.add_argument("--int8", action="store_true", help="convolutions in 8 bits: NAME.onnx of a fourth of the size")
     export.set_defaults(run=_export)
     publish = commands.add_parser(
         "publish", help="put a finished run's weights and a model card where git carries them"
     )
     publish.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
     publish.set_defaults(run=_publish)
-    commands.add_parser("verify", help="the test accuracy of the weights in git").set_defaults(run=_verify)
+    verify = commands.add_parser("verify", help="the test accuracy of the weights in git")
+    verify.add_argument("--weights", type=Path, metavar="FILE", help="or of a file of export, in its own runtime")
+    verify.set_defaults(run=_verify)
     for name, study, text in (
         ("compare", "comparison", "blocks and integrators of comparison.yaml, to results/comparison (an hour)"),
         ("memory", "memory", "memory of training and of inference, to results/memory (20 minutes)"),
@@ -158,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
     bench.set_defaults(run=_bench)
+    runtimes = commands.add_parser(
+        "runtimes", help="the weights in git in other runtimes, to results/runtimes (an hour)"
+    )
+    runtimes.add_argument("what", nargs="?", choices=("accuracy", "speed"), help="by default both; speed takes minutes")
+    runtimes.set_defaults(run=_runtimes)
     sweep = commands.add_parser("sweep", help="choose h and the unroll length on validation images, to results/sweep")
     sweep.add_argument("name", nargs="?", default="digits", metavar="NAME", help="a sweep of sweep.yaml")
     sweep.add_argument("--queue", action="store_true", help="with DVC's queue, on this machine alone, instead of Ray")
@@ -242,12 +255,19 @@ def _hand_over(chosen: argparse.Namespace) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> None:
+    # NumPy's threads wait for one another: beside other work they take tens of times as long as one, which is as fast on images this small.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from resode.inference import predict
 
     predict.run(chosen.images, chosen.weights, chosen.low_memory, chosen.unroll_length)
 
 
 def _export(chosen: argparse.Namespace) -> None:
+    from resode.inference import runtimes
+
+    if chosen.file.suffix in runtimes.SUFFIXES or chosen.int8:
+        runtimes.export(chosen.weights, chosen.file, chosen.int8)
+        return
     from resode.inference import trained
 
     trained.export(chosen.weights or paths.results("training"), chosen.file)
@@ -263,7 +283,7 @@ def _publish(chosen: argparse.Namespace) -> None:
 def _verify(chosen: argparse.Namespace) -> None:
     from resode.publication import publish
 
-    publish.verify()
+    publish.verify(chosen.weights or paths.NETWORK)
 
 
 def _bench(chosen: argparse.Namespace) -> None:
@@ -275,6 +295,12 @@ def _bench(chosen: argparse.Namespace) -> None:
 def _study(chosen: argparse.Namespace) -> None:
     study = importlib.import_module(f"resode.studies.{chosen.study}")
     print(f"Written: {study.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+
+
+def _runtimes(chosen: argparse.Namespace) -> None:
+    from resode.studies import runtimes
+
+    print(f"Written: {runtimes.run(chosen.what).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _sweep(chosen: argparse.Namespace) -> None:
