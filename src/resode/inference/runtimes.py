@@ -30,8 +30,8 @@ CONVOLUTIONS = ("Conv",)
 # At a time: more make the activations of a pass larger than a CPU's caches.
 _BATCH = 50
 _INPUT, _OUTPUT = "image", "probabilities"
-_WRITERS = {ONNX: ("onnx", "onnxruntime", "tf2onnx"), LITERT: ()}
-_READERS = {ONNX: ("onnxruntime",), LITERT: ("ai_edge_litert",)}
+WRITERS = {ONNX: ("onnx", "onnxruntime", "tf2onnx"), LITERT: ()}
+READERS = {ONNX: ("onnxruntime",), LITERT: ("ai_edge_litert",)}
 
 
 def export(source: Path | None, path: Path, int8: bool = False) -> None:
@@ -39,15 +39,15 @@ def export(source: Path | None, path: Path, int8: bool = False) -> None:
 
     Args:
         source: what `trained.Network` reads; by default results/training, or what git carries as long as there is none.
-        int8: kernels and inputs of the convolutions in 8 bits, calibrated on training images; the states and their additions stay in
-            float32. ONNX alone.
+        int8: kernels, inputs and results of the convolutions in 8 bits, calibrated on training images; the states and their sums stay
+            in float32. ONNX alone.
 
     Raises:
         InputError: a suffix, backend or library that does not do, no training images for int8, or see `trained.Network`.
     """
     if int8 and path.suffix != ONNX:
         raise InputError(f"--int8 writes a file NAME{ONNX}, not {quoted(path.name)}")
-    _check_libraries(_WRITERS[path.suffix])
+    _check_libraries(WRITERS[path.suffix])
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -296,7 +296,7 @@ class Network:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        _check_libraries(_READERS[self.path.suffix])
+        _check_libraries(READERS[self.path.suffix])
         # What follows says which file it cannot read in many ways.
         content = files.read_bytes(self.path, 2**31)
         try:

@@ -7,14 +7,14 @@ from resode.analysis import sweeps
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.publication import claim, publish, report
-from resode.studies import bench, comparison, memory
+from resode.studies import bench, comparison, memory, runtimes
 
 # The tables of each page.
 TABLES = {
     "README.md": {"result": claim.result_table, "claim": claim.head},
     "docs/runs.md": {"runs": report.runs_table, "share": claim.section},
     "docs/differences.md": {"resampling": claim.resampling},
-    "docs/predict.md": {"network": publish.text},
+    "docs/predict.md": {"network": publish.text, "runtimes": runtimes.text},
     "docs/systems.md": {"comparison": comparison.table},
     "docs/choosing.md": {"sweep": sweeps.tables},
     "docs/speed.md": {"speed": bench.table},
