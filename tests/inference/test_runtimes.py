@@ -155,13 +155,11 @@ def test_twelve_lines_of_the_docs_run_with_onnxruntime_numpy_and_pillow_alone(we
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "bare"], check=True)
     bare = str(tmp_path / "bare" / "bin" / "python")
     (runtime,) = (pin for pin in pins if pin.startswith("onnxruntime"))
-    done = subprocess.run(
-        [bare, "-m", "pip", "install", "--quiet", runtime, "numpy", "pillow"], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"pip cannot install {runtime}: {done.stderr.strip().splitlines()[-1]}")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([bare, "-m", "pip", "install", "--quiet", runtime, "numpy", "pillow"], **options)
+    if done.returncode:
+        pytest.skip(f"pip cannot install {runtime}: {done.stderr.strip().splitlines()[-1]}")
     assert "ModuleNotFoundError" in subprocess.run([bare, "-c", "import tensorflow"], **options).stderr
     done = subprocess.run([bare, "-c", code, str(image)], **options)
     assert (done.returncode, done.stdout) == (0, expected), done.stderr

@@ -69,8 +69,8 @@ def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[],
         LOW_MEMORY: (paths.NETWORK, lambda: _on_one_thread(NumPyNetwork(paths.NETWORK).predict)),
     }
     for name, (file, make) in made.items():
-        print(f"{name}: written", flush=True)
         (folder / file).write_bytes(make())
+        print(f"{name}: written", flush=True)
         found[name] = (folder / file, lambda path=folder / file: runtimes.Network(path).predict)
     if importlib.util.find_spec("openvino"):
         found[OPENVINO] = (folder / "float32.onnx", lambda: _openvino(folder / "float32.onnx"))
