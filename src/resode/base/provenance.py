@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resode.base import paths, settings
 
-# Environment variable: what `commit` found where a scratch clone was made, for what runs in the clone.
+# Environment variable: carries the original commit into a scratch clone.
 TOLD = "RESODE_CHECKOUT"
 
 

@@ -1,4 +1,4 @@
-"""Required contents of a file of weights: all are checked before any is used, with NumPy alone.
+"""Validate a weights file before using any of it, with NumPy alone.
 
 The metadata are texts that anyone may have written. The parameters in them determine the name and shape of every tensor.
 """

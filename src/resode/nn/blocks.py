@@ -51,7 +51,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         kernel_size: side k of the square kernels.
         activation: σ, as Keras names it or as a function; None is the identity.
         integrator: a name in `integrators.INTEGRATORS` that solves this form of ODE.
-        backward: what the backward pass has of the forward pass. "store": all of it. "recompute": the states after each √n of the n steps,
+        backward: what the backward pass keeps of the forward pass. "store": all of it. "recompute": the states after each √n of the n steps,
             the rest is computed again. "reversible": the last state, from which the others are found by running the integrator
             backwards; see `reversible`.
         weights_in_time: "shared", all steps have one set of weights, so that steps cost time and no parameters; or "free",

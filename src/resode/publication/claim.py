@@ -329,7 +329,7 @@ def _progress(one: Mapping) -> str:
     run = f"run `{one['name']}`" if one["name"] else "the pipeline's run"
     command = f"resode run {one['name'] or ''}".rstrip()
     file = one["file"].relative_to(paths.ROOT) if one["file"].is_relative_to(paths.ROOT) else one["file"]
-    goes_on = f"Anyone may go on with it, in any clone: `{command}` starts from its [checkpoint]({file})."
+    goes_on = f"Anyone can resume it from any clone: `{command}` starts from its [checkpoint]({file})."
     if not one["history"]:
         return f"**In progress:** {run}, {one['update']:,} of {one['updates']:,} updates. {goes_on}"
     last = one["history"][-1]

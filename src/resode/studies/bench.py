@@ -1,4 +1,4 @@
-"""Time of an update, against what the machine could do and what a user would write without this package.
+"""Time per update, compared with the machine's peak and with what a user would write without this package.
 
 `resode bench` measures every backend that is installed, each in a process of its own, and writes
 results/bench/<hardware>.json; `resode bench NAME` the setting of a run, beside that of params.yaml. The images are random bytes in CIFAR-10's shape: an update takes the same time on any.

@@ -5,8 +5,8 @@ says what was trained and how far. The two newest are kept, and those at drops o
 length. A torn file is noticed by its checksum, and the one before it is used.
 
 A training goes on from a checkpoint of another run folder if everything is equal but the schedule, and learning rates and unroll
-lengths are too up to there. A checkpoint that lies beside the results (`HANDED_OVER`) is gone on from with other code, other software and
-on other hardware as well: who put it there wants that.
+lengths are too up to there. A checkpoint that lies beside the results (`HANDED_OVER`) is resumed even under other code, other software and
+on other hardware: who put it there wants that.
 """
 
 import fcntl

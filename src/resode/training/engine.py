@@ -58,8 +58,8 @@ class Engine:
         model: compiled Keras model with built optimiser.
         mean: mean image (H, W, C) that is subtracted; see `augmentation.normalise`.
         augmentation: section augmentation of the parameters.
-        devices: among which each batch is divided, of a model built under `distributed`. The batch stays the one of one
-            device: the images' part of the work is shared, means and gradients are of the whole batch.
+        devices: among which each batch is divided, of a model built under `distributed`. The global batch is
+            unchanged: the images' part of the work is shared, means and gradients are of the whole batch.
     """
 
     def __init__(
