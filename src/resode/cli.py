@@ -283,7 +283,7 @@ def _publish(chosen: argparse.Namespace) -> None:
 def _verify(chosen: argparse.Namespace) -> None:
     from resode.publication import publish
 
-    publish.verify(chosen.weights or paths.NETWORK)
+    publish.verify(chosen.weights)
 
 
 def _bench(chosen: argparse.Namespace) -> None:

@@ -70,6 +70,7 @@ def of_onnx(
     network: Any,
     images: np.ndarray | None = None,
     operations: Sequence[str] | None = CONVOLUTIONS,
+    kernels: str = "QUInt8",
     convolution: str = "direct",
 ) -> bytes:
     """The bytes of an ONNX file of `network`, a `trained.Network`.
@@ -77,6 +78,8 @@ def of_onnx(
     Args:
         images: calibrate on these, uint8 (N, 32, 32, 3), and use int8; None keeps float32.
         operations: the types of operations in int8; None is every one that ONNX Runtime can.
+        kernels: their numbers in int8, by ONNX Runtime's name. Processors without VNNI add two products with signed ones, "QInt8", in
+            16 bits and cut off what is larger.
         convolution: see `blocks.ODEConv2D`.
     """
     import onnx
@@ -88,7 +91,7 @@ def of_onnx(
     _rename(model)
     _transposed_as_convolutions(model)
     if images is not None:
-        model = _in_int8(model, images, operations)
+        model = _in_int8(model, images, operations, kernels)
     _kernels_once(model)
     texts = _metadata(
         network, "float32" if images is None else "int8", ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
@@ -225,7 +228,7 @@ def _kernels_once(model: Any) -> None:
     model.graph.node.extend([*nodes, *rest])
 
 
-def _in_int8(model: Any, images: np.ndarray, operations: Sequence[str] | None) -> Any:
+def _in_int8(model: Any, images: np.ndarray, operations: Sequence[str] | None, kernels: str) -> Any:
     import onnx
     from onnxruntime import quantization
 
@@ -248,9 +251,7 @@ def _in_int8(model: Any, images: np.ndarray, operations: Sequence[str] | None) -
             Images(),
             op_types_to_quantize=operations and list(operations),
             activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            # Kernels in 7 bits: processors without VNNI add two products of 8 bits in 16 and cut off what is larger.
-            reduce_range=True,
+            weight_type=quantization.QuantType[kernels],
         )
         return onnx.load(after)
 

@@ -104,8 +104,11 @@ def _looked_at(run: dict) -> str:
     )
 
 
-def verify(path: Path) -> None:
-    """Print the accuracy of the network in the file `path` on its test images, an exported one's with its own runtime.
+def verify(path: Path | None = None) -> None:
+    """Print the accuracy of a network on its test images.
+
+    Args:
+        path: a file of export, whose own runtime predicts; by default the one in git.
 
     Raises:
         InputError: it differs from the one that was published with the weights by more than `TIPPED` of 10,000 images, in int8 by
@@ -115,6 +118,7 @@ def verify(path: Path) -> None:
     from resode.inference import contents, runtimes
     from resode.inference.safetensors import File, advice
 
+    path = path or paths.NETWORK
     if path == paths.NETWORK and not path.is_file():
         raise InputError(
             f"no weights at {paths.NETWORK}; {advice(paths.NETWORK)}, or bring those of a finished run there with: resode publish NAME"

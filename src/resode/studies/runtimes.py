@@ -23,6 +23,7 @@ BATCHES = (1, 32)
 ROUNDS, PASSES = 3, {1: 10, 32: 2}
 # Test images, the first ones, for what takes long or differs in size alone.
 FEW = 1_000
+SIGNED = "ONNX Runtime, int8, convolutions, signed kernels"
 KERAS, LOW_MEMORY, EVERY = "Keras `predict`", "`predict --low-memory`", "ONNX Runtime, int8, every operation"
 PRODUCTS, OPENVINO = "ONNX Runtime, float32, exported with products", "OpenVINO, float32"
 
@@ -60,6 +61,7 @@ def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[],
         "ONNX Runtime, float32": ("float32.onnx", lambda: runtimes.of_onnx(network)),
         PRODUCTS: ("products.onnx", lambda: runtimes.of_onnx(network, convolution="auto")),
         "ONNX Runtime, int8, convolutions": ("int8.onnx", lambda: runtimes.of_onnx(network, images)),
+        SIGNED: ("signed.onnx", lambda: runtimes.of_onnx(network, images, kernels="QInt8")),
         # A tenth of the images: with all operations calibration takes seven times as long.
         EVERY: ("every.onnx", lambda: runtimes.of_onnx(network, images[::10], operations=None)),
         "LiteRT, float32": ("float32.tflite", lambda: runtimes.of_litert(network)),
@@ -103,7 +105,7 @@ def accuracies(network: Any, runtimes: dict) -> list[dict]:
     dataset = records.load(paths.dataset(network.told["data"]["name"]))
     expected, rows = None, []
     for name, (path, make) in runtimes.items():
-        count = FEW if name in (LOW_MEMORY, EVERY, PRODUCTS) else len(dataset.test_images)
+        count = FEW if name in (LOW_MEMORY, PRODUCTS, SIGNED, EVERY) else len(dataset.test_images)
         predict, images = make(), dataset.test_images[:count]
         found = np.concatenate([predict(images[start : start + 50]) for start in range(0, count, 50)])
         expected = found if expected is None else expected
