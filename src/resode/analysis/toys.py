@@ -7,6 +7,7 @@ A classifier is one unit of `blocks.BLOCKS` on points, that is on images of one 
 Source: E. Haber and L. Ruthotto (2017), "Stable Architectures for Deep Neural Networks", arXiv:1705.03341, section 6.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -138,18 +139,33 @@ def build(block: str, integrator: str, params: ToysParams, classes: int) -> kera
 
 
 def train(block: str, integrator: str, points: Points, params: ToysParams, seed: int) -> keras.Model:
-    """A classifier after `updates` updates by Adam, each from all `points`; equal arguments give equal weights on one machine."""
+    """A classifier after `updates` updates by Adam, each from all `points`; equal arguments give equal weights on one machine.
+
+    The next call that asks for the same network trains it anew.
+    """
+    network, weights = _compiled(block, integrator, params, int(points.label.max()) + 1, seed)
+    network.set_weights(weights)
+    # As Adam begins.
+    for variable in network.optimizer.variables:
+        variable.assign(ops.zeros_like(variable))
+    # For so small a network `fit` would spend twenty times as long on an epoch's bookkeeping as on its only update.
+    for _ in range(params.updates):
+        network.train_on_batch(points.x, points.label)
+    return network
+
+
+# XLA compiles a network for longer than it learns: those of one problem are there for the next with as many classes.
+@functools.lru_cache(len(PAIRS))
+def _compiled(block: str, integrator: str, params: ToysParams, classes: int, seed: int) -> tuple[keras.Model, list]:
+    """A classifier ready for training, and its initial weights."""
     keras.utils.set_random_seed(seed)
-    network = build(block, integrator, params, int(points.label.max()) + 1)
+    network = build(block, integrator, params, classes)
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(params.learning_rate, params.updates)),
         cross_entropy,
         jit_compile=True,
     )
-    # For so small a network `fit` would spend twenty times as long on an epoch's bookkeeping as on its only update.
-    for _ in range(params.updates):
-        network.train_on_batch(points.x, points.label)
-    return network
+    return network, network.get_weights()
 
 
 def probabilities(network: keras.Model, x: np.ndarray) -> np.ndarray:
@@ -195,10 +211,7 @@ def classifier(name: str, block: str, integrator: str, params: ToysParams, seed:
     network = train(block, integrator, points, params, seed)
     accuracies = (round(1 - len(wrong(network, some)) / len(some.x), 6) for some in (points, unseen))
     picture = wrong(network, unseen), probabilities(network, plane())
-    trained = Classifier(name, block, integrator, network.count_params(), *accuracies, *picture)
-    # What one network compiled is of no use to the next.
-    keras.utils.clear_session()
-    return trained
+    return Classifier(name, block, integrator, network.count_params(), *accuracies, *picture)
 
 
 def table(outcomes: Sequence[Classifier]) -> list[dict]:
