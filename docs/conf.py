@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,9 @@ from latex2mathml.converter import convert_to_element
 
 PRIMES = ("&#x02032;", "&#x02033;", "&#x02034;")
 BOKEH = ("bokeh.min.js", "bokeh-widgets.min.js")
+
+# As in `resode.base.settings`: it is slow to import, and of no use here.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 project = "resode"
 html_title = "resode"

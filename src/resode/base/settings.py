@@ -43,6 +43,8 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 def own() -> None:
     """Give this process and those that it starts the project's own settings; whatever these leave open has the libraries' defaults."""
     os.environ.setdefault(ONEDNN, "1")
+    # jsonschema, which checks notebooks, would build its grammar of international addresses: a second for each stage.
+    sys.modules.setdefault("rfc3987_syntax", None)
     if "PYTHONWARNINGS" in os.environ:
         # This process has read it: with "error", what a library deprecates would end the run.
         warnings.simplefilter("ignore")
