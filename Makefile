@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/requirements.lock ## the environment in .venv, from requirements.lock
 	@# The scripts of an environment name its folder: a clone that was copied or moved needs one of its own.
@@ -25,9 +25,13 @@ site: .venv/requirements.lock ## a site of the pages in docs/ and results/, in b
 experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns, and the runs of runs.yaml
 	@test -t 1 || export COLUMNS=200; python -m dvc exp show --no-pager --drop '.*' --keep '^(Experiment|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs|hours)$$'
 	@python -c "import pandas; print(pandas.read_json('results/readme/runs.json', orient='index').to_string())"
-test: .venv/requirements.lock ## the whole suite, on TensorFlow and on JAX
-	KERAS_BACKEND=tensorflow python -m pytest --numprocesses 3 --dist worksteal
-	KERAS_BACKEND=jax python -m pytest --numprocesses 3 --dist worksteal -m "not once"
+PYTEST = python -m pytest --numprocesses 3 --dist loadscope --max-worker-restart 0
+test: .venv/requirements.lock ## whether this copy works, on TensorFlow and on JAX (four minutes)
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow"
+	KERAS_BACKEND=jax $(PYTEST) -m "jax and not slow"
+test-all: test ## and everything that takes longer (a quarter of an hour)
+	KERAS_BACKEND=tensorflow $(PYTEST) -m slow
+	KERAS_BACKEND=jax $(PYTEST) -m "jax and slow"
 lint: .venv/requirements.lock ## ruff
 	ruff check .
 	ruff format --check .
@@ -38,4 +42,4 @@ lint: .venv/requirements.lock ## ruff
 	@cmp -s $< $@ || sh scripts/setup.sh $(PYTHON)
 	@cp $< $@
 
-.PHONY: help setup demo repro data sweep site experiments test lint
+.PHONY: help setup demo repro data sweep site experiments test test-all lint

@@ -13,6 +13,34 @@ from resode.data import records
 
 # As the command line does, before a test module copies the environment for its processes.
 settings.own()
+# Seconds of a test that is not marked `slow`.
+QUICK = 3
+
+
+def pytest_configure(config):
+    if cache := getattr(config, "cache", None):
+        # Each training builds its program anew; XLA compiles equal ones once.
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache.mkdir("jax"))
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+def pytest_itemcollected(item):
+    if os.environ.get("KERAS_BACKEND") == "jax" and any(mark.args == ("slow",) for mark in item.iter_markers("jax")):
+        item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    before = sum(os.times()[:4])
+    result = yield
+    spent = sum(os.times()[:4]) - before
+    # CPU time, with processes that ended: a test may wait for others' work. The same work takes more of it on a busy machine;
+    # XLA compiles for seconds.
+    most = QUICK * max(2, os.getloadavg()[0] / os.cpu_count())
+    slow = pyfuncitem.get_closest_marker("slow") or os.environ.get("KERAS_BACKEND") == "jax"
+    if spent > most and not slow:
+        pytest.fail(f"took {spent:.1f} s of CPU time: make it quicker, or mark it slow (see CONTRIBUTING.md)", False)
+    return result
 
 
 @pytest.fixture(autouse=True)

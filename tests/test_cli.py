@@ -12,8 +12,6 @@ from resode import cli
 from resode.base import paths
 from resode.base.errors import InputError
 
-pytestmark = pytest.mark.once
-
 
 def test_bare_command_prints_its_help(capsys):
     assert cli.main([]) == 0
@@ -67,8 +65,9 @@ def test_output_that_nobody_takes_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.once
-@pytest.mark.parametrize("platforms", ["cpu,abacus", "rocm", ","])
+@pytest.mark.parametrize(
+    "platforms", [pytest.param("cpu,abacus", marks=pytest.mark.slow), pytest.param("rocm", marks=pytest.mark.slow), ","]
+)
 def test_platforms_that_jax_does_not_find_are_refused(platforms, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setenv("JAX_PLATFORMS", platforms)

@@ -8,8 +8,6 @@ import pytest
 
 from resode.base import paths
 
-pytestmark = pytest.mark.once
-
 ARCHIVE = "data/cifar-10-binary.tar.gz"
 STUB = '#!/bin/sh\necho "$0 $*" >> "$LOG"\n'
 # Makes an environment with a pip; `pip install` of the lock fails where FAIL is set, `pip list` says what the folder has.

@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+import pytest
 from scipy.signal import convolve2d, correlate2d
 
 from resode.nn import blocks
@@ -19,6 +20,20 @@ def makes_sense(block: str, integrator: str) -> bool:
 
 ALL = list(itertools.product(blocks.BLOCKS, integrators.INTEGRATORS))
 PAIRS = [pair for pair in ALL if makes_sense(*pair)]
+
+
+def covering(cases: list[tuple]) -> list:
+    """`cases` as parameters, few of them not slow: any two values of a case stand together in one of these.
+
+    On JAX, which compiles each for a second, each value does.
+    """
+    size = 1 if keras.backend.backend() == "jax" else 2
+    parts = {case: set(itertools.combinations(enumerate(case), size)) for case in cases}
+    quick, left = [], set().union(*parts.values())
+    while left:
+        quick.append(max(cases, key=lambda case: len(parts[case] & left)))
+        left -= parts[quick[-1]]
+    return [pytest.param(*case, marks=[] if case in quick else pytest.mark.slow) for case in cases]
 
 
 def built(block, channels=4, size=(6, 5), seed=0, **arguments):
@@ -80,6 +95,5 @@ def gradients(layer, x):
         with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, values, strict=True))):
             return loss(layer, x)
 
-    return [
-        np.asarray(one) for one in jax.jit(jax.grad(of))([variable.value for variable in layer.trainable_variables])
-    ]
+    # Not compiled as a whole, which would take a second a unit: operations of equal shapes are compiled once for all.
+    return [np.asarray(one) for one in jax.grad(of)([variable.value for variable in layer.trainable_variables])]

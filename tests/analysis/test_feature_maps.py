@@ -9,6 +9,8 @@ from resode.base import config
 from resode.figures import results, style
 from resode.nn import model
 
+pytestmark = pytest.mark.jax("slow")
+
 
 def network(**changes) -> keras.Model:
     keras.utils.set_random_seed(0)

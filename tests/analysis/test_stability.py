@@ -15,6 +15,8 @@ from resode.nn.blocks import BLOCKS
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS, refusal
 
+pytestmark = pytest.mark.jax("slow")
+
 
 def dense(kernel: np.ndarray, height: int, width: int) -> np.ndarray:
     """Matrix of z ↦ K z with zero padding, written out pixel by pixel."""

@@ -60,6 +60,8 @@ def test_classes_of_the_peaks_are_fifths_of_their_height():
 
 
 @pytest.mark.parametrize(("name", "block", "integrator"), CHOSEN)
+@pytest.mark.slow
+@pytest.mark.jax
 def test_stable_blocks_are_useful(name, block, integrator):
     found = toys.classifier(name, block, integrator, GIVEN.toys, GIVEN.seed)
     assert found.test_accuracy >= (0.95 if name == "peaks" else 0.97)

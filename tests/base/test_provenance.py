@@ -8,8 +8,6 @@ import pytest
 
 from resode.base import paths, provenance, settings
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):

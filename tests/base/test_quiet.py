@@ -8,10 +8,9 @@ import pytest
 
 from resode.base import paths, quiet
 
-pytestmark = pytest.mark.once
-
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.slow
 def test_a_backend_starts_without_a_word_and_leaves_stderr_as_it_was(backend):
     program = "import resode, os, keras, tensorflow as tf; keras.ops.ones(1); tf.ones(1); tf.config.list_physical_devices(); tf.get_logger().warning('tracing'); tf.get_logger().error('kept'); os.write(2, b'I0000 mine')"
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}

@@ -1,10 +1,6 @@
 """Numbers and tables as text."""
 
-import pytest
-
 from resode.base.text import rows_table
-
-pytestmark = pytest.mark.once
 
 
 def test_a_table_of_rows_rounds_numbers_and_keeps_bars_within_cells():

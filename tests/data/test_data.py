@@ -18,8 +18,6 @@ import pytest
 from resode.base.errors import InputError
 from resode.data import archive, cifar10, digits, records
 
-pytestmark = pytest.mark.once
-
 RECORDS = 20
 
 
@@ -657,9 +655,9 @@ def test_gzip_file_that_holds_nothing_is_refused_at_once(content, size, words, t
     if size:
         # Without taking space on the disk.
         os.truncate(path, size)
-    began = time.monotonic()
+    began = time.process_time()
     refused(lambda: cifar10.read_members(path, True), words)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_archives_in_many_parts_are_read(members, tmp_path):

@@ -17,8 +17,6 @@ from resode.base import paths
 from resode.base.errors import InputError
 from resode.data import archive, cifar10, records
 
-pytestmark = pytest.mark.once
-
 ROOT = paths.ROOT
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE = "data/cifar-10-binary.tar.gz"
@@ -171,6 +169,7 @@ def _up_to_date(folder: Path) -> bool:
     return "up to date" in ran(folder, "dvc", "status") and "Running" not in ran(folder, "dvc", "repro")
 
 
+@pytest.mark.slow
 def test_repro_downloads_once_and_then_needs_no_network(repository, server, members):
     server.content = packed(members)
     ran(repository, "dvc", "repro")
@@ -185,6 +184,7 @@ def test_repro_downloads_once_and_then_needs_no_network(repository, server, memb
     server.start()
 
 
+@pytest.mark.slow
 def test_without_network_repro_fails_clearly_and_other_stages_run(repository, server):
     server.stop()
     failed = run(repository, "dvc", "repro")
@@ -200,6 +200,7 @@ def test_without_network_repro_fails_clearly_and_other_stages_run(repository, se
     server.start()
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_leaves_nothing(repository, server, members):
     server.content, server.missing_bytes = packed(members), 1000
     failed = run(repository, "dvc", "repro")
@@ -210,6 +211,7 @@ def test_a_download_that_breaks_off_leaves_nothing(repository, server, members):
     ran(repository, "dvc", "repro")
 
 
+@pytest.mark.slow
 def test_a_wrong_download_is_replaced_as_the_message_says(repository, server, members):
     server.content = b"<html>Please log in</html>"
     assert run(repository, "dvc", "repro").returncode != 0
@@ -221,6 +223,7 @@ def test_a_wrong_download_is_replaced_as_the_message_says(repository, server, me
     assert (repository / ARCHIVE).read_bytes() == server.content
 
 
+@pytest.mark.slow
 def test_provide_takes_the_place_of_the_network(repository, server, members, tmp_path):
     server.stop()
     brought = tmp_path / "brought.tar.gz"
@@ -239,6 +242,7 @@ def test_provide_takes_the_place_of_the_network(repository, server, members, tmp
     server.start()
 
 
+@pytest.mark.slow
 def test_provide_packs_an_unpacked_folder(repository, members, tmp_path):
     unpacked = tmp_path / "cifar-10-batches-bin"
     unpacked.mkdir()
@@ -249,6 +253,7 @@ def test_provide_packs_an_unpacked_folder(repository, members, tmp_path):
     ran(repository, "dvc", "repro", "cifar10")
 
 
+@pytest.mark.slow
 def test_the_archive_of_a_recorded_run_changes_nothing_in_a_clone(repository, server, members, tmp_path):
     server.content = packed(members)
     ran(repository, "dvc", "repro")
@@ -266,6 +271,7 @@ def test_the_archive_of_a_recorded_run_changes_nothing_in_a_clone(repository, se
     server.start()
 
 
+@pytest.mark.slow
 def test_another_archive_of_the_same_members_reruns_only_the_unpacking(repository, members, tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(packed(members))
     archive.provide(tmp_path / "a.tar.gz", repository)

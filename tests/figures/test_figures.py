@@ -1,5 +1,6 @@
 """Figures: legible on a phone, none hidden behind another, drawn from the committed results where there are any."""
 
+import functools
 import json
 
 import numpy as np
@@ -83,9 +84,14 @@ FIGURES = {
 }
 
 
+@functools.cache
+def figure_of(name):
+    return FIGURES[name]()
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_can_be_read_on_a_phone(name):
-    figure = FIGURES[name]()
+    figure = figure_of(name)
     assert style.png(figure).startswith(b"\x89PNG")
     shown = min(SCREEN, style.SHOWN * figure.get_figwidth())
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
@@ -107,10 +113,10 @@ def test_figures_can_be_read_on_a_phone(name):
 
 def test_where_methods_agree_the_narrower_line_is_on_the_wider_one():
     for axes in (
-        *FIGURES["convergence"]().axes,
-        *FIGURES["energy errors"]().axes,
-        *FIGURES["reconstruction"]().axes,
-        *FIGURES["memory"]().axes,
+        *figure_of("convergence").axes,
+        *figure_of("energy errors").axes,
+        *figure_of("reconstruction").axes,
+        *figure_of("memory").axes,
     ):
         lines = [line for line in axes.lines if not line.get_label().startswith("_")]
         order = sorted(lines, key=lambda line: line.get_zorder())
@@ -119,7 +125,7 @@ def test_where_methods_agree_the_narrower_line_is_on_the_wider_one():
 
 
 def test_convolution_and_pooling_differ_in_more_than_colour():
-    axes = FIGURES["network"]().axes[0]
+    axes = figure_of("network").axes[0]
     hatches = {}
     for patch in axes.patches:
         hatches.setdefault(to_hex(patch.get_facecolor()), set()).add(patch.get_hatch())
@@ -127,7 +133,7 @@ def test_convolution_and_pooling_differ_in_more_than_colour():
 
 
 def test_what_reconstruction_cuts_off_is_said_on_its_axis():
-    for axes in FIGURES["reconstruction"]().axes:
+    for axes in figure_of("reconstruction").axes:
         lowest = min(line.get_ydata().min() for line in axes.lines if not line.get_label().startswith("_"))
         labels = dict(zip(axes.get_yticks(), (text.get_text() for text in axes.get_yticklabels()), strict=True))
         assert lowest == integrators.LEAST and labels[integrators.LEAST].startswith("≤")

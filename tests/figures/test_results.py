@@ -4,13 +4,10 @@ import io
 
 import numpy as np
 import PIL.Image
-import pytest
 
 from helpers import make_run
 from resode.analysis import published
 from resode.figures import results, style
-
-pytestmark = pytest.mark.once
 
 NAMES = ["cat", "dog", "ship"]
 

@@ -40,8 +40,8 @@ MOVES = """
 """
 
 
-@pytest.mark.once
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.slow
 def test_the_controls_move_the_figure(tmp_path, monkeypatch):
     monkeypatch.setenv("RESODE_STAGE", "story")
     scripts = "".join(f'<script src="{SCRIPTS / name}.min.js"></script>' for name in ("bokeh", "bokeh-widgets"))

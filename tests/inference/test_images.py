@@ -13,8 +13,6 @@ from PIL import Image, ImageCms
 from resode.base.errors import InputError
 from resode.inference import images, predict
 
-pytestmark = pytest.mark.once
-
 
 def test_image_of_the_right_size_is_taken_as_it_is(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)

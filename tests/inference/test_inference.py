@@ -160,6 +160,7 @@ def test_predictions_that_are_not_finite_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_memory_is_that_of_the_largest_unit_and_does_not_grow_with_depth(monkeypatch):
     monkeypatch.setattr(inference_memory, "UNROLL_LENGTHS", (4, 60))
     found = inference_memory.measure_inference()
@@ -530,8 +531,8 @@ def test_network_that_the_weights_do_not_fit_is_not_built(changes, finished, mon
         trained.Network(finished / "results")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("architecture", ["preresnet{}_stochastic", "lm_resnet{}"])
+@pytest.mark.slow
 def test_shapes_of_a_deep_network_are_those_that_keras_builds(architecture):
     deep = settings().model.model_copy(update={"architecture": architecture.format(116)})
     found = loop.expected_shapes(model.build(deep, 3))
@@ -543,6 +544,7 @@ def test_shapes_of_a_deep_network_are_those_that_keras_builds(architecture):
     )
 
 
+@pytest.mark.slow
 def test_deep_network_is_not_built_for_as_many_arrays(finished, monkeypatch):
     path = finished / "results" / "provenance.json"
     described = json.loads(path.read_bytes())

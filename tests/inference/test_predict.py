@@ -48,7 +48,7 @@ def test_predictions_need_no_data_and_not_the_parameters_of_today(folder, photos
         assert float(words[1]) >= float(words[4]) and float(words[1]) + float(words[4]) == pytest.approx(100, abs=0.11)
 
 
-@pytest.mark.parametrize("more", [[], ["--unroll-length", "3"]])
+@pytest.mark.parametrize("more", [["--unroll-length", "3"], pytest.param([], marks=pytest.mark.slow)])
 def test_low_memory_says_the_same_with_numpy_and_pillow_alone(more, folder, photos, tmp_path, capsys):
     weights = exported(folder, tmp_path / "model.safetensors")
     assert cli.main(["predict", *photos, "--weights", str(folder), *more]) == 0
@@ -162,6 +162,7 @@ def resnet(tmp_path_factory):
     return made / "resnet"
 
 
+@pytest.mark.slow
 def test_folder_of_another_network_predicts_and_is_not_exported(resnet, photos, tmp_path, capsys):
     told = error(capsys, resnet, "export", str(tmp_path / "file"))
     assert "the network is a resnet20; a file of weights, for low-memory inference, is of units" in told

@@ -9,7 +9,9 @@ from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, model, resnet
 from resode.ode import equations, integrators
-from units import ALL, PAIRS, STEPS, H, adjoint, array, built, correlate, gradients, images, loss, relu
+from units import ALL, PAIRS, STEPS, H, adjoint, array, built, correlate, covering, gradients, images, loss, relu
+
+pytestmark = pytest.mark.jax
 
 # --- the formulas of the papers, in float64 with SciPy's convolutions, step by step
 
@@ -187,8 +189,10 @@ def test_gradient_of_k_does_not_cancel_in_bfloat16():
 # --- gradients
 
 
-@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
-@pytest.mark.parametrize(("block", "integrator"), PAIRS)
+@pytest.mark.parametrize(
+    ("block", "integrator", "weights_in_time"),
+    covering([(*pair, weights) for pair in PAIRS for weights in ("shared", "free")]),
+)
 def test_gradients_are_those_of_finite_differences(block, integrator, weights_in_time):
     layer, x = built(block, size=(4, 3), integrator=integrator, weights_in_time=weights_in_time), images(2, 4, 3, 4)
     found, start = gradients(layer, x), layer.get_weights()
@@ -372,13 +376,17 @@ def test_saved_network_predicts_the_same(block, tmp_path):
     np.testing.assert_array_equal(array(loaded(x)), array(saved(x)))
 
 
-@pytest.mark.parametrize("block", blocks.BLOCKS)
+# Their gradients have tests of their own.
+ONE_BLOCK = [pytest.param(block, marks=[] if block == "hamiltonian" else pytest.mark.slow) for block in blocks.BLOCKS]
+
+
+@pytest.mark.parametrize("block", ONE_BLOCK)
 def test_training_step_changes_every_weight(block):
     check_training_step(network(block, weights_in_time="free"))
 
 
-@pytest.mark.parametrize("block", blocks.BLOCKS)
-def test_training_step_in_mixed_precision(block, mixed_precision):  # noqa: F811
+@pytest.mark.parametrize("block", ONE_BLOCK)
+def test_training_step_in_mixed_precision(block, mixed_precision):
     check_training_step(network(block))
 
 
@@ -391,7 +399,7 @@ def check_training_step(trained):
 
 
 @pytest.mark.parametrize("block", blocks.BLOCKS)
-def test_mixed_precision_computes_low_and_keeps_weights_high(block, mixed_precision):  # noqa: F811
+def test_mixed_precision_computes_low_and_keeps_weights_high(block, mixed_precision):
     layer, x = built(block, weights_in_time="free"), images(1, 6, 5, 4)
     result = layer(x)
     assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"
@@ -404,6 +412,7 @@ def test_mixed_precision_computes_low_and_keeps_weights_high(block, mixed_precis
 
 
 @pytest.mark.parametrize(("depth", "trainable"), [(20, 269_722), (32, 464_154), (56, 853_018)])
+@pytest.mark.jax("slow")
 def test_resnet_has_the_published_number_of_parameters(depth, trainable):
     built_network = resnet.build(depth)
     assert sum(int(np.prod(weight.shape)) for weight in built_network.trainable_weights) == trainable
@@ -423,6 +432,7 @@ def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
     )
 
 
+@pytest.mark.slow
 def test_resnet_is_one_line_and_trains():
     chosen = config.load({"model": {"architecture": "resnet20"}}).model
     built_network = model.build(chosen, 3, (8, 8, 3))

@@ -9,6 +9,8 @@ from resode.base.errors import InputError
 from resode.nn import hamiltonian_network, model, preactivation
 from units import array, images
 
+pytestmark = pytest.mark.jax("slow")
+
 NETWORKS = ("preresnet20", "lm_resnet20", "lm_resnet20_stochastic", "hamiltonian38")
 
 
@@ -172,13 +174,13 @@ def test_stochastic_depth_has_the_residuals_as_expectation():
     # Checkpoints hold their draws by name, whatever else this process built.
     names = [{variable.path for variable in one.variables} for one in (given, built("preresnet20_stochastic"))]
     assert names[0] == names[1] and sum("seed" in name for name in names[0]) == 8
-    last, x, draws = survivals[-1], images(4, 2, 2, 64), 1000
+    last, x, draws = survivals[-1], images(4, 2, 2, 64), 400
     found = np.array([array(last(x, training=True)) for _ in range(draws)])
     dead = ~found.any(axis=(1, 2, 3, 4))
-    # The whole batch lives or dies; 0.08 is five standard deviations.
-    assert dead.mean() == pytest.approx(0.5, abs=0.08)
+    # The whole batch lives or dies; 0.125 is five standard deviations.
+    assert dead.mean() == pytest.approx(0.5, abs=0.125)
     np.testing.assert_allclose(found[~dead], np.broadcast_to(2 * x, found[~dead].shape), rtol=1e-6)
-    np.testing.assert_allclose(found.mean(axis=0), x, atol=0.16 * np.abs(x).max())
+    np.testing.assert_allclose(found.mean(axis=0), x, atol=0.25 * np.abs(x).max())
     np.testing.assert_array_equal(array(last(x, training=False)), x)
 
 
@@ -186,6 +188,7 @@ def test_stochastic_depth_has_the_residuals_as_expectation():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_training_step_changes_every_kernel(name):
     trained = built(name)
     trained.compile(optimizer=keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")

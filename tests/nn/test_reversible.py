@@ -9,13 +9,17 @@ from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, reversible
 from resode.ode import integrators
-from units import PAIRS, array, built, gradients, images
+from units import PAIRS, array, built, covering, gradients, images
+
+pytestmark = pytest.mark.jax
 
 REVERSIBLE = [pair for pair in PAIRS if integrators.INTEGRATORS[pair[1]].reversible]
 
 
-@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
-@pytest.mark.parametrize(("block", "integrator"), REVERSIBLE)
+@pytest.mark.parametrize(
+    ("block", "integrator", "weights_in_time"),
+    covering([(*pair, weights) for pair in REVERSIBLE for weights in ("shared", "free")]),
+)
 def test_reversible_gives_the_stored_gradients(block, integrator, weights_in_time):
     x = images(2, 4, 3, 4)
     for steps in (1, 4):
@@ -42,7 +46,7 @@ def steps_and_state(block, integrator, steps, **arguments):
     return layer.reversible_steps(steps), tuple(state), weights
 
 
-@pytest.mark.parametrize(("block", "integrator"), REVERSIBLE)
+@pytest.mark.parametrize(("block", "integrator"), covering(REVERSIBLE))
 def test_steps_run_backwards(block, integrator):
     steps, state, weights = steps_and_state(block, integrator, 16, h=0.1)
     end = steps.forward(state, weights)

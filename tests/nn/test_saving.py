@@ -11,8 +11,6 @@ from resode.base import paths
 from resode.nn.blocks import HamiltonianConv2D
 from resode.nn.preactivation import StochasticDepth
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):

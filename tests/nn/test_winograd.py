@@ -11,7 +11,9 @@ from resode.base import config
 from resode.base.errors import InputError
 from resode.nn import blocks, model, winograd
 from resode.ode import integrators
-from units import PAIRS, array, built, gradients, images
+from units import PAIRS, array, built, covering, gradients, images
+
+pytestmark = pytest.mark.jax
 
 WAYS = [
     (block, integrator, backward)
@@ -66,9 +68,9 @@ def test_transforms_are_exact_in_whole_numbers(size):
 
 
 # Sizes, activations and weights in turn, so that each way meets one of them and each of them many ways.
-@pytest.mark.parametrize(("number", "way"), list(enumerate(WAYS)), ids=["-".join(way) for way in WAYS])
-def test_units_of_products_are_units_of_convolutions(number, way):
-    block, integrator, backward = way
+@pytest.mark.parametrize(("block", "integrator", "backward"), covering(WAYS))
+def test_units_of_products_are_units_of_convolutions(block, integrator, backward):
+    number = WAYS.index((block, integrator, backward))
     size, activation = (4, 8, 16, 5)[number % 4], ("relu", "tanh", "tanh")[number % 3]
     how = {"size": (size, size), "integrator": integrator, "backward": backward, "activation": activation, "h": 0.1}
     how["weights_in_time"] = ("shared", "free", "shared", "free", "free")[number % 5]
@@ -82,6 +84,7 @@ def test_units_of_products_are_units_of_convolutions(number, way):
     assert max(distance(*pair) for pair in zip(mine, theirs, strict=True)) < 1e-4
 
 
+@pytest.mark.jax("slow")
 @pytest.mark.parametrize("way", ONE_KERNEL, ids=["-".join(way) for way in ONE_KERNEL])
 def test_the_gradient_of_a_kernel_is_one_product_for_all_its_convolutions(way, monkeypatch):
     block, integrator = way
@@ -103,6 +106,7 @@ def test_sharing_pays_where_kernels_are_large_and_images_small():
     assert [winograd.sharing_pays(*case) for case in cases] == [True, False, True, False, False]
 
 
+@pytest.mark.jax
 def test_a_unit_convolves_with_its_own_kernel():
     direct, products = (built("hamiltonian", size=(4, 4), convolution=way) for way in ("direct", "winograd"))
     x = images(2, 4, 4, 2)
@@ -110,6 +114,7 @@ def test_a_unit_convolves_with_its_own_kernel():
     assert distance(array(ops.transpose(found, (2, 0, 1, 3))), array(direct.convolve(x, direct.kernel))) < 1e-5
 
 
+@pytest.mark.jax("slow")
 def test_auto_takes_products_where_they_are_faster(monkeypatch):
     def chosen(**changes):
         network = model.build(config.load(changes).model)
@@ -155,6 +160,7 @@ def test_the_schema_refuses_what_products_cannot_do(section, key, value):
     config.load(given)
 
 
+@pytest.mark.jax("slow")
 def test_chang_et_als_network_computes_with_products():
     chosen = config.load({"model": {"architecture": "hamiltonian38"}, "training": {"convolution": "winograd"}})
     network = model.build(chosen.model, convolution=chosen.training.convolution)
@@ -173,7 +179,7 @@ def test_a_unit_with_products_takes_images_of_another_size_as_any_layer():
         products.call(keras.KerasTensor((1, None, None, 4)))
 
 
-@pytest.mark.parametrize("block", ["hamiltonian", "second_order"])
+@pytest.mark.parametrize("block", ["hamiltonian", pytest.param("second_order", marks=pytest.mark.slow)])
 def test_eigenvalues_of_a_wide_unit(block):
     from resode.analysis import stability
 

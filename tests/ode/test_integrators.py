@@ -5,12 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from resode.figures import integrators as plots_integrators
-from resode.figures import style
 from resode.ode import integrators, linear_stability, problems
 from resode.ode.integrators import FIRST_ORDER, INTEGRATORS, PARTITIONED, SECOND_ORDER
-
-pytestmark = pytest.mark.once
 
 # What books say of each: order of accuracy, largest stable h ω on the imaginary axis, symplectic or not. A new integrator
 # needs a line here.
@@ -249,7 +245,7 @@ def test_evaluations_of_four_steps(name, parts, expected):
     assert integrators.evaluations(name, parts, 4) == expected
 
 
-# --- portraits and figures
+# --- portraits
 
 
 def test_portraits_have_the_eigenvalues_they_are_named_after():
@@ -263,16 +259,3 @@ def test_portraits_have_the_eigenvalues_they_are_named_after():
 
 def test_a_portraits_rate_by_hand():
     np.testing.assert_allclose(problems.PORTRAITS[0].rate(np.array([0.1, 0.2])), np.tanh([-0.2, 0.4]))
-
-
-def test_figures_can_be_drawn(convergence):
-    both = [problems.OSCILLATOR, problems.TANH_OSCILLATOR]
-    for figure in (
-        plots_integrators.phase_portraits(0.1, 2),
-        plots_integrators.orbits(both, 0.1, 5),
-        plots_integrators.energy_errors(both, 0.1, 5),
-        plots_integrators.amplification(),
-        plots_integrators.convergence(*convergence),
-        plots_integrators.eigenvalues({"one": np.array([1j, -1j]), "two": np.array([1.0])}, 0.5),
-    ):
-        assert style.png(figure).startswith(b"\x89PNG")

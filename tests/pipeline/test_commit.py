@@ -10,8 +10,6 @@ from resode.base import config, paths
 from resode.pipeline import dvc
 from resode.training import outputs
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture
 def committed(noise, tmp_path, monkeypatch):

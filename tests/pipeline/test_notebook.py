@@ -18,8 +18,6 @@ from resode.base.errors import InputError
 from resode.pipeline import inputs, notebook
 from resode.training import progress
 
-pytestmark = pytest.mark.once
-
 STAGE = """
 stages:
   toys:
@@ -84,9 +82,9 @@ WRITE = "from resode.base import paths; (paths.results('toys') / 'toys.json').wr
     ("name", "before", "after"),
     [
         ("params.yaml", "seed: 0", "seed: 5"),
-        ("params.yaml", "updates: 600", "updates: 700"),
-        ("src/toys.py", "1", "2"),
-        ("notebooks/toys.ipynb", "# Toys", "# Others"),
+        pytest.param("params.yaml", "updates: 600", "updates: 700", marks=pytest.mark.slow),
+        pytest.param("src/toys.py", "1", "2", marks=pytest.mark.slow),
+        pytest.param("notebooks/toys.ipynb", "# Toys", "# Others", marks=pytest.mark.slow),
     ],
 )
 def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_results(
@@ -179,6 +177,7 @@ sys.exit(cli.main(["toys"]))
 """
 
 
+@pytest.mark.slow
 def test_dvc_does_not_record_a_stage_whose_seed_changed_while_it_ran(repository):
     (repository / "run.py").write_text(RUNNER, encoding="utf-8")
     stage = STAGE.replace("PYTHONPATH=src python -m resode toys", f"{sys.executable} run.py")
@@ -199,6 +198,7 @@ def test_dvc_does_not_record_a_stage_whose_seed_changed_while_it_ran(repository)
     assert results(repository) == {"toys.json": "good"} and not (repository / "dvc.lock").exists()
 
 
+@pytest.mark.slow
 def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_path):
     home = tmp_path / "home"
     kernel = '{"argv": ["false"], "display_name": "Another", "language": "python"}'
@@ -294,6 +294,7 @@ def test_folders_of_settings_are_there_where_they_can_be_made(repository, monkey
     settings.own()
 
 
+@pytest.mark.slow
 def test_a_kernel_knows_the_terminal_and_tensorflow_is_quiet_in_it(repository, monkeypatch, capfd):
     monkeypatch.setenv(progress.COLUMNS, "77")
     write(repository, "import tensorflow\nfrom resode.training import progress\nprint(progress.columns())")
@@ -301,7 +302,7 @@ def test_a_kernel_knows_the_terminal_and_tensorflow_is_quiet_in_it(repository, m
     assert capfd.readouterr() == ("77\n", "")
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(tmp_path, monkeypatch):
     stage = "model"
     copied = ("src", "notebooks", "reference")

@@ -21,8 +21,6 @@ from resode.base.errors import InputError
 from resode.pipeline import demo, dvc, experiments, parents
 from resode.studies import sweep, sweep_dvc
 
-pytestmark = pytest.mark.once
-
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
 
 
@@ -84,6 +82,7 @@ MOMENTS = (
 )
 
 
+@pytest.mark.slow
 def test_a_demo_killed_at_a_moment_of_its_start_leaves_the_tree_as_it_was(tree):
     """Held at each moment up to the last, where it is killed: what is held has done to files what one killed there has done."""
     before = everything(tree)
@@ -184,7 +183,6 @@ def test_ctrl_c_waits_for_dvc_which_waits_for_its_stage(tree, monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.once
 def test_a_stage_that_failed_has_the_last_word(tmp_path):
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\nno_scm = true\nanalytics = false\n", encoding="utf-8")
@@ -303,7 +301,6 @@ def test_a_folder_that_takes_no_more_of_dvc_is_named(where, tmp_path, monkeypatc
     assert error.startswith(f"error: DVC cannot write in {tmp_path / where}") and error.count("\n") == 1
 
 
-@pytest.mark.once
 def test_a_limit_on_file_sizes_is_one_line():
     command = [sys.executable, "-m", "resode", "check"]
     limited = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -323,6 +320,7 @@ def test_a_path_that_dvcs_queue_cannot_take_is_refused(name, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_experiments_show_the_settings_and_the_finished_runs_of_a_fresh_clone_whole_in_a_pipe(tree):
     numbers = Path("results", "readme", "runs.json")
     (tree / numbers).parent.mkdir(parents=True)

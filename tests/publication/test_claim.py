@@ -13,8 +13,6 @@ from resode.publication import claim, readme, report
 from resode.studies import runs
 from resode.training import checkpoint
 
-pytestmark = pytest.mark.once
-
 EIGHTH = {"reference_iterations": 8000.0, "reference_drops": [4000.0, 6000.0]}
 
 

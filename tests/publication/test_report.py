@@ -19,8 +19,6 @@ from resode.figures import style
 from resode.publication import readme, report
 from resode.training import outputs
 
-pytestmark = pytest.mark.once
-
 
 def verdicts(run: report.Run) -> dict[str, str | None]:
     return {line["id"]: line["verdict"] for line in report.build(run, PUBLISHED)["lines"]}

@@ -11,8 +11,6 @@ import pytest
 from resode.base import paths
 from resode.publication import site
 
-pytestmark = pytest.mark.once
-
 PAGES = [paths.ROOT / "README.md", paths.ROOT / "CONTRIBUTING.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = [*sorted(paths.NOTEBOOKS.glob("*.ipynb")), *sorted(paths.RESULTS.glob("*/*.ipynb"))]
 NOTEBOOKS += sorted(paths.RESULTS.glob("runs/*/*/*.ipynb"))
@@ -53,6 +51,7 @@ class Links(html.parser.HTMLParser):
         self.undescribed += [given.get("src", "")[:80]] if tag == "img" and not given.get("alt") else []
 
 
+@pytest.mark.slow
 def test_site_opens_without_a_network_and_no_link_is_dead(tmp_path):
     folder = site.build(tmp_path / "site").parent
     pages = {page: Links(page) for page in folder.rglob("*.html")}

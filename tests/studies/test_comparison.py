@@ -12,8 +12,6 @@ from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
 from resode.studies import comparison
 
-pytestmark = pytest.mark.once
-
 EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.channels": [4]}
 FEW_TO_MANY = {
     **EULER,
@@ -66,6 +64,7 @@ def test_the_file_compares_all_pairs_that_the_schema_accepts_at_equal_parameters
     assert all([trial.params.seed for trial in trials] == content["seeds"] for trials in plan)
 
 
+@pytest.mark.slow
 def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, capsys):
     def run():
         return comparison.run([], write(tmp_path), tmp_path / "runs", tmp_path / "results")
@@ -128,6 +127,7 @@ def test_wrong_files_are_refused_before_anything_is_trained(noise, tmp_path, cha
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_settings_of_the_command_line_come_last(noise, tmp_path):
     path = comparison.run(
         ["training.reference_iterations=2.0"], write(tmp_path, variants=[EULER]), tmp_path / "runs", tmp_path / "results"

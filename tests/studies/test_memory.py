@@ -13,6 +13,8 @@ from resode.figures import memory as plots_memory
 from resode.studies import memory
 from units import array, built, gradients, images
 
+pytestmark = pytest.mark.jax("slow")
+
 BACKEND = keras.backend.backend()
 SMALL = {**memory.SETTING, "model.channels": [8, 8], "model.pool_after": [1]}
 
@@ -35,6 +37,7 @@ def measured():
     }, long
 
 
+@pytest.mark.slow
 def test_reversible_units_need_no_more_memory_for_more_steps(measured):
     found, long = measured
     activations = {key: one["activations_mib"] for key, one in found.items()}
@@ -45,6 +48,7 @@ def test_reversible_units_need_no_more_memory_for_more_steps(measured):
         assert one["common"]["hardware"]
 
 
+@pytest.mark.slow
 def test_products_need_half_as_much_memory_again():
     direct, products = memory.ways_of_convolution(BACKEND)
     # XLA's own analysis is exact; the resident memory of equal TensorFlow processes scatters.
@@ -54,6 +58,7 @@ def test_products_need_half_as_much_memory_again():
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="compiled loops are slow on XLA:CPU")
+@pytest.mark.slow
 def test_ways_are_timed_in_turn():
     times = memory.times({backward: content(backward, 4) for backward in memory.BACKWARD})
     assert times["store"]["time_ratio"] == 1
@@ -61,6 +66,7 @@ def test_ways_are_timed_in_turn():
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="compiled loops are slow on XLA:CPU")
+@pytest.mark.slow
 def test_an_epoch_on_the_digits_learns_without_stored_states():
     few = {"model.unroll_length": 8, "model.h": 0.1}
     found = memory.epoch(config.changed({**memory.DEEP, **few}))
@@ -74,6 +80,7 @@ def test_an_epoch_on_the_digits_learns_without_stored_states():
     [("hamiltonian", "symplectic_euler"), ("two_layer_hamiltonian", "verlet"), ("second_order", "leapfrog"),
      ("antisymmetric", "midpoint")],
 )  # fmt: skip
+@pytest.mark.slow
 def test_gradients_through_64_reversible_steps_are_the_stored_ones(block, integrator):
     x = images(1, 4, 3, 4)
     stored, back = (

@@ -23,8 +23,6 @@ from resode.studies import sweep, sweep_dvc, sweep_ray
 from resode.studies.trials import Watch
 from resode.training import checkpoint
 
-pytestmark = pytest.mark.once
-
 TINY = {
     "settings": {
         "data.name": "digits",
@@ -246,8 +244,8 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
     ("arguments", "words"),
     [
         (["--cpus", "0"], "--cpus 0"),
-        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1: "),
-        (["--address", "here"], "no Ray cluster at here: "),
+        pytest.param(["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1: ", marks=pytest.mark.slow),
+        pytest.param(["--address", "here"], "no Ray cluster at here: ", marks=pytest.mark.slow),
         (["huge"], "has no sweep 'huge'"),
         (["--queue", "--address", "auto"], "--queue"),
         (["cifar10", "--queue"], "make data ARCHIVE=path"),
@@ -269,6 +267,7 @@ def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeyp
     assert paths.short_temporary() == "/var/tmp"
 
 
+@pytest.mark.slow
 def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkeypatch):
     # Before Ray is imported, which reads them once.
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -308,6 +307,7 @@ def test_a_machine_is_lost_and_every_trial_is_there_once(noise, tmp_path, monkey
         assert len(list((tmp_path / "runs" / trial.name / "runs").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.setenv(name, "")
@@ -317,6 +317,7 @@ def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):
         sweep_ray.Cluster("localhost:6379").run(trials, Watch(trials))
 
 
+@pytest.mark.slow
 def test_dvc_and_ray_give_the_same_bytes(clone):
     pytest.importorskip("ray")
     # 50 would do no harm: the loss is bounded.

@@ -9,6 +9,8 @@ import scipy.stats
 from resode.base.config import AugmentationParams
 from resode.training import augmentation
 
+pytestmark = pytest.mark.jax
+
 BOTH = AugmentationParams(horizontal_flip=True, shift=0.1, interpolation="bilinear", crop=0)
 CROP = AugmentationParams(horizontal_flip=True, shift=0.0, interpolation="bilinear", crop=4)
 # Seed 0, update 0, batch 2, 32 pixels; order of epoch 0 with 8 samples.

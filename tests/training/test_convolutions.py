@@ -1,5 +1,7 @@
 """The choice between direct convolutions and products by measurement."""
 
+import pytest
+
 from helpers import settings, small_dataset
 from resode.base import provenance
 from resode.training import convolutions, loop
@@ -36,12 +38,14 @@ def test_a_way_that_is_named_is_not_measured(tmp_path, monkeypatch):
     assert convolutions.chosen(narrow.model, narrow.training, tmp_path) == "auto"
 
 
+@pytest.mark.jax
 def test_both_ways_are_really_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(convolutions, "_REPEATS", 1)
     given = settings(model={"channels": [2, 8], "pool_after": [1]})
     assert convolutions._faster(given.model, 2, ["unit2"]) in ([], ["unit2"])
 
 
+@pytest.mark.jax("slow")
 def test_a_training_goes_on_in_the_way_of_its_checkpoint(tmp_path, monkeypatch):
     def training(way, hardware=None):
         take(monkeypatch, **way)

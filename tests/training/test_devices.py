@@ -49,7 +49,7 @@ def losses(devices: int) -> list[float]:
     return found
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_two_devices_give_the_losses_of_one(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import json, test_devices as t\n"
@@ -74,6 +74,7 @@ def test_a_batch_that_does_not_divide_is_refused_by_the_schema():
         config.load({**SMALL, "training": {**SMALL["training"], "devices": 3}})
 
 
+@pytest.mark.jax
 def test_devices_that_are_not_there_are_refused_with_the_reason(tmp_path):
     reason = "on JAX alone" if keras.backend.backend() == "tensorflow" else "JAX has 1: cpu:0"
     with pytest.raises(InputError, match=f"training.devices = 2: .*{reason}"):

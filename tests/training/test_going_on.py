@@ -59,13 +59,15 @@ def hand_over(folder, change=lambda state: None):
     return written / "000000015.checkpoint"
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_a_run_keeps_its_checkpoints_at_drops(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     train(tmp_path, training=SHORT | {"reference_drops": [3.0, 10.0, 15.0]})
     assert [path.stem[-2:] for path in sorted(tmp_path.glob("runs/*/*.checkpoint"))] == ["03", "10", "15", "19", "20"]
 
 
+@pytest.mark.slow
+@pytest.mark.jax
 @pytest.mark.parametrize(("schedule", "update"), [(LATER, 15), (LONGER, 20), (UNDROPPED, 15)])
 def test_longer_schedule_goes_on_to_the_bytes_of_one_from_scratch(short, tmp_path, capsys, schedule, update):
     shutil.copytree(short / "runs", tmp_path / "on" / "runs")
@@ -81,7 +83,7 @@ def test_longer_schedule_goes_on_to_the_bytes_of_one_from_scratch(short, tmp_pat
     )
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
     shutil.copytree(short / "runs", tmp_path / "on" / "runs")
 
@@ -133,6 +135,7 @@ def test_after_one_drop_its_factor_has_to_be_equal():
     assert checkpoint.agree(ours, theirs, 15) and not checkpoint.agree(ours, theirs, 16)
 
 
+@pytest.mark.jax("slow")
 def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys):
     given = hand_over(short)
     loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
@@ -144,7 +147,7 @@ def test_handed_over_checkpoint_is_gone_on_from_and_told(short, tmp_path, capsys
     assert found["pieces"][0]["commit"] == "c0ffee" and found["resumes"] == 1
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_handed_over_checkpoint_of_another_training_is_left_alone(short, tmp_path, capsys):
     given = hand_over(short, lambda state: state["inputs"]["params"]["model"].update(h=0.2))
     loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
@@ -211,7 +214,6 @@ def run(short):
     return loop._Run(dataset, told, chosen, short / "own" / "run", threading.Event())
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
 def test_wrong_checkpoint_with_a_right_checksum_is_refused(change, words, short, run, tmp_path, capsys):
     (path,) = short.glob("runs/*/000000015.checkpoint")
@@ -230,7 +232,6 @@ def test_wrong_checkpoint_with_a_right_checksum_is_refused(change, words, short,
     assert said.startswith("Checkpoint 000000015.checkpoint is damaged (") and said.count("\n") == 1
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("where", ["own", "beside"])
 def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where, short, tmp_path):
     inputs = json.loads(json.dumps(loop.all_inputs(small_dataset(), settings(training=SHORT))))
@@ -247,7 +248,6 @@ def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where
     assert checkpoint.furthest_anywhere(tmp_path, inputs, 20) is None
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", ["text", "folder/"])
 def test_archive_with_more_than_arrays_is_no_checkpoint(name, short, tmp_path):
     (path,) = short.glob("runs/*/000000015.checkpoint")
@@ -268,7 +268,6 @@ def test_size_of_a_hand_over_is_bounded(tmp_path):
         checkpoint.read_handed_over(tmp_path / "large")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, "", '{"params": []}', "folder"])
 def test_fresh_start_is_explained_by_what_can_be_read(text, run, tmp_path, monkeypatch, capsys):
     path = tmp_path / "odd" / "inputs.json"
@@ -279,7 +278,6 @@ def test_fresh_start_is_explained_by_what_can_be_read(text, run, tmp_path, monke
     assert ("Starting afresh" in capsys.readouterr().out) == ("params" in text)
 
 
-@pytest.mark.once
 def test_weights_that_are_not_finite_are_not_kept(run, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "folder", tmp_path)
     monkeypatch.setattr(run, "_values", lambda: {"kernel": np.array([1.0, np.inf])})
@@ -311,7 +309,6 @@ def compressed() -> bytes:
     return made.getvalue()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "content",
     [
@@ -343,7 +340,6 @@ def test_checksum_alone_makes_no_checkpoint(content, tmp_path):
         checkpoint.read_handed_over(given)
 
 
-@pytest.mark.once
 def test_compressed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
     given, content = tmp_path / checkpoint.HANDED_OVER, compressed()
     given.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
@@ -355,7 +351,6 @@ def test_compressed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
     assert peak < 10_000_000
 
 
-@pytest.mark.once
 def test_what_is_no_file_is_no_checkpoint(tmp_path):
     assert checkpoint.read_handed_over(tmp_path / "none") is None
     os.mkfifo(tmp_path / "fifo")
@@ -366,7 +361,6 @@ def test_what_is_no_file_is_no_checkpoint(tmp_path):
             checkpoint.read_handed_over(tmp_path / name)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "text",
     ["{}", "[" * 200_000, '{"params": {"training": null}}', '{"params": [1]}', "folder"],
@@ -405,7 +399,6 @@ def tiny(short, tmp_path, monkeypatch):
     return tmp_path / "results" / "runs" / "tiny"
 
 
-@pytest.mark.once
 def test_hand_over_writes_the_checkpoint_with_most_updates(tiny, tmp_path, capsys):
     _, last = sorted(tmp_path.glob("runs/*/*.checkpoint"))
     assert cli.main(["hand-over", "tiny"]) == 0
@@ -417,7 +410,6 @@ def test_hand_over_writes_the_checkpoint_with_most_updates(tiny, tmp_path, capsy
     assert (tiny / checkpoint.HANDED_OVER).read_bytes() == last.read_bytes()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "message"),
     [("other", "has no checkpoint of this run yet; run: resode run other"), ("no", "has no run 'no'")],
@@ -428,7 +420,6 @@ def test_nothing_to_hand_over_is_one_line(tiny, name, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
-@pytest.mark.once
 def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, short, monkeypatch, capsys):
     assert cli.main(["hand-over", "tiny"]) == 0
     shutil.copytree(short / "results", tiny / "training")
@@ -438,7 +429,6 @@ def test_finished_run_needs_its_handed_over_checkpoint_no_longer(tiny, short, mo
     assert "is of no more use and deleted" in capsys.readouterr().out
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("key", ["model.h", "seed", "data.validation_fraction"])
 def test_checkpoint_of_another_training_is_kept_when_a_run_is_finished(key, tiny, short, monkeypatch, capsys):
     assert cli.main(["hand-over", "tiny"]) == 0
@@ -453,7 +443,6 @@ def test_checkpoint_of_another_training_is_kept_when_a_run_is_finished(key, tiny
     assert (tiny / checkpoint.HANDED_OVER).exists() and "deleted" not in capsys.readouterr().out
 
 
-@pytest.mark.once
 def test_start_from_zero_beside_a_finished_checkpoint_of_other_code_names_the_way_there(
     tiny, short, run, monkeypatch, capsys
 ):
@@ -477,7 +466,6 @@ def test_start_from_zero_beside_a_finished_checkpoint_of_other_code_names_the_wa
 SOURCE = '"""What it is."""\n\nRATE = 0.1\n\n\ndef f(x):\n    """One."""\n    return x + 1  # why\n'
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("before", "after", "same"),
     [
@@ -498,7 +486,6 @@ def test_code_is_what_the_sources_say_without_comments_and_docstrings(before, af
     assert (loop._meaning(changed.encode()) == loop._meaning(SOURCE.encode())) is same
 
 
-@pytest.mark.once
 def test_copies_that_editors_leave_are_no_code(tmp_path):
     for name in ("a.py", "__init__.py", "more/b.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -511,7 +498,6 @@ def test_copies_that_editors_leave_are_no_code(tmp_path):
     assert paths.modules(tmp_path) == good
 
 
-@pytest.mark.once
 def test_a_patch_of_python_is_the_same_software(monkeypatch):
     def software(version):
         monkeypatch.setattr(loop.provenance.platform, "python_version", lambda: version)
@@ -520,7 +506,6 @@ def test_a_patch_of_python_is_the_same_software(monkeypatch):
     assert software("3.11.7") == software("3.11.12") != software("3.12.7")
 
 
-@pytest.mark.once
 def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tiny, monkeypatch, capsys):
     path = tiny / "params.yaml"
     tiny.mkdir(parents=True)
@@ -542,7 +527,6 @@ def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tin
     assert "the stage evaluation stopped" in capsys.readouterr().err
 
 
-@pytest.mark.once
 def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch, capsys):
     def stage(command, env):
         before = Path(env["RESODE_PARAMS"]).stat()
@@ -556,7 +540,6 @@ def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch,
     assert first == f"error: the same already runs as process {os.getpid()}; wait for it or stop it"
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "network",
     [
@@ -568,5 +551,5 @@ def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch,
 def test_variables_have_names_of_their_own(network):
     chosen = config.load({**SMALL, "model": SMALL["model"] | network})
     made = loop.compiled(chosen.model, chosen.training, 0, 2)
-    named = engine.Engine(made, small_dataset(), 0.0, "bilinear").variables()
+    named = engine.Engine(made, small_dataset(), 0.0, chosen.augmentation).variables()
     assert len(named) == len(made.variables) + len(made.optimizer.variables) + len(made.metrics_variables)

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import helpers as t
 from resode.base.errors import InputError, TimeOver
-t.loop.CHECKPOINT_SECONDS = 0
+t.loop.CHECKPOINT_SECONDS = t.loop.progress._FIRST = 0
 try:
     t.loop.train(t.small_dataset(), t.settings(), Path(sys.argv[1]) / "results", Path(sys.argv[2]))
 except InputError as error:
@@ -63,8 +63,8 @@ def mounts() -> bool:
 needs_mounts = pytest.mark.skipif(not mounts(), reason="this system lets no test mount a file system")
 
 
-@pytest.mark.once
 @needs_mounts
+@pytest.mark.slow
 def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(uninterrupted, tmp_path):
     done = small_file_system("40k", "", tmp_path)
     assert done.returncode == 1, done.stderr
@@ -77,8 +77,8 @@ def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(uninterrupted, tmp_
     assert files(tmp_path) == files(uninterrupted)
 
 
-@pytest.mark.once
 @needs_mounts
+@pytest.mark.slow
 def test_read_only_folder_is_one_line(tmp_path):
     done = small_file_system("10m", f"mount -o remount,ro '{tmp_path}/mount'", tmp_path)
     assert done.returncode == 1
@@ -86,7 +86,7 @@ def test_read_only_folder_is_one_line(tmp_path):
     assert error.startswith("error: cannot write") and error.endswith("Read-only file system; make the folder writable")
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
     runs = tmp_path / "runs"
     parent = "import subprocess, sys; subprocess.run(sys.argv[1:])"
@@ -103,7 +103,6 @@ def test_training_whose_parent_is_gone_saves_and_stops(tmp_path):
     assert list(runs.glob("*/*.checkpoint"))
 
 
-@pytest.mark.once
 def test_stage_ends_with_the_command_that_started_it(tmp_path):
     stage = "from resode.pipeline import parents; parents.stop_when_gone(0.05); import time; print('on', flush=True); time.sleep(60)"
     outer = f'{sys.executable} -c "{stage}" & echo $! > pid; wait'
@@ -124,7 +123,6 @@ def test_stage_ends_with_the_command_that_started_it(tmp_path):
     )
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("reused", [False, True])
 def test_stage_ends_with_the_process_that_is_told_to_it(reused):
     """Of DVC in a session of its own; a process with the same id that began at another time is another one."""
@@ -147,6 +145,7 @@ def test_stage_ends_with_the_process_that_is_told_to_it(reused):
     starter.communicate()
 
 
+@pytest.mark.jax
 def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(uninterrupted, tmp_path, monkeypatch):
     monkeypatch.setenv(STOP_AT, "0")
     with pytest.raises(TimeOver, match="after update 0 of 20"):
@@ -157,7 +156,7 @@ def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(uni
     assert files(tmp_path) == files(uninterrupted)
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_second_process_is_refused_and_sigterm_saves_the_first_and_ends_it_with_one_line(tmp_path):
     script = LONG.replace("CHECKPOINT_SECONDS = 0", "CHECKPOINT_SECONDS = 1e9").replace("InputError as", "TimeOver as")
     runs, log = tmp_path / "runs", tmp_path / "log"
@@ -194,7 +193,6 @@ print("saved", flush=True)
 """
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("child", "said"), [(NOTICES, "on\nsaved\n"), ("print('on', flush=True); input()", "on\n")])
 def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     process = subprocess.Popen(
@@ -208,6 +206,7 @@ def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; run the same command to continue"
 
 
+@pytest.mark.jax("slow")
 def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
     class Told:
         looks = 0
@@ -225,7 +224,6 @@ def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(unint
     assert files(tmp_path) == files(uninterrupted)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signals_of_schedulers_are_noticed_and_passed_on(number):
     with stopping.noticed() as told:

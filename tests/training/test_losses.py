@@ -2,8 +2,11 @@
 
 import keras
 import numpy as np
+import pytest
 
 from resode.training.losses import cross_entropy, smoothed_cross_entropy
+
+pytestmark = pytest.mark.jax
 
 # Where the true class, the first, lies 40 below the winner, level with it, above it, and 40 above all others.
 LOGITS = np.array([[0, 40, 0], [0, 0, -1], [2, 1, 0], [40, 0, 0]], "float32")

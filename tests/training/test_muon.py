@@ -7,6 +7,8 @@ import pytest
 from helpers import SMALL, settings
 from resode.training import loop, muon
 
+pytestmark = pytest.mark.jax
+
 A, B, C = 3.4445, -4.7750, 2.0315
 
 
@@ -88,7 +90,6 @@ def test_updates_are_those_of_the_formulas(momentum):
     assert again.get_config() == optimizer.get_config()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("model", "names"),
     [

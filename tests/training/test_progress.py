@@ -28,7 +28,6 @@ def clock(monkeypatch):
     return now
 
 
-@pytest.mark.once
 def test_lines_in_a_pipe_come_every_ten_seconds_and_later_every_minute(clock, capsys):
     shown, told = [], progress.Progress(epochs=3, per_epoch=200)
     for second in range(1, 300):
@@ -45,7 +44,6 @@ def test_lines_in_a_pipe_come_every_ten_seconds_and_later_every_minute(clock, ca
     assert lines[5].endswith(", 1000.0 ms an update") and lines[6].startswith("epoch 1/3 60%")
 
 
-@pytest.mark.once
 def test_a_line_on_a_terminal_moves_and_is_no_wider(clock, monkeypatch, capsys):
     monkeypatch.setenv(progress.COLUMNS, "60")
     told = progress.Progress(epochs=3, per_epoch=10)
@@ -63,7 +61,6 @@ def test_a_line_on_a_terminal_moves_and_is_no_wider(clock, monkeypatch, capsys):
     assert {len(line) for line in lines} == {59}
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("name", "moves"), [("OTHER", True), ("DVC_STAGE", False), ("MAKELEVEL", False)])
 def test_no_line_moves_under_dvc_and_make(clock, name, moves, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
@@ -71,7 +68,6 @@ def test_no_line_moves_under_dvc_and_make(clock, name, moves, monkeypatch):
     assert bool(progress.columns()) == moves
 
 
-@pytest.mark.once
 def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys):
     told = progress.Progress(epochs=2, per_epoch=10)
     told.begin(1)
@@ -85,6 +81,8 @@ def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys
     assert ", 2 min left" in after and after.endswith("1000.0 ms an update, test accuracy 0.5000 after epoch 1")
 
 
+@pytest.mark.slow
+@pytest.mark.jax
 def test_metrics_are_fetched_when_they_are_shown(tmp_path, monkeypatch):
     fetched = []
     original = engine.Engine.metrics
@@ -96,6 +94,7 @@ def test_metrics_are_fetched_when_they_are_shown(tmp_path, monkeypatch):
     assert len(fetched) == 4
 
 
+@pytest.mark.jax("slow")
 def test_history_and_curves_grow_and_a_resumed_training_draws_no_epoch_twice(tmp_path, monkeypatch):
     def told():
         (folder,) = (tmp_path / "runs").iterdir()
@@ -138,6 +137,7 @@ def test_history_and_curves_grow_and_a_resumed_training_draws_no_epoch_twice(tmp
         assert scalars[name] == expected
 
 
+@pytest.mark.slow
 def test_without_tensorboard_there_are_no_curves(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     curves.Curves(tmp_path / "tensorboard", []).add({"epoch": 1, "loss": 1.0})

@@ -45,6 +45,7 @@ def levels(model=SHARED, **training):
         ("second_order", "leapfrog", "free", 2),
     ],
 )
+@pytest.mark.jax("slow")
 def test_twice_the_steps_of_half_the_size_are_near(block, integrator, weights_in_time, order):
     """Time 1, from 4 steps on: the distance of n and 2 n steps falls as a power of h when h is halved three times."""
     made = dict(integrator=integrator, weights_in_time=weights_in_time)
@@ -63,7 +64,6 @@ def test_twice_the_steps_of_half_the_size_are_near(block, integrator, weights_in
     assert np.all(rates > order - 0.35) and rates[-1] < order + 0.35, (distances, rates)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_free_weights_and_momentum_are_interpolated_in_time(steps):
     random = np.random.default_rng(steps)
@@ -89,14 +89,12 @@ def test_free_weights_and_momentum_are_interpolated_in_time(steps):
             np.testing.assert_array_equal(found[name], value)
 
 
-@pytest.mark.once
 def test_the_multistep_factor_has_none_for_the_first_step():
     found = prolongation.prolonged({"k": np.array([1.0, 3.0, 4.0])}, {"k": (7,)}, 4)["k"]
     # Known at steps 1, 2, 3 of 4, wanted at 1/2, 1, …, 7/2.
     np.testing.assert_allclose(found, np.interp([0.5, 1, 1.5, 2, 2.5, 3, 3.5], [1, 2, 3], [1, 3, 4]))
 
 
-@pytest.mark.once
 def test_coarser_networks_take_larger_steps_over_the_same_time():
     model = settings(**levels()).model
     found = [prolongation.coarser(model, steps) for steps in (1, 2, 4)]
@@ -104,7 +102,6 @@ def test_coarser_networks_take_larger_steps_over_the_same_time():
     assert found[-1] == model
 
 
-@pytest.mark.once
 def test_levels_are_counted_as_drops_are():
     given = config.load({"training": {"unroll_schedule": [[1, 0.0], [2, 32000.0], [4, 48000.0]]}}).training
     assert schedule.levels(given, 512_000) == [(0, 1), (256_000, 2), (384_000, 4)]
@@ -114,9 +111,11 @@ def test_levels_are_counted_as_drops_are():
 
 @pytest.mark.parametrize(
     "chosen",
-    [levels(), pytest.param(levels(FREE), marks=pytest.mark.once), levels(FREE, **FAST)],
+    [levels(), levels(FREE), levels(FREE, **FAST)],
     ids=["shared", "free", "free by Muon"],
 )
+@pytest.mark.slow
+@pytest.mark.jax
 def test_training_stopped_on_every_level_and_at_every_change_ends_with_the_same_bytes(chosen, tmp_path, monkeypatch):
     train(tmp_path / "whole", **chosen)
     # Each process is stopped when so many updates are done.
@@ -132,6 +131,8 @@ def test_training_stopped_on_every_level_and_at_every_change_ends_with_the_same_
     assert found["resumes"] == 4
 
 
+@pytest.mark.slow
+@pytest.mark.jax
 def test_each_level_has_its_steps_and_goes_on_from_the_weights_and_momentum_before(tmp_path, monkeypatch):
     built, before, after, measured = [], [], [], []
     build, refine, begin = loop._Run._build, loop._Run._refine, loop.Progress.begin
@@ -167,7 +168,7 @@ def test_each_level_has_its_steps_and_goes_on_from_the_weights_and_momentum_befo
             np.testing.assert_array_equal(new[name][::2] if name in grown else new[name], old[name])
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_checkpoints_at_changes_stay_and_serve_another_schedule_up_to_there(tmp_path, capsys):
     train(tmp_path / "on", **levels())
     kept = [path.stem[-2:] for path in sorted(tmp_path.glob("on/runs/*/*.checkpoint"))]
@@ -180,7 +181,6 @@ def test_checkpoints_at_changes_stay_and_serve_another_schedule_up_to_there(tmp_
     assert files(tmp_path / "on") == files(tmp_path / "scratch")
 
 
-@pytest.mark.once
 def test_a_training_without_a_schedule_agrees_with_inputs_from_before_there_was_one():
     ours = loop.all_inputs(small_dataset(), settings())
     theirs = json.loads(json.dumps(ours))
@@ -191,7 +191,6 @@ def test_a_training_without_a_schedule_agrees_with_inputs_from_before_there_was_
     assert not checkpoint.agree(ours, loop.all_inputs(small_dataset(), settings(model=SHARED)), 1)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -214,7 +213,6 @@ def test_wrong_schedules_are_refused(change, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("model", "words"),
     [
@@ -229,7 +227,6 @@ def test_networks_without_such_steps_are_refused(model, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.once
 def test_a_level_that_no_whole_epoch_reaches_is_refused(tmp_path):
     change = levels(reference_iterations=25.0, unroll_schedule=[[1, 0.0], [2, 5.0], [4, 22.0]])
     with pytest.raises(InputError, match="last level begins after the last whole epoch, which ends at update 20"):

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from helpers import SMALL, files, settings, small_dataset, train
+from helpers import files, settings, small_dataset, train
 from resode.base import config
-from resode.base.errors import InputError
+from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.nn import model
 from resode.training import checkpoint, loop, schedule
 
@@ -51,7 +51,6 @@ def test_linear_schedule_spans_the_whole_epochs_and_stands_in_the_history(tmp_pa
     np.testing.assert_allclose(rates, [0.05 * (1 - 9 / 20) / 0.85, 0.05 * (1 - 19 / 20) / 0.85], rtol=1e-5)
 
 
-@pytest.mark.once
 def test_linear_trainings_of_other_lengths_have_nothing_in_common():
     def inputs(**training):
         return loop.all_inputs(small_dataset(), settings(training=LINEAR | training))
@@ -63,7 +62,6 @@ def test_linear_trainings_of_other_lengths_have_nothing_in_common():
         assert not checkpoint.agree(ours, inputs(**training), 1)
 
 
-@pytest.mark.once
 def test_checkpoints_from_before_there_was_a_choice_of_optimizer_are_gone_on_from():
     ours = loop.all_inputs(small_dataset(), settings())
     theirs = json.loads(json.dumps(ours))
@@ -76,7 +74,6 @@ def test_checkpoints_from_before_there_was_a_choice_of_optimizer_are_gone_on_fro
     )
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -110,14 +107,18 @@ def test_history_has_a_row_an_epoch(uninterrupted):
     assert last < first
 
 
-def test_equal_runs_give_equal_bytes_and_another_seed_others(uninterrupted, tmp_path):
-    train(tmp_path / "again")
-    assert files(tmp_path / "again") == files(uninterrupted)
-    other = config.load({**SMALL, "seed": 1})
-    loop.train(small_dataset(), other, tmp_path / "other" / "results", tmp_path / "other" / "runs")
-    assert files(tmp_path / "other")[loop.WEIGHTS] != files(uninterrupted)[loop.WEIGHTS]
+@pytest.mark.jax("slow")
+def test_equal_runs_give_equal_bytes(uninterrupted, tmp_path):
+    train(tmp_path)
+    assert files(tmp_path) == files(uninterrupted)
 
 
+def test_another_seed_begins_with_other_weights():
+    first, other = (loop.compiled(settings().model, settings().training, seed, 2).get_weights()[0] for seed in (0, 1))
+    assert (first != other).any()
+
+
+@pytest.mark.jax
 def test_weights_are_those_that_the_history_was_measured_with(uninterrupted):
     network = loop.compiled(settings().model, settings().training, seed=5, classes=2)
     loop.load_weights(network, uninterrupted / "results")
@@ -128,6 +129,8 @@ def test_weights_are_those_that_the_history_was_measured_with(uninterrupted):
     assert found["loss"] == pytest.approx(float(last[5]), abs=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.jax
 def test_killed_trainings_resume_to_the_same_bytes(tmp_path):
     import kills
 
@@ -136,17 +139,14 @@ def test_killed_trainings_resume_to_the_same_bytes(tmp_path):
     assert found[1]["writing"]
 
 
-def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
-    train(tmp_path)
-    *_, older, newest = sorted(tmp_path.glob("runs/*/*.checkpoint"))
+def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, finished, capsys):
+    older, newest = sorted(finished.glob("runs/*/*.checkpoint"))
     newest.write_bytes(newest.read_bytes()[:-100])
-    capsys.readouterr()
-    train(tmp_path)
+    train(finished)
     said = capsys.readouterr().out
     assert f"{newest.name} is damaged (checksum); using the one before it." in said
     assert f"Resuming after update {int(older.stem)} of 20" in said
-    assert files(tmp_path) == files(uninterrupted)
+    assert files(finished) == files(uninterrupted)
 
 
 def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(uninterrupted, finished, capsys):
@@ -161,6 +161,8 @@ def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(
     assert files(finished) == files(uninterrupted)
 
 
+@pytest.mark.slow
+@pytest.mark.jax
 def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
     def gone(self):
         self._save()
@@ -174,6 +176,8 @@ def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(unin
     assert files(tmp_path) == files(uninterrupted)
 
 
+@pytest.mark.slow
+@pytest.mark.jax
 def test_products_resume_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     def gone(self):
         self._save()
@@ -194,10 +198,12 @@ def test_products_resume_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     assert "params.training.convolution changed" in capsys.readouterr().out
 
 
-def test_torn_description_of_another_run_is_no_obstacle(finished):
+def test_torn_description_of_another_run_is_no_obstacle(finished, monkeypatch):
     (folder,) = (finished / "runs").iterdir()
     (folder / "inputs.json").write_text("{", encoding="utf-8")
-    train(finished, model={"h": 0.2})
+    monkeypatch.setenv(STOP_AT, "0")
+    with pytest.raises(TimeOver, match="after update 0 of 20"):
+        train(finished, model={"h": 0.2})
 
 
 def test_complete_training_is_not_done_again(uninterrupted, finished, capsys):
@@ -206,8 +212,10 @@ def test_complete_training_is_not_done_again(uninterrupted, finished, capsys):
     assert files(finished) == files(uninterrupted)
 
 
-def test_other_parameters_start_afresh_and_say_why(finished, capsys):
-    train(finished, model={"h": 0.2})
+def test_other_parameters_start_afresh_and_say_why(finished, capsys, monkeypatch):
+    monkeypatch.setenv(STOP_AT, "0")
+    with pytest.raises(TimeOver, match="after update 0 of 20"):
+        train(finished, model={"h": 0.2})
     assert "Starting afresh: since the last training, params.model.h changed." in capsys.readouterr().out
 
 
@@ -259,12 +267,12 @@ def test_schedule_that_does_not_fit_the_data(change, words, tmp_path):
         train(tmp_path, training=change)
 
 
-def test_folders_that_cannot_be_written(tmp_path):
+def test_folders_that_cannot_be_written(finished, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "file" / "runs")
     with pytest.raises(InputError, match="cannot write"):
-        loop.train(small_dataset(), settings(), tmp_path / "file" / "results", tmp_path / "runs")
+        loop.train(small_dataset(), settings(), tmp_path / "file" / "results", finished / "runs")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +280,11 @@ def test_folders_that_cannot_be_written(tmp_path):
     [
         {"channels": [2, 4], "pool_after": [1], "block": "two_layer_hamiltonian"},
         {"channels": [2, 4], "pool_after": [1], "block": "linear_multistep", "weights_in_time": "free"},
-        *({"architecture": name} for name in ("resnet20", "preresnet8_stochastic", "lm_resnet14", "hamiltonian38")),
+        {"architecture": "preresnet8_stochastic"},
+        *(
+            pytest.param({"architecture": name}, marks=pytest.mark.slow)
+            for name in ("resnet20", "lm_resnet14", "hamiltonian38")
+        ),
     ],
 )
 def test_weights_are_where_keras_writes_them(changes, tmp_path):
