@@ -11,6 +11,7 @@ transpose. Needs the extra `export` of pyproject.toml, and to write a file Tenso
 import importlib.util
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -86,7 +87,10 @@ def of_onnx(
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
-        _whole(network, convolution).export(file, format="onnx", verbose=False)
+        with warnings.catch_warnings():
+            # Keras 3.15's, on names that NumPy no longer has.
+            warnings.simplefilter("ignore", FutureWarning)
+            _whole(network, convolution).export(file, format="onnx", verbose=False)
         model = onnx.load(file)
     _rename(model)
     _transposed_as_convolutions(model)
