@@ -114,6 +114,15 @@ def test_order_is_a_permutation_that_depends_on_seed_and_epoch():
     assert (first != augmentation.order(0, 1, 1000)).any() and (first != augmentation.order(1, 0, 1000)).any()
 
 
+def test_a_block_is_a_piece_of_its_own_epochs_order():
+    # 81 images: 10 updates of 8 an epoch; update 13 is the fourth of the second.
+    samples, flips, shifts = augmentation.block(BOTH, 3, 13, 4, 8, 81, 32)
+    np.testing.assert_array_equal(samples, augmentation.order(3, 1, 81)[24:56].reshape(4, 8))
+    for update in range(4):
+        for mine, drawn in zip((flips, shifts), augmentation.draw(BOTH, 3, 13 + update, 8, 32), strict=True):
+            np.testing.assert_array_equal(mine[update], drawn)
+
+
 def test_normalisation():
     images = np.random.default_rng(0).integers(0, 256, size=(5, 4, 4, 3), dtype=np.uint8)
     mean = augmentation.mean_image(images)
