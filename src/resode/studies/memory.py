@@ -231,7 +231,8 @@ def epoch(content: dict) -> dict:
 def _compiled(chosen: config.Params):
     from resode.training import loop
 
-    return loop.compiled(chosen.model, chosen.training, chosen.seed, CLASSES)
+    # Without timing the ways, which would count as memory of training.
+    return loop.compiled(chosen.model, chosen.training, chosen.seed, CLASSES, convolution=chosen.training.convolution)
 
 
 def _update(chosen: config.Params) -> tuple[Callable[[], None], dict | None]:
