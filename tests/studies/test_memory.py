@@ -49,11 +49,11 @@ def test_reversible_units_need_no_more_memory_for_more_steps(measured):
 
 
 @pytest.mark.slow
-def test_products_need_half_as_much_memory_again():
+def test_products_need_at_most_half_as_much_memory_again():
     direct, products = memory.ways_of_convolution(BACKEND)
     # XLA's own analysis is exact; the resident memory of equal TensorFlow processes scatters.
     most = 1.8 if BACKEND == "tensorflow" else 1.5
-    assert direct["activations_mib"] < products["activations_mib"] < most * direct["activations_mib"]
+    assert products["activations_mib"] < most * direct["activations_mib"]
     assert products["total_mib"] < 1.5 * direct["total_mib"]
 
 
