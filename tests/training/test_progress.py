@@ -81,6 +81,16 @@ def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys
     assert ", 2 min left" in after and after.endswith("1000.0 ms an update, test accuracy 0.5000 after epoch 1")
 
 
+def test_a_test_before_the_measurement_begins_is_no_part_of_it(clock, capsys):
+    told = progress.Progress(epochs=2, per_epoch=10)
+    clock[0] += 50
+    told.add_test({"epoch": 1, "test_accuracy": 0.5}, "test", 50)
+    told.begin(11)
+    clock[0] += 1
+    told.show_updates(12, METRICS)
+    assert ", 1000.0 ms an update" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.jax
 def test_metrics_are_fetched_when_they_are_shown(tmp_path, monkeypatch):

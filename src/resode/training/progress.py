@@ -79,11 +79,12 @@ class Progress:
 
     def begin(self, update: int) -> None:
         """Measure the speed from here on: the call up to `update` has compiled."""
-        self._first = self._first or (update, time.monotonic())
+        if not self._first:
+            self._first, self._tests = (update, time.monotonic()), 0.0
 
     def measure_anew(self) -> None:
         """Forget when the measurement began: updates cost something else from here on, and the next call compiles."""
-        self._first, self._tests = None, 0.0
+        self._first = None
 
     def add_test(self, row: Mapping[str, float], split: str, seconds: float) -> None:
         """Take the test accuracy of an epoch from its `row` of the history; its test took so many `seconds`."""
