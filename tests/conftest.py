@@ -71,12 +71,12 @@ def finished(uninterrupted, tmp_path):
 
 
 @pytest.fixture
-def mixed_precision():
+def precision():
+    """Sets the precision of layers that are made from then on, for this test."""
     import keras
 
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
+    yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
 
 

@@ -380,14 +380,11 @@ def test_saved_network_predicts_the_same(block, tmp_path):
 ONE_BLOCK = [pytest.param(block, marks=[] if block == "hamiltonian" else pytest.mark.slow) for block in blocks.BLOCKS]
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("block", ONE_BLOCK)
-def test_training_step_changes_every_weight(block):
+def test_training_step_changes_every_weight(block, policy, precision):
+    precision(policy)
     check_training_step(network(block, weights_in_time="free"))
-
-
-@pytest.mark.parametrize("block", ONE_BLOCK)
-def test_training_step_in_mixed_precision(block, mixed_precision):
-    check_training_step(network(block))
 
 
 def check_training_step(trained):
@@ -399,7 +396,8 @@ def check_training_step(trained):
 
 
 @pytest.mark.parametrize("block", blocks.BLOCKS)
-def test_mixed_precision_computes_low_and_keeps_weights_high(block, mixed_precision):
+def test_mixed_precision_computes_low_and_keeps_weights_high(block, precision):
+    precision("mixed_bfloat16")
     layer, x = built(block, weights_in_time="free"), images(1, 6, 5, 4)
     result = layer(x)
     assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"

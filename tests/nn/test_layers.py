@@ -8,7 +8,7 @@ import scipy.stats
 from resode.base import paths
 from resode.nn.blocks import INITIALIZERS, ChannelZeroPadding, HamiltonianConv2D
 from resode.ode.integrators import euler
-from units import adjoint, array, correlate, images, relu
+from units import adjoint, array, built, correlate, images, relu
 
 pytestmark = pytest.mark.jax
 
@@ -26,19 +26,10 @@ def identity(x):
     return x
 
 
-def unit(channels=6, seed=0, **arguments):
-    """A built layer whose weights are all random, so that no flip or exchange goes unnoticed."""
-    layer = HamiltonianConv2D(**arguments)
-    layer.build((None, 7, 5, channels))
-    generator = np.random.default_rng(seed)
-    layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
-    return layer
-
-
 @pytest.mark.parametrize(("activation", "function"), [("relu", relu), ("tanh", np.tanh), (None, identity)])
 @pytest.mark.parametrize(("h", "steps", "kernel_size"), [(0.15, 4, 3), (0.4, 1, 5), (0.05, 2, 1)])
 def test_unit_equals_the_update_equations(activation, function, h, steps, kernel_size):
-    layer = unit(h=h, unroll_length=steps, kernel_size=kernel_size, activation=activation)
+    layer = built("hamiltonian", 6, (7, 5), h=h, unroll_length=steps, kernel_size=kernel_size, activation=activation)
     x = images(2, 7, 5, 6)
     kernel, b1, b2 = layer.get_weights()
     expected = reference_unit(x, kernel, b1, b2, h, steps, function)
@@ -47,7 +38,7 @@ def test_unit_equals_the_update_equations(activation, function, h, steps, kernel
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 7])
 def test_transposed_convolution_is_the_exact_adjoint(kernel_size):
-    layer = unit(kernel_size=kernel_size)
+    layer = built("hamiltonian", 6, (7, 5), kernel_size=kernel_size)
     y, z = images(2, 7, 5, 3, seed=2), images(2, 7, 5, 3, seed=3)
     left = np.vdot(array(layer.convolve(z, layer.kernel)).astype("float64"), y)
     right = np.vdot(z, array(layer.convolve_transposed(y, layer.kernel)).astype("float64"))
@@ -60,7 +51,10 @@ def test_explicit_euler_uses_the_old_state_for_both_halves():
 
 
 def test_unrolled_steps_share_one_kernel_and_its_penalty_counts_once():
-    short, long = unit(unroll_length=1), unit(unroll_length=5, kernel_regularizer=keras.regularizers.L2(0.1))
+    short, long = (
+        built("hamiltonian", 6, (7, 5), unroll_length=1),
+        built("hamiltonian", 6, (7, 5), unroll_length=5, kernel_regularizer=keras.regularizers.L2(0.1)),
+    )
     assert short.count_params() == long.count_params() == 9 * 3 * 3 + 6
     long(images(1, 7, 5, 6))
     assert [float(loss) for loss in long.losses] == pytest.approx([0.1 * np.sum(long.get_weights()[0] ** 2)])
@@ -118,7 +112,7 @@ def test_unit_refuses_channels_that_do_not_split(channels):
 
 
 def test_unit_refuses_a_changed_input():
-    layer = unit(channels=6)
+    layer = built("hamiltonian", 6, (7, 5))
     with pytest.raises(ValueError, match="axis -1"):
         layer(images(1, 7, 5, 8))
 

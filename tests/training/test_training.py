@@ -161,43 +161,6 @@ def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(
     assert files(finished) == files(uninterrupted)
 
 
-@pytest.mark.slow
-@pytest.mark.jax
-def test_checkpoint_between_an_epoch_and_its_test_resumes_to_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
-    def gone(self):
-        self._save()
-        raise InputError("stopped before the test")
-
-    monkeypatch.setattr(loop._Run, "_end_epoch", gone)
-    with pytest.raises(InputError, match="stopped before the test"):
-        train(tmp_path)
-    monkeypatch.undo()
-    train(tmp_path)
-    assert files(tmp_path) == files(uninterrupted)
-
-
-@pytest.mark.slow
-@pytest.mark.jax
-def test_products_resume_to_the_same_bytes(tmp_path, monkeypatch, capsys):
-    def gone(self):
-        self._save()
-        raise InputError("stopped before the test")
-
-    products = {"training": {"convolution": "winograd"}}
-    train(tmp_path / "whole", **products)
-    assert "convolutions as matrix products in unit1, unit2." in capsys.readouterr().out
-    monkeypatch.setattr(loop._Run, "_end_epoch", gone)
-    with pytest.raises(InputError, match="stopped before the test"):
-        train(tmp_path / "pieces", **products)
-    monkeypatch.undo()
-    train(tmp_path / "pieces", **products)
-    assert files(tmp_path / "pieces") == files(tmp_path / "whole")
-    # Another way of computing the same is another set of bytes, so that its checkpoints are left alone.
-    capsys.readouterr()
-    train(tmp_path / "pieces", training={"convolution": "direct"})
-    assert "params.training.convolution changed" in capsys.readouterr().out
-
-
 def test_torn_description_of_another_run_is_no_obstacle(finished, monkeypatch):
     (folder,) = (finished / "runs").iterdir()
     (folder / "inputs.json").write_text("{", encoding="utf-8")
