@@ -34,8 +34,8 @@ def pytest_pyfunc_call(pyfuncitem):
     before = sum(os.times()[:4])
     result = yield
     spent = sum(os.times()[:4]) - before
-    # CPU time, with processes that ended: a test may wait for others' work. The same work takes up to three times as much of it
-    # on a slow or busy machine; XLA compiles for seconds.
+    # CPU time, with processes that ended: others' work does not count. The same work takes up to three times as much of it on a slow
+    # machine, or beside other tests, whose threads share the cores. XLA compiles for seconds.
     most = QUICK * max(3, os.getloadavg()[0] / os.cpu_count())
     slow = pyfuncitem.get_closest_marker("slow") or os.environ.get("KERAS_BACKEND") == "jax"
     if spent > most and not slow:

@@ -22,12 +22,11 @@ ALL = list(itertools.product(blocks.BLOCKS, integrators.INTEGRATORS))
 PAIRS = [pair for pair in ALL if makes_sense(*pair)]
 
 
-def covering(cases: list[tuple]) -> list:
-    """`cases` as parameters, few of them not slow: any two values of a case stand together in one of these.
+def covering(cases: list[tuple], size: int = 1 if keras.backend.backend() == "jax" else 2) -> list:
+    """`cases` as parameters, few of them not slow: any `size` values of a case stand together in one of these.
 
-    On JAX, which compiles each for a second, each value does.
+    JAX compiles each for a second.
     """
-    size = 1 if keras.backend.backend() == "jax" else 2
     parts = {case: set(itertools.combinations(enumerate(case), size)) for case in cases}
     quick, left = [], set().union(*parts.values())
     while left:

@@ -121,7 +121,9 @@ def test_every_block_is_tested():
     assert set(OMEGA) == set(SOLVING) == set(BLOCKS)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(
+    "block", [pytest.param(one, marks=[] if one in ("hamiltonian", "residual") else pytest.mark.slow) for one in BLOCKS]
+)
 def test_a_row_for_each_unit_of_every_block(block):
     built, images = network(block, h=0.2)
     rows = stability.unit_table(built, images, 1e-5)

@@ -409,7 +409,14 @@ def test_mixed_precision_computes_low_and_keeps_weights_high(block, precision):
 # --- He et al.'s networks
 
 
-@pytest.mark.parametrize(("depth", "trainable"), [(20, 269_722), (32, 464_154), (56, 853_018)])
+@pytest.mark.parametrize(
+    ("depth", "trainable"),
+    [
+        (20, 269_722),
+        pytest.param(32, 464_154, marks=pytest.mark.slow),
+        pytest.param(56, 853_018, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.jax("slow")
 def test_resnet_has_the_published_number_of_parameters(depth, trainable):
     built_network = resnet.build(depth)

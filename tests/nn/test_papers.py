@@ -134,7 +134,7 @@ def test_hamiltonian_network_has_the_authors_parameters(depth, theirs):
     assert 4 * len(channels) + 2 == depth
 
 
-@pytest.mark.parametrize(("depth", "used"), [(20, 272_378), (56, 855_674)])
+@pytest.mark.parametrize(("depth", "used"), [(20, 272_378), pytest.param(56, 855_674, marks=pytest.mark.slow)])
 def test_resnets_have_the_authors_parameters(depth, used):
     """Counted from 2prime/LM-ResNet, MResNet.py with BasicBlock and 10 classes, without what its forward pass leaves unused: bn1,
     downsample1, and the k of the first block of each stage."""
@@ -200,6 +200,7 @@ def test_training_step_changes_every_kernel(name):
         assert (array(weight) != old).any() or weight.name != "kernel", weight.path
 
 
+@pytest.mark.slow
 def test_saved_network_predicts_the_same(network, tmp_path):
     _, saved = network
     x = images(2, 8, 8, 3)

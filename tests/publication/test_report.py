@@ -430,6 +430,7 @@ def test_effort_tells_machines_and_commits_once_and_the_time_of_all():
     assert "| piece 3 · hardware | `GPU` |" in table
 
 
+@pytest.mark.slow
 def test_report_needs_no_deep_learning_framework():
     code = "import sys, resode.publication.report, resode.figures.results; sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(paths.ROOT / "src")})

@@ -80,7 +80,7 @@ def test_blocks_end_with_the_epoch():
     assert lengths == [30, 20, 1, 30]
 
 
-@pytest.mark.jax("slow")
+@pytest.mark.slow
 def test_mixed_precision_trains_and_rounds():
     full, mixed = losses(50, 1), losses(50, 1, precision="mixed_bfloat16")
     assert full != mixed
@@ -95,7 +95,7 @@ def test_training_is_what_it_was():
     np.testing.assert_allclose(losses(50, 1), golden, rtol=1e-4)
 
 
-@pytest.mark.jax("slow")
+@pytest.mark.slow
 def test_products_train_the_same_network():
     """What differs is rounding, and where a ReLU begins."""
     products = losses(50, 1, convolution="winograd")

@@ -145,6 +145,7 @@ def test_stage_ends_with_the_process_that_is_told_to_it(reused):
     starter.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.jax
 def test_time_that_is_over_leaves_a_checkpoint_and_the_same_bytes_in_the_end(uninterrupted, tmp_path, monkeypatch):
     monkeypatch.setenv(STOP_AT, "0")
@@ -206,7 +207,7 @@ def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
     assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; run the same command to continue"
 
 
-@pytest.mark.jax("slow")
+@pytest.mark.jax
 def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(uninterrupted, tmp_path, monkeypatch):
     class Told:
         looks = 0

@@ -104,7 +104,8 @@ def test_metrics_are_fetched_when_they_are_shown(tmp_path, monkeypatch):
     assert len(fetched) == 4
 
 
-@pytest.mark.jax("slow")
+@pytest.mark.slow
+@pytest.mark.jax
 def test_history_and_curves_grow_and_a_resumed_training_draws_no_epoch_twice(tmp_path, monkeypatch):
     def told():
         (folder,) = (tmp_path / "runs").iterdir()

@@ -33,15 +33,15 @@ def levels(model=SHARED, **training):
 @pytest.mark.parametrize(
     ("block", "integrator", "weights_in_time", "order"),
     [
-        ("hamiltonian", "euler", "shared", 1),
+        pytest.param("hamiltonian", "euler", "shared", 1, marks=pytest.mark.slow),
         ("hamiltonian", "euler", "free", 1),
-        ("two_layer_hamiltonian", "symplectic_euler", "free", 1),
-        ("residual", "euler", "shared", 1),
-        ("linear_multistep", "euler", "shared", 1),
+        pytest.param("two_layer_hamiltonian", "symplectic_euler", "free", 1, marks=pytest.mark.slow),
+        pytest.param("residual", "euler", "shared", 1, marks=pytest.mark.slow),
+        pytest.param("linear_multistep", "euler", "shared", 1, marks=pytest.mark.slow),
         ("linear_multistep", "euler", "free", 1),
         # Of order 2; free weights are taken at the beginnings of steps, which is as exact for leapfrog alone.
         ("antisymmetric", "midpoint", "shared", 2),
-        ("hamiltonian", "verlet", "free", 1),
+        pytest.param("hamiltonian", "verlet", "free", 1, marks=pytest.mark.slow),
         ("second_order", "leapfrog", "free", 2),
     ],
 )
