@@ -425,6 +425,7 @@ def test_resnet_has_the_published_number_of_parameters(depth, trainable):
     assert len(convolutions) + 1 == depth
 
 
+@pytest.mark.jax("slow")
 def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
     built_network = resnet.build(20, input_shape=(8, 8, 3))
     shortcut = keras.Model(

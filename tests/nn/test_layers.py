@@ -80,6 +80,7 @@ def test_biases_start_at_zero_and_the_kernel_as_the_initializer_has_it(name):
     assert scipy.stats.kstest(kernel.ravel(), expected.cdf).pvalue > 0.001
 
 
+@pytest.mark.jax("slow")
 def test_the_originals_initial_kernels_are_the_default():
     def kernel(**options):
         keras.utils.set_random_seed(0)

@@ -69,6 +69,7 @@ def test_transforms_are_exact_in_whole_numbers(size):
 
 # Sizes, activations and weights in turn, so that each way meets one of them and each of them many ways.
 @pytest.mark.parametrize(("block", "integrator", "backward"), covering(WAYS, 1))
+@pytest.mark.jax("slow")
 def test_units_of_products_are_units_of_convolutions(block, integrator, backward):
     number = WAYS.index((block, integrator, backward))
     size, activation = (4, 8, 16, 5)[number % 4], ("relu", "tanh", "tanh")[number % 3]
