@@ -22,14 +22,13 @@ class Terminal(io.StringIO):
 def clock(monkeypatch):
     """A clock that a test sets, in a list."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     for name in ("DVC_STAGE", "MAKELEVEL", progress.COLUMNS):
         monkeypatch.delenv(name, raising=False)
     return now
 
 
 def test_lines_in_a_pipe_come_every_ten_seconds_and_later_every_minute(clock, capsys):
-    shown, told = [], progress.Progress(epochs=3, per_epoch=200)
+    shown, told = [], progress.Progress(epochs=3, per_epoch=200, seconds=lambda: clock[0])
     for second in range(1, 300):
         clock[0] = 100.0 + second
         told.begin(second)
@@ -46,7 +45,7 @@ def test_lines_in_a_pipe_come_every_ten_seconds_and_later_every_minute(clock, ca
 
 def test_a_line_on_a_terminal_moves_and_is_no_wider(clock, monkeypatch, capsys):
     monkeypatch.setenv(progress.COLUMNS, "60")
-    told = progress.Progress(epochs=3, per_epoch=10)
+    told = progress.Progress(epochs=3, per_epoch=10, seconds=lambda: clock[0])
     for update in (1, 2, 12):
         clock[0] += 1
         told.begin(update)
@@ -69,7 +68,7 @@ def test_no_line_moves_under_dvc_and_make(clock, name, moves, monkeypatch):
 
 
 def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys):
-    told = progress.Progress(epochs=2, per_epoch=10)
+    told = progress.Progress(epochs=2, per_epoch=10, seconds=lambda: clock[0])
     told.begin(1)
     clock[0] += 9
     told.show_updates(10, METRICS)
@@ -82,7 +81,7 @@ def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys
 
 
 def test_a_test_before_the_measurement_begins_is_no_part_of_it(clock, capsys):
-    told = progress.Progress(epochs=2, per_epoch=10)
+    told = progress.Progress(epochs=2, per_epoch=10, seconds=lambda: clock[0])
     clock[0] += 50
     told.add_test({"epoch": 1, "test_accuracy": 0.5}, "test", 50)
     told.begin(11)

@@ -308,7 +308,7 @@ class _Run:
         self.stop_at = float(os.environ.get(STOP_AT, "inf"))
         self.clock = Clock()
         self.saved = self.clock.seconds()
-        self.progress = Progress(self.epochs, self.per_epoch)
+        self.progress = Progress(self.epochs, self.per_epoch, self.clock.seconds)
 
     def _build(self, unroll_length: int) -> None:
         """Make network and engine anew, with as many steps a unit over the same time."""
@@ -512,7 +512,7 @@ class _Run:
     def _end_epoch(self) -> dict[str, float] | None:
         """The row of the epoch that is done in the history; None, and all as before, if there is a reason to stop."""
         train = self._metrics()
-        started = time.monotonic()
+        started = self.clock.seconds()
         test = self._test()
         if test is None:
             return None
@@ -531,7 +531,7 @@ class _Run:
             f"{self.split}_loss": round(test["loss"], 6),
             f"{self.split}_accuracy": round(test["accuracy"], 6),
         }
-        self.progress.add_test(row, self.split, time.monotonic() - started)
+        self.progress.add_test(row, self.split, self.clock.seconds() - started)
         if self.update == self.total or self.progress.due():
             self.progress.show_updates(self.update, train)
         return row

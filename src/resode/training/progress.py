@@ -5,7 +5,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from resode.base.text import duration
 
@@ -62,14 +62,15 @@ class Progress:
     Args:
         epochs: of the whole training.
         per_epoch: updates an epoch.
+        seconds: the clock, such as `Clock.seconds`: a suspended computer trains no slower.
     """
 
-    def __init__(self, epochs: int, per_epoch: int):
-        self._epochs, self._per_epoch = epochs, per_epoch
+    def __init__(self, epochs: int, per_epoch: int, seconds: Callable[[], float]):
+        self._epochs, self._per_epoch, self._seconds = epochs, per_epoch, seconds
         self._columns = columns()
         # Whether a line that moves waits for its end.
         self._open = False
-        self._started = self._shown = time.monotonic()
+        self._started = self._shown = self._seconds()
         # The update after the first compiled call, and when that was; seconds of the tests since, and of the last one.
         self._first: tuple[int, float] | None = None
         self._tests = self._test = 0.0
@@ -80,7 +81,7 @@ class Progress:
     def begin(self, update: int) -> None:
         """Measure the speed from here on: the call up to `update` has compiled."""
         if not self._first:
-            self._first, self._tests = (update, time.monotonic()), 0.0
+            self._first, self._tests = (update, self._seconds()), 0.0
 
     def measure_anew(self) -> None:
         """Forget when the measurement began: updates cost something else from here on, and the next call compiles."""
@@ -93,7 +94,7 @@ class Progress:
 
     def due(self) -> bool:
         """Return whether it is time to show something, so that nothing is fetched from the device before."""
-        now = time.monotonic()
+        now = self._seconds()
         later = _FIRST if now - self._started <= 60 else _LATER
         return now - self._shown >= (_MOVING if self._columns else later)
 
@@ -104,7 +105,7 @@ class Progress:
             metrics: loss and accuracy of the epoch so far.
         """
         if self._first and update > self._first[0]:
-            self._each = (time.monotonic() - self._first[1] - self._tests) / (update - self._first[0])
+            self._each = (self._seconds() - self._first[1] - self._tests) / (update - self._first[0])
         epoch = (update - 1) // self._per_epoch
         share = (update - epoch * self._per_epoch) / self._per_epoch
         self._show(
@@ -134,7 +135,7 @@ class Progress:
         return f", {duration(left)} left, ends {ends}, {1000 * self._each:.1f} ms an update"
 
     def _show(self, text: str) -> None:
-        self._shown = time.monotonic()
+        self._shown = self._seconds()
         if self._columns:
             width = self._columns - 1
             print("\r" + text[:width].ljust(width), end="", flush=True)
