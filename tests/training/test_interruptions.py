@@ -22,7 +22,9 @@ import sys
 from pathlib import Path
 import helpers as t
 from resode.base.errors import InputError, TimeOver
-t.loop.CHECKPOINT_SECONDS = t.loop.progress._FIRST = 0
+from resode.training import progress
+t.loop.CHECKPOINT_SECONDS = 0
+progress._FIRST = 0
 try:
     t.loop.train(t.small_dataset(), t.settings(), Path(sys.argv[1]) / "results", Path(sys.argv[2]))
 except InputError as error:
