@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from html import escape
 from itertools import pairwise
@@ -13,6 +15,8 @@ import bokeh
 from docutils.nodes import SkipNode, Text, math, reference
 from latex2mathml.converter import convert_to_element
 
+# Of the code and the results; "" outside of git.
+COMMIT = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
 PRIMES = ("&#x02032;", "&#x02033;", "&#x02034;")
 BOKEH = ("bokeh.min.js", "bokeh-widgets.min.js")
 
@@ -21,20 +25,25 @@ sys.modules.setdefault("rfc3987_syntax", None)
 
 project = "resode"
 html_title = "resode"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# Keras takes many seconds to load, and docstrings need none of it.
+autodoc_mock_imports = ["keras", "tensorflow", "jax"]
+autodoc_typehints = "none"
+default_role = "code"
 html_math_renderer = "mathml"
 # The repository is the source folder, so that a relative link works here and where the files are read themselves.
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "results/*/*.ipynb", "results/runs/*/*/*.ipynb"]
-exclude_patterns = [".*", "build", "data", "src", "tests"]
+# A run's page is that of its evaluation; the other two notebooks are sections of it. The page `choosing` has what a sweep found.
+include_patterns = ["docs/*.md", "results/*/*.ipynb", "results/runs/*/evaluation/*.ipynb"]
+exclude_patterns = [".*", "build", "data", "src", "tests", "results/sweep"]
 html_theme = "furo"
 html_static_path = ["static", *(str(Path(bokeh.__file__).parent / "server" / "static" / "js" / one) for one in BOKEH)]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sourcelink = False
-# The first page is in a folder of its own; this file leads to it.
-html_extra_path = ["extra/index.html"]
+# The first page is in a folder of its own; this file leads to it. The footer links to the others.
+html_extra_path = ["extra/index.html", "../LICENSE", "../CITATION.cff"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
@@ -44,8 +53,11 @@ nb_render_markdown_format = "myst"
 # Links to pages of stages that have not run, and to folders, become text; a test follows all others.
 suppress_warnings = ["myst.xref_missing"]
 
-# A line of the contents that leads to pages of stages: {run}: {stage} </results/runs/*/*/*>.
+# A line of the contents that leads to pages of stages: Run {run} </results/runs/*/evaluation/*>.
 STAGE = re.compile(r"(?:(.+) <)?/(results/[^<>]+?)>?")
+# A run's page, and the notebooks that are its sections.
+RUN = re.compile(r"(results/runs/([^/]+))/evaluation/evaluation")
+SECTIONS = ("evaluation", "stability", "training")
 
 
 def entries(line, root):
@@ -54,22 +66,62 @@ def entries(line, root):
         return [line]
     title, path = stage.groups()
     pages = [page.relative_to(root).with_suffix("") for page in sorted(root.glob(f"{path}.ipynb"))]
-    return [
-        f"{title.format(run=page.parts[-3], stage=page.parts[-2])} </{page}>" if title else f"/{page}" for page in pages
-    ]
+    pages.sort(key=lambda page: -updates(root / page))
+    return [f"{title.format(run=page.parts[-3])} </{page}>" if title else f"/{page}" for page in pages]
+
+
+def updates(page):
+    """The updates of the run whose page it is, which puts the longest first; 0 for other pages."""
+    told = page.parents[1] / "training" / "provenance.json"
+    return json.loads(told.read_text(encoding="utf-8")).get("updates", 0) if told.is_file() else 0
+
+
+def demo(root):
+    """What the first page says instead of the claim where results/ are a demo's; None elsewhere."""
+    path = root / "results" / "report" / "report.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if told.get("kind") != "demo":
+        return None
+    from resode.publication import report
+
+    return (
+        "# A demo of layers as steps of an ODE\n\n**This is a demo, and no reproduction.** Every stage ran, from images to these pages, with a"
+        f" small network on *{escape(told['data'])}*.\n\n{report.headline(told)}\n\nThat says nothing about the claim, which is about CIFAR-10:"
+        " [the report](../results/report/report.ipynb) has both side by side, and `make repro` runs the real thing.\n"
+    )
+
+
+def whole(root, match):
+    """The notebook of a run's page: the run's notebooks, one below the other, as sections."""
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# Run {match[2]}"}]
+    for name in SECTIONS:
+        page = root / match[1] / name / f"{name}.ipynb"
+        if page.is_file():
+            made = json.loads(page.read_text(encoding="utf-8"))
+            for cell in made["cells"]:
+                if cell["cell_type"] == "markdown":
+                    cell["source"] = re.sub(r"(?m)^(?=#)", "#", "".join(cell["source"]))
+            if name == "training":
+                # A row an epoch.
+                made["cells"][-1]["metadata"].setdefault("tags", []).append("hide-output")
+            cells += made["cells"]
+    # Each notebook numbers its own.
+    return made | {"cells": [cell | {"id": f"cell-{number}"} for number, cell in enumerate(cells)]}
 
 
 def prepared(app, name, source):
     """Leave pages of stages that have not run out of the contents; fold code, leave out the cells that hold parameters, name runs."""
+    root = Path(app.srcdir)
+    # A run's other notebooks are sections of its page.
+    source[0] = re.sub(r"(results/runs/[^/)]+)/(?:stability|training)/\w+\.ipynb", r"\1/evaluation/evaluation.ipynb", source[0])
     if name == root_doc:
-        source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, Path(app.srcdir)))
+        if told := demo(root):
+            source[0] = told + source[0][source[0].index("\n**Begin with the story"):]
+        source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, root))
     if not name.startswith("results/"):
         return
-    notebook = json.loads(source[0])
-    if run := re.match("results/runs/(.+?)/", name):
-        # Otherwise the pages of all runs would have the same heading, also in what search finds.
-        first = notebook["cells"][0]
-        first["source"] = re.sub(r"\A(# .+)", rf"\1: run {run[1]}", "".join(first["source"]))
+    run = RUN.fullmatch(name)
+    notebook = whole(root, run) if run else json.loads(source[0])
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             tags = cell["metadata"].setdefault("tags", [])
@@ -91,6 +143,34 @@ def with_bokeh(app, name, template, context, doctree):
     if "data-root-id" in context.get("body", ""):
         for script in BOKEH:
             app.add_js_file(script)
+
+
+def notebooks(root, name):
+    """The executed notebooks that the page `name` was made of."""
+    run = RUN.fullmatch(name)
+    found = [f"{run[1]}/{one}/{one}" for one in SECTIONS] if run else [name] * name.startswith("results/")
+    return [f"{one}.ipynb" for one in found if (root / f"{one}.ipynb").is_file()]
+
+
+def with_footer(app, name, template, context, doctree):
+    """Say below each page what it was made of: commit, notebooks, licence, citation."""
+    if "body" not in context:
+        return
+    up = context["pathto"]("", resource=True)
+    links = [f'<a href="{up}{one}" download>{Path(one).name}</a>' for one in notebooks(Path(app.srcdir), name)]
+    words = [f"Commit {COMMIT}"] if COMMIT else []
+    words += [f"this page's notebook: {', '.join(links)}"] if links else []
+    words += [f'<a href="{up}CITATION.cff">cite</a>', f'<a href="{up}LICENSE">MIT licence</a>']
+    context["body"] += f'<p class="made-of">{" · ".join(words)}</p>'
+
+
+def with_notebooks(app, exception):
+    """Put the notebooks to which the footers link beside the pages."""
+    for name in app.env.found_docs if exception is None else ():
+        for one in notebooks(Path(app.srcdir), name):
+            target = Path(app.outdir) / one
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(app.srcdir) / one, target)
 
 
 def unlinked(app, doctree, name):
@@ -143,6 +223,8 @@ def block(self, node):
 def setup(app):
     app.connect("source-read", prepared)
     app.connect("html-page-context", with_bokeh)
+    app.connect("html-page-context", with_footer)
+    app.connect("build-finished", with_notebooks)
     app.connect("doctree-resolved", unlinked)
     app.connect("doctree-resolved", unbroken)
     app.add_html_math_renderer("mathml", (inline, None), (block, None))

@@ -147,9 +147,11 @@ def test_layer_survives_its_configuration(layer):
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
 
 
-def test_the_example_of_readme_runs():
-    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["README.md", "docs/layer.md"])
+def test_examples_run(page):
+    text = (paths.ROOT / page).read_text(encoding="utf-8")
     example = {}
-    exec(text.split("```python\n")[1].split("```")[0], example)
+    for block in text.split("```python\n")[1:]:
+        exec(block.split("```")[0], example)
     assert example["network"].output_shape == (None, 10)
     assert example["network"](images(2, 32, 32, 3)).shape == (2, 10)

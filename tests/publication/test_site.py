@@ -75,7 +75,7 @@ def test_site_opens_without_a_network_and_no_link_is_dead(tmp_path):
     assert [image for links in pages.values() for image in links.undescribed] == []
     headings = [re.search("<h1>(.*?)<", page.read_text(encoding="utf-8")) for page in pages]
     headings = sorted(heading[1] for heading in headings if heading)
-    assert "Evaluation: run sixteenth" in headings and headings == sorted(set(headings))
+    assert "Run sixteenth" in headings and headings == sorted(set(headings))
     # Tables and formulas that are shown as they are written.
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert not re.search(r"\| :?--|\$\$|\|\||<mi>&</mi>", re.sub("<(script|pre).*?</\\1>", "", text, flags=re.DOTALL))

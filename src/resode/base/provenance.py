@@ -46,7 +46,7 @@ def hardware() -> str:
 
         for device in tf.config.list_physical_devices("GPU"):
             accelerators.append(tf.config.experimental.get_device_details(device).get("device_name", "GPU"))
-    return ", ".join(accelerators) or f"CPU: {_processor()}, {cores()} cores"
+    return ", ".join(accelerators) or f"CPU: {_processor()}, {cores()} core{'s' * (cores() > 1)}"
 
 
 def arithmetic(precision: str) -> str:

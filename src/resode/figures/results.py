@@ -66,12 +66,17 @@ def runs(histories: Mapping[str, History], published: History | None = None) -> 
 
 
 @styled
-def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Mapping[str, float]) -> Figure:
+def shares(
+    runs: Sequence[tuple[str, float, Mapping[str, float]]],
+    published: Mapping[str, float],
+    waiting: Sequence[tuple[str, float, Mapping[str, float]]] = (),
+) -> Figure:
     """Test accuracy after the last epoch over the share of the published schedule.
 
     Args:
         runs: name, share, and `metrics` of the evaluation, of each.
         published: last row of reference/published_training_curve.csv.
+        waiting: name, share that is done, and last row of the history, of each run in progress.
     """
     figure, axes = subplots(size=(WIDTH, 4.4))
     axes.axhline(published["test_accuracy"], color=GREY, linewidth=1.0, linestyle="--")
@@ -85,6 +90,10 @@ def shares(runs: Sequence[tuple[str, float, Mapping[str, float]]], published: Ma
         text = f"{name}, {100 * middle:.2f} %"
         axes.annotate(text, (share, middle), (side, -4), textcoords="offset points", ha=align, va="top")
     axes.plot([], [], "o", color=ORANGE, label="here, with Wilson's 95 % interval")
+    for name, share, row in waiting:
+        middle = row[f"{tested_on([row])}_accuracy"]
+        axes.plot(share, middle, "o", color=ORANGE, markersize=8, markerfacecolor="none")
+        axes.annotate(f"{name}, running", (share, middle), (8, -4), textcoords="offset points", va="top")
     axes.set_xscale("log", base=2)
     axes.set_xlim(right=1.6)
     axes.xaxis.set_major_formatter(lambda value, _: str(Fraction(value).limit_denominator(1024)))

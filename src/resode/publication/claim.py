@@ -89,18 +89,16 @@ MEANING = (
 
 SHARES = (
     "*Test accuracy after the last epoch over the length of the schedule, as a share of the post's. Bars are 95 % intervals; the diamond is the"
-    " published run.*"
+    " published run; an open ring is a run in progress, as far as it is.*"
 )
 
 
 def section() -> str:
-    """README: table and figure of accuracy over the share of the schedule."""
+    """The page of runs: table of accuracy over the share of the schedule, and the curve of the run that says most."""
     found = points()
     if not found:
         return "No such run is finished yet: `resode run eighth`, `quarter`."
-    return (
-        f"{share_table(found)}\n\n![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}"
-    )
+    return f"{share_table(found)}\n\n{_curve(found[0].name, found[0].history)}"
 
 
 def result_table(results: Path = paths.RESULTS) -> str:
@@ -113,22 +111,19 @@ def _reached(point: Point) -> dict:
     """The figures of `report.readme_table` that a run with a share of the schedule has."""
     keys = ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy", "train_accuracy")
     figures = {key: point.metrics.get(key) for key in keys}
-    shifts = published.shifts(point.provenance, read_published())
-    status = f"partial: {worded(point.share)} of the schedule" + (f", {shifts}" if shifts else "")
-    return {"figures": figures, "status": status}
+    return {"figures": figures, "status": f"partial: {worded(point.share)} of the schedule"}
 
 
 def head(results: Path = paths.RESULTS) -> str:
     """README, under the claim: what is settled and what the run shows that says most about it, runs in progress, and a curve."""
     found = points(results)
-    paragraphs = [_verdict(found[0]), *_surprise(results, found[0])] if found else _another_schedule(results)
+    paragraphs = [_verdict(found), *_surprise(results, found[0])] if found else _another_schedule(results)
     waiting = in_progress(results)
     paragraphs += [_progress(one) for one in waiting]
-    if (shown := _shown(found, waiting)) is not None:
-        paragraphs.append(
-            "![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
-            f"\n\n*Accuracy and loss of each epoch; the published run in grey. Vertical lines mark where the learning rate drops.{_distance(shown)}*"
-        )
+    if found:
+        paragraphs.append(f"![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}")
+    elif (shown := _shown(found, waiting)) is not None:
+        paragraphs.append(_curve(waiting[0]["name"] or "the pipeline's", shown))
     elif report.read_runs(results):
         paragraphs.append(
             "The post's own setting has not been trained to an end here yet. The picture shows what has been: smaller runs, beside the published one."
@@ -136,6 +131,15 @@ def head(results: Path = paths.RESULTS) -> str:
             "\n\n*Each run's test accuracy over the share of its own schedule that it has done; the published run in grey.*"
         )
     return "\n\n".join(paragraphs)
+
+
+def _curve(name: str, history: Sequence[Mapping[str, float]]) -> str:
+    """The curve of a run of this name beside the published one, with its caption."""
+    return (
+        "![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+        f"\n\n*Accuracy and loss of each epoch of run {name}; the published run in grey. Vertical lines mark where the learning rate"
+        f" drops.{_distance(history)}*"
+    )
 
 
 def curves(results: Path = paths.RESULTS) -> dict[str, dict[str, published.Distance]]:
@@ -199,14 +203,18 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
     from resode.figures import results as plots_results
     from resode.figures import style
 
-    found = points(results)
-    shown = _shown(found, in_progress(results))
+    found, waiting = points(results), in_progress(results)
+    shown = _shown(found, waiting)
     histories = {name: run["history"] for name, run in report.read_runs(results).items()}
     figures = {
         "curve.png": shown and plots_results.training_curve(shown, read_published_curve()),
         "runs.png": not shown and histories and plots_results.runs(histories, read_published_curve()),
         "share.png": found
-        and plots_results.shares([(p.label, p.share, p.metrics) for p in found], read_published_curve()[-1]),
+        and plots_results.shares(
+            [(p.label, p.share, p.metrics) for p in found],
+            read_published_curve()[-1],
+            [(one["name"] or "the pipeline's", one["share"], one["history"][-1]) for one in waiting if one["history"]],
+        ),
         "resampling.png": (compared := curves(results))
         and plots_results.differences({name: both["train"].by_epoch for name, both in compared.items()}),
     }
@@ -219,7 +227,8 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
 
 def in_progress(results: Path = paths.RESULTS) -> list[dict]:
     """The checkpoints of the claim's setting, with its schedule or a share, that were handed over: for each its run's "name" (None:
-    the pipeline's), "file", "history", "effort" in words, "update", and "updates" and "epochs" of the whole schedule.
+    the pipeline's), "file", "history", "effort" in words, "update", the "share" of the post's schedule that is done, and "updates" and "epochs" of its whole
+    schedule.
 
     One of another training than its run's now, which the run leaves alone, is left out.
     """
@@ -240,7 +249,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
         }
         if not checkpoint.agree(ours, state["inputs"], state["update"], anywhere=True):
             continue
-        if not published.share({"params": given, "data": data}, claimed):
+        if not (share := published.share({"params": given, "data": data}, claimed)):
             continue
         whole = checked.training
         history = state["history"]
@@ -260,6 +269,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
                 ),
                 "update": state["update"],
                 "updates": schedule.updates(whole),
+                "share": share * state["update"] / schedule.updates(whole),
                 "epochs": schedule.updates(whole) // per_epoch if per_epoch else None,
             }
         )
@@ -272,17 +282,23 @@ def _shown(found: Sequence[Point], waiting: Sequence[Mapping]) -> list[dict[str,
     return next((history for history in histories if history), None)
 
 
-def _verdict(point: Point) -> str:
-    """Whether the claim is settled, and how near `point` comes."""
+def _verdict(found: Sequence[Point]) -> str:
+    """Whether the claim is settled, how near the longest of the runs comes, what the shorter ones reached, and what would settle it."""
+    point = found[0]
     metrics = point.metrics
     claimed = {figure["id"]: figure["value"] for figure in read_published()["figures"]}
     of = "the whole schedule" if point.share == 1 else f"{worded(point.share)} of the schedule"
-    decided = point.share == 1 and not published.shifts(point.provenance, read_published())
-    settled = "" if decided else "**Not settled yet:** the post's training has not been run to its end here. "
+    reached = (
+        f"**{percent(metrics['test_accuracy'])} with {of}** (run {point.label}; {metrics['test_correct']:,} of {metrics['test_total']:,}"
+        f" test images, 95 % interval {_interval(point)}), published {percent(claimed['test_accuracy'])} with all of it"
+    )
+    more = "[All runs](docs/runs.md), with hours, hardware and commits."
+    if point.share == 1 and not published.shifts(point.provenance, read_published()):
+        return f"{reached}. {more}"
+    shorter = "".join(f" With {worded(one.share)} of it: {percent(one.metrics['test_accuracy'])}." for one in found[1:])
     return (
-        f"{settled}**{percent(metrics['test_accuracy'])} with {of}** (run {point.label}; {metrics['test_correct']:,} of {metrics['test_total']:,}"
-        f" test images, 95 % interval {_interval(point)}), published {percent(claimed['test_accuracy'])} with all of it."
-        " [All runs](docs/runs.md), with hours, hardware and commits."
+        f"**Not settled yet:** the post's training has not been run to its end here. {reached}.{shorter}"
+        f" Only the whole schedule can settle the claim: `make repro`. {more}"
     )
 
 

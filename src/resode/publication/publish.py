@@ -168,6 +168,6 @@ def text() -> str:
     return (
         f"The weights in git, [{file}]({file}) (run {told['run']}, {told['test_correct']:,} of {told['test_total']:,} test images,"
         f" [model card]({about})), need no training:\n\n"
-        "    resode predict cat.png    # unless results/training has weights\n"
-        "    resode verify             # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax"
+        "    # the likeliest classes, unless results/training has weights\n    resode predict cat.png\n\n"
+        "    # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax\n    resode verify"
     )

@@ -235,7 +235,7 @@ def _section(found: Mapping) -> str:
         f" {training['batch_size']} images at learning rate {training['learning_rate']:g}, dropped"
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
         f" seeds (or, where it is above {100 * _WIDE:.0f}, every seed), by block and integrator; residual networks and linear multistep blocks have steps of their own.{_time(variants, updates)}"
-        f" {found['hardware']}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
+        f" {found['hardware'].replace(' 1 cores', ' 1 core')}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
         f"{' with changes' if found['modified'] else ''}{published.older(variants[0]['params'])}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
         f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n"
