@@ -26,8 +26,6 @@ sys.modules.setdefault("rfc3987_syntax", None)
 project = "resode"
 html_title = "resode"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-# Keras takes many seconds to load, and docstrings need none of it.
-autodoc_mock_imports = ["keras", "tensorflow", "jax"]
 autodoc_typehints = "none"
 default_role = "code"
 html_math_renderer = "mathml"
@@ -113,10 +111,12 @@ def prepared(app, name, source):
     """Leave pages of stages that have not run out of the contents; fold code, leave out the cells that hold parameters, name runs."""
     root = Path(app.srcdir)
     # A run's other notebooks are sections of its page.
-    source[0] = re.sub(r"(results/runs/[^/)]+)/(?:stability|training)/\w+\.ipynb", r"\1/evaluation/evaluation.ipynb", source[0])
+    source[0] = re.sub(
+        r"(results/runs/[^/)]+)/(?:stability|training)/\w+\.ipynb", r"\1/evaluation/evaluation.ipynb", source[0]
+    )
     if name == root_doc:
         if told := demo(root):
-            source[0] = told + source[0][source[0].index("\n**Begin with the story"):]
+            source[0] = told + source[0][source[0].index("\n**Begin with the story") :]
         source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, root))
     if not name.startswith("results/"):
         return

@@ -71,7 +71,10 @@ FIGURES = {
     "toys": boundaries,
     "training curve": lambda: results.training_curve(history(), read_published_curve()),
     "runs": lambda: results.runs({"cpu-quarter": history()}, read_published_curve()),
-    "shares": lambda: results.shares([("cpu-quarter", 0.25, metrics())], read_published_curve()[-1]),
+    "shares": lambda: results.shares(
+        [("cpu-quarter", 0.25, metrics())], read_published_curve()[-1], [("half", 0.3, history()[-1])]
+    ),
+    "speed": lambda: results.speed([read("bench/cpu-amd-epyc-2-cores.json")]),
     "confusion": lambda: results.confusion(np.full((10, 10), 1000), NAMES),
     "class accuracy": lambda: results.class_accuracy(metrics()["class_accuracy"], metrics()["test_accuracy"]),
     "mistakes": mistakes,

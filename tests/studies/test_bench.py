@@ -46,6 +46,9 @@ def test_table_compares_rows_of_other_batches_by_the_image(tmp_path):
         json.dumps(told | {"backends": [{"backend": "jax", "rows": rows}]}), encoding="utf-8"
     )
     found = bench.table(tmp_path)
-    assert found.startswith("CPU; batch 128, run fast, seed = 1; noise; commit 1234567:")
+    assert found.startswith(
+        "CPU: in float32 jax 1 images a second, 2.00 × the speed of `train_on_batch` and 3.00 × that of `fit`."
+    )
+    assert "(batch 128, run fast, seed = 1; noise; commit 1234567)" in found
     assert "| resode | 1 | 500.00 | 2.00 × | 3.00 × |" in found
     assert "| resode, other | 1 | 250.00 | 1.00 × | 1.50 × |" in found

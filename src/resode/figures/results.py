@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -54,8 +55,10 @@ def runs(histories: Mapping[str, History], published: History | None = None) -> 
     figure, axes = subplots(size=(WIDTH, 3.8 + 0.2 * len(histories)))
     if published:
         _share_done(axes, published, "published", GREY)
-    for name, rows in histories.items():
-        _share_done(axes, rows, name, None)
+    # In the order of their length, from pale to dark; grey is the published one.
+    colours = plt.get_cmap("plasma_r")(np.linspace(0.2, 0.95, max(len(histories), 1)))
+    for (name, rows), colour in zip(sorted(histories.items(), key=lambda one: len(one[1])), colours, strict=True):
+        _share_done(axes, rows, name, colour)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel("share of the run's schedule")
@@ -117,7 +120,35 @@ def differences(series: Mapping[str, Mapping[int, float]]) -> Figure:
     return figure
 
 
-def _share_done(axes, rows: History, name: str, colour: str | None) -> None:
+@styled
+def speed(machines: Sequence[Mapping]) -> Figure:
+    """Images a second of each way to train, a panel for each machine.
+
+    Args:
+        machines: contents of the files in results/bench.
+    """
+    figure, panels = subplots(len(machines), 1, size=(WIDTH, 2.8 * len(machines) + 0.5), sharex=True, squeeze=False)
+    looks = (("resode", ORANGE, "o"), ("train_on_batch", BLUE, "s"), ("fit", GREY, "D"))
+    for axes, machine in zip(panels[:, 0], machines, strict=True):
+        best: dict[tuple[str, str], float] = {}
+        for backend in machine["backends"]:
+            for row in backend["rows"]:
+                # Not "resode, …": another setting.
+                if (way := row["what"].split(" ")[0]) in [name for name, *_ in looks]:
+                    key = f"{backend['backend']}\n{row['precision']}", way
+                    best[key] = max(best.get(key, 0), row["images_per_second"])
+        rows = list(dict.fromkeys(name for name, _ in best))
+        for way, colour, marker in looks:
+            places = [(best[name, way], place) for place, name in enumerate(rows) if (name, way) in best]
+            axes.plot(*zip(*places, strict=True), marker, color=colour, markersize=7, label=way)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set(xlim=(0, None), ylim=(len(rows) - 0.5, -0.5), title=machine["hardware"])
+    panels[-1, 0].set_xlabel("images a second")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _share_done(axes, rows: History, name: str, colour) -> None:
     done = [row["epoch"] / len(rows) for row in rows]
     split = tested_on(rows)
     label = f"{name} ({len(rows)} epochs)" + ("" if split == "test" else f", {split} accuracy")

@@ -40,6 +40,8 @@ NARROW = {"font.size": 12.5, "axes.titlesize": 12.5, "axes.labelsize": 12.5, "le
 WIDTH = 5.0
 # Pixels per inch of the PNG, and of the page it is shown on.
 RESOLUTION, SHOWN = 150, 100
+# Of the 256 colours of a drawing, those that are shades of grey.
+GREYS = 64
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -86,11 +88,19 @@ def png(figure: Figure) -> bytes:
     figure.savefig(content, format="png", dpi=RESOLUTION, metadata={"Software": None})
     if any(axes.images for axes in figure.axes):
         return content.getvalue()
-    # Drawings have few colours: 128, the rare ones among them, make a third of the bytes, and pages hold those again.
-    drawing, content = PIL.Image.open(content).convert("RGB"), io.BytesIO()
-    drawing.quantize(128, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE).save(
-        content, "png", optimize=True
-    )
+    # Drawings have few colours: 256 make a third of the bytes, and pages hold those again. Greys, text above all, have theirs for
+    # themselves, since a palette's nearest colour may be tinted.
+    pixels, content = np.asarray(PIL.Image.open(content).convert("RGB")), io.BytesIO()
+    grey = np.ptp(pixels, axis=-1) == 0
+    coloured = PIL.Image.fromarray(pixels[~grey][None] if (~grey).any() else np.zeros((1, 1, 3), "uint8"))
+    reduced = coloured.quantize(256 - GREYS, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
+    indices = np.empty(grey.shape, "uint8")
+    indices[~grey] = np.asarray(reduced).ravel()[: (~grey).sum()] + GREYS
+    indices[grey] = np.rint(pixels[grey][:, 0] / 255 * (GREYS - 1))
+    drawing = PIL.Image.fromarray(indices, "P")
+    greys = np.repeat(np.rint(np.linspace(0, 255, GREYS)), 3).astype(int)
+    drawing.putpalette([*greys.tolist(), *reduced.getpalette()][: 3 * 256])
+    drawing.save(content, "png", optimize=True)
     return content.getvalue()
 
 

@@ -7,14 +7,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resode.analysis.toys import EDGE, Classifier, Points
-from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, WIDTH, lowest, styled, subplots
+from resode.figures.style import BLUE, INK, ORANGE, WIDTH, lowest, styled, subplots
 
 COLUMNS = 3
 # So many of the test points are drawn, more hide each other; all points in the wrong region are.
 DRAWN = 300
 # A class each; their regions in paler ones.
-COLOURS = np.array([BLUE, ORANGE, GREEN, GREY, PURPLE])
-PALE = ("#D6E8F4", "#FBE3D3", "#D3EEE5", "#EDEDED", "#F6E3EE")
+COLOURS = np.array([BLUE, ORANGE])
+PALE = np.array(["#D6E8F4", "#FBE3D3"])
+# More classes than two are ordered, by height: from dark to light, and so are their regions.
+ORDERED = np.array(["#440154", "#3B528B", "#21918C", "#5EC962", "#D9B300"])
+ORDERED_PALE = np.array(["#CDBFD3", "#CFD5E4", "#C6E4E2", "#D6F1D8", "#FBF1BF"])
 
 
 @styled
@@ -37,7 +40,7 @@ def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
     figure.legend(
         handles=[
             *(
-                Line2D([], [], color=COLOURS[label], label=f"test point, class {label}", **dots)
+                Line2D([], [], color=_colours(points)[label], label=f"test point, class {label}", **dots)
                 for label in range(classes)
             ),
             Line2D([], [], **dots | {"markersize": 8}, markerfacecolor="none", color=INK, label="in the wrong region"),
@@ -49,9 +52,14 @@ def boundaries(points: Points, outcomes: Sequence[Classifier]) -> Figure:
     return figure
 
 
+def _colours(points: Points) -> np.ndarray:
+    return COLOURS if points.label.max() < 2 else ORDERED
+
+
 def _regions(axes, outcome: Classifier) -> None:
     side = np.linspace(-EDGE, EDGE, len(outcome.probabilities))
-    for label, pale in zip(range(outcome.probabilities.shape[-1]), PALE, strict=False):
+    classes = outcome.probabilities.shape[-1]
+    for label, pale in zip(range(classes), PALE if classes == 2 else ORDERED_PALE, strict=False):
         others = np.delete(outcome.probabilities, label, axis=-1).max(axis=-1)
         ahead = outcome.probabilities[..., label] - others
         # Matplotlib warns of what is not there.
@@ -63,7 +71,7 @@ def _regions(axes, outcome: Classifier) -> None:
 
 def _points(axes, points: Points, outcome: Classifier) -> None:
     # Hard edges: soft ones would treble the size of the picture.
-    axes.scatter(*points.x[:DRAWN].T, s=4, c=COLOURS[points.label[:DRAWN]], linewidths=0, antialiased=False)
+    axes.scatter(*points.x[:DRAWN].T, s=4, c=_colours(points)[points.label[:DRAWN]], linewidths=0, antialiased=False)
     axes.plot(
         *points.x[outcome.wrong].T, "o", markersize=6, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.8
     )

@@ -215,6 +215,8 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
             read_published_curve()[-1],
             [(one["name"] or "the pipeline's", one["share"], one["history"][-1]) for one in waiting if one["history"]],
         ),
+        "speed.png": (machines := [files.read_json(path) for path in sorted((results / "bench").glob("*.json"))])
+        and plots_results.speed(machines),
         "resampling.png": (compared := curves(results))
         and plots_results.differences({name: both["train"].by_epoch for name, both in compared.items()}),
     }

@@ -296,10 +296,11 @@ def _matmul(dtype: str, size: int) -> float:
 
 
 def table(folder: Path = FOLDER) -> str:
-    """The files in results/bench as Markdown, one table a machine."""
+    """The files in results/bench as Markdown: for each machine a sentence and, folded, a table; below them their chart."""
     parts = []
     for path in sorted(folder.glob("*.json")):
         found = files.read_json(path)
+        fastest = []
         rows = ["| backend | precision | | updates a call | ms an update | speed against train_on_batch | against fit | images/s |"
                 " TFLOP/s of direct convolutions | of the matrix product's |",
                 "| :-- | :-- | :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
@@ -315,6 +316,12 @@ def table(folder: Path = FOLDER) -> str:
                     )
                     for what in (BARE, FIT)
                 )
+                if row["what"] == OURS and row["precision"] == "float32":
+                    text = (
+                        f"{backend['backend']} {row['images_per_second']:,.0f} images a second, {bare:.2f} × the speed of"
+                        f" `train_on_batch` and {fit:.2f} × that of `fit`"
+                    )
+                    fastest.append((backend["backend"], row["images_per_second"], text))
                 rows.append(
                     f"| {backend['backend']} | {row['precision']} | {row['what']} | {row['block_length']} | {row['ms_per_update']:.2f} |"
                     f" {bare:.2f} × | {fit:.2f} × | {row['images_per_second']:,.0f} | {row['flop_per_second'] / 1e12:.3f} | {100 * row['fraction_of_matmul']:.0f} % |"
@@ -327,11 +334,20 @@ def table(folder: Path = FOLDER) -> str:
             and "CPU" in found["hardware"]
         ):
             commit += ", before matrix products: all convolutions direct"
+        best = {name: text for name, _, text in sorted(fastest, key=lambda one: one[1])}
         parts.append(
-            f"{found['hardware']}; batch {found['batch_size']}{changed}; {found['data']}; commit {commit}:\n\n"
+            f"{found['hardware']}: in float32 {'; '.join(best.values())}.\n\n"
+            f"<details>\n<summary>All measurements (batch {found['batch_size']}{changed}; {found['data']}; commit {commit})</summary>\n\n"
             + "\n".join(rows)
+            + "\n\n</details>"
         )
-    return "\n\n".join(parts) or "Not measured yet: `resode bench`."
+    if not parts:
+        return "Not measured yet: `resode bench`."
+    parts.append(
+        "![images a second by machine, backend and precision](results/readme/speed.png)\n\n"
+        "*Images a second in training, the faster block length of each; further to the right is faster.*"
+    )
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":
