@@ -126,7 +126,8 @@ def prepared(app, name, source):
         if cell["cell_type"] == "code":
             tags = cell["metadata"].setdefault("tags", [])
             hidden = {"parameters", "injected-parameters"} & set(tags)
-            tag = "remove-cell" if hidden else "hide-input"
+            # The story is read without code; the footer leads to its notebook.
+            tag = "remove-cell" if hidden else "remove-input" if "/story/" in name else "hide-input"
             if tag not in tags:
                 tags.append(tag)
             for data, told in ((output.get("data", {}), output.get("metadata")) for output in cell["outputs"]):

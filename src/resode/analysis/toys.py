@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from keras import layers, ops
 from resode.base import files
 from resode.base.config import ToysParams
 from resode.nn.blocks import BLOCKS, ChannelZeroPadding
+from resode.ode import equations, integrators
 from resode.training.losses import cross_entropy
 
 NOISE = 0.02
@@ -166,6 +168,87 @@ def _compiled(block: str, integrator: str, params: ToysParams, classes: int, see
         jit_compile=True,
     )
     return network, network.get_weights()
+
+
+# --- one unit over time, for the story
+
+# The time over which the unit of `flow` is solved, and the numbers of steps in which that is done; it is trained with TRAINED_STEPS.
+TIME, STEPS, TRAINED_STEPS = 4.0, (1, 2, 4, 8, 16, 32, 64), 16
+# At most so many moments of a path are kept besides its start.
+MOMENTS = 16
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Spirals on their way through one trained unit with weights shared by all steps, in a plane of its 16 channels.
+
+    Attributes:
+        label: class of each test point, (N,).
+        neighbours: two points that lie close together and are of different classes.
+        paths: {integrator: {number of steps: (moments, N, 2)}}: first coordinate above 0 where the classifier says class 1.
+        accuracy: the classifier's on these states, {integrator: {number of steps: (moments,)}}.
+        apart: distance of the neighbours in all channels over that at the start, likewise.
+    """
+
+    label: np.ndarray
+    neighbours: tuple[int, int]
+    paths: dict[str, dict[int, np.ndarray]]
+    accuracy: dict[str, dict[int, np.ndarray]]
+    apart: dict[str, dict[int, np.ndarray]]
+
+
+def flow(seed: int, count: int = 1000, shown: int = 120, channels: int = 16, updates: int = 600) -> Flow:
+    """Train a Hamiltonian unit with symplectic Euler on spirals, and solve its ODE in other steps, by explicit Euler too."""
+    keras.utils.set_random_seed(seed)
+    points, unseen = problem("spirals", count, seed)
+    point = keras.Input((2,))
+    x = ChannelZeroPadding(channels // 2)(layers.Reshape((1, 1, 2))(point))
+    h = TIME / TRAINED_STEPS
+    unit = BLOCKS["hamiltonian"](
+        h=h, unroll_length=TRAINED_STEPS, kernel_size=1, activation="tanh", integrator="symplectic_euler"
+    )
+    head = layers.Dense(2, activation="softmax")
+    network = keras.Model(point, head(layers.Flatten()(unit(x))))
+    network.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, updates)), cross_entropy, jit_compile=True
+    )
+    for _ in range(updates):
+        network.train_on_batch(points.x, points.label)
+    kernel, b1, b2 = (ops.convert_to_numpy(weight).astype(float) for weight in unit.weights)
+    dense = SimpleNamespace(activation=np.tanh, convolve=lambda x, K: x @ K, convolve_transposed=lambda x, K: x @ K.T)
+    f = equations.hamiltonian(dense, kernel[0, 0], b1, b2)
+    start = np.pad(unseen.x[:shown].astype(float), [(0, 0), (0, channels - 2)])
+    states = {
+        name: {
+            steps: np.stack(
+                [
+                    np.concatenate(state, axis=-1)
+                    for state in integrators.solve(name, tuple(np.split(start, 2, axis=-1)), f, TIME / steps, steps)
+                ]
+            )[:: max(1, steps // MOMENTS)]
+            for steps in STEPS
+        }
+        for name in ("euler", "symplectic_euler")
+    }
+    weights, bias = (ops.convert_to_numpy(weight).astype(float) for weight in head.weights)
+    across, offset = weights[:, 1] - weights[:, 0], bias[1] - bias[0]
+    end = states["symplectic_euler"][TRAINED_STEPS][-1]
+    rest = end - np.outer(end @ across, across) / (across @ across)
+    along = np.linalg.svd(rest - rest.mean(axis=0), full_matrices=False)[2][0]
+    norm, label = np.linalg.norm(across), unseen.label[:shown]
+    far = np.linalg.norm(start[:, None] - start, axis=-1) + 9.0 * (label[:, None] == label)
+    first, second = (int(one) for one in np.unravel_index(far.argmin(), far.shape))
+
+    def each(look: Callable[[np.ndarray], np.ndarray]) -> dict[str, dict[int, np.ndarray]]:
+        return {name: {steps: look(one) for steps, one in found.items()} for name, found in states.items()}
+
+    return Flow(
+        label,
+        (first, second),
+        each(lambda x: np.stack([(x @ across + offset) / norm, x @ along], axis=-1)),
+        each(lambda x: ((x @ across + offset > 0) == label).mean(axis=-1)),
+        each(lambda x: np.linalg.norm(x[:, first] - x[:, second], axis=-1) / far[first, second]),
+    )
 
 
 def probabilities(network: keras.Model, x: np.ndarray) -> np.ndarray:

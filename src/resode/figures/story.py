@@ -1,16 +1,27 @@
-"""Figures of the story notebook, narrow enough for a phone, and the one that the reader moves."""
+"""Figures of the story notebook, narrow enough for a phone, and those that the reader moves."""
 
 import html
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from bokeh.embed import json_item
 from bokeh.io import output_notebook
 from bokeh.layouts import column
-from bokeh.models import CategoricalSlider, ColumnDataSource, CustomJS, Div, LayoutDOM, Select, Slider
+from bokeh.models import (
+    CategoricalSlider,
+    ColumnDataSource,
+    CustomJS,
+    Div,
+    LayoutDOM,
+    PointDrawTool,
+    Row,
+    Select,
+    Slider,
+)
 from bokeh.plotting import figure as bokeh_figure
 from bokeh.resources import INLINE
 from IPython.display import HTML
@@ -18,11 +29,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from resode.base import files
-from resode.base.text import percent, quoted
 from resode.figures.integrators import draw_portrait
 from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, narrow, subplots
 from resode.nn.blocks import ODEConv2D
-from resode.ode import integrators, linear_stability, problems
+from resode.ode import equations, integrators, linear_stability, problems
 from resode.training import outputs
 
 # A pool of water that turns, and a marble dropped into it.
@@ -34,6 +44,16 @@ SIZES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0, 1.1, 1.4, 1.7,
 MOST_STEPS = 60
 # What is farther out is far outside the picture; float32 ends at 1e38.
 _FARTHEST = 1e6
+
+
+# The state of `problems.OSCILLATOR` is (velocity, position). The story's symplectic Euler moves the position first, as the post's units
+# would their first half y, and that is here the method that begins with the second half.
+_POSITION_FIRST = {"symplectic_euler": "symplectic_euler_z_first", "symplectic_euler_z_first": "symplectic_euler"}
+
+
+def oscillation(integrator: str, h: float, steps: int) -> np.ndarray:
+    """Position and velocity of x'' = −x from (1, 0) after 0, 1, …, `steps` steps, the position as first half of the state; (steps + 1, 2)."""
+    return problems.path(_POSITION_FIRST.get(integrator, integrator), problems.OSCILLATOR, h, steps)
 
 
 @narrow
@@ -61,15 +81,14 @@ def marble() -> Figure:
 
 
 @narrow
-def euler_steps(sizes: Sequence[float] = (0.8, 0.4, 0.1), time: float = 4.0) -> Figure:
-    """The marble's path and explicit Euler's steps along it, a panel a step size."""
-    figure, panels = subplots(len(sizes), 1, size=(4, 3.3 * len(sizes)), sharex=True)
-    for axes, h in zip(panels, sizes, strict=True):
-        axes.plot(*problems.flow(POOL.rate, DROPPED, time).T, color=GREY, linewidth=2.5)
-        states = integrators.solve("euler", (np.array(DROPPED),), (POOL.rate,), h, round(time / h))
-        axes.plot(*np.stack([x for (x,) in states]).T, "o-", color=ORANGE, markersize=4, linewidth=1.2)
-        axes.set_title(f"h = {h:g}, {round(time / h)} steps")
-        axes.set(xlim=(-1.9, 1.6), ylim=(-1.4, 1.6), aspect="equal")
+def euler_steps(h: float, time: float = 4.0) -> Figure:
+    """The marble's path and explicit Euler's steps of size h along it."""
+    figure, axes = subplots(size=(4, 3.6))
+    axes.plot(*problems.flow(POOL.rate, DROPPED, time).T, color=GREY, linewidth=2.5)
+    states = integrators.solve("euler", (np.array(DROPPED),), (POOL.rate,), h, round(time / h))
+    axes.plot(*np.stack([x for (x,) in states]).T, "o-", color=ORANGE, markersize=4, linewidth=1.2)
+    axes.set_title(f"h = {h:g}, {round(time / h)} steps")
+    axes.set(xlim=(-1.9, 1.6), ylim=(-1.4, 1.6), aspect="equal")
     return figure
 
 
@@ -94,34 +113,10 @@ def residual_layer() -> Figure:
 
 
 @narrow
-def quadrature() -> Figure:
-    """The way of a step as the area below the velocity: Euler's rectangle, and the midpoint rule's."""
-    figure, panels = subplots(2, 1, size=(4, 5.6), sharex=True)
-    time = np.linspace(0, 1, 200)
-    velocity = lambda t: 0.4 + 1.3 * t**1.5
-    for axes, at, name, colour in zip(
-        panels,
-        (0.0, 0.5),
-        ("Euler: height at the start", "midpoint: height in the middle"),
-        (ORANGE, BLUE),
-        strict=True,
-    ):
-        axes.fill_between([0, 1], 0, velocity(at), color=colour, alpha=0.3, linewidth=0)
-        axes.plot([0, 1], [velocity(at)] * 2, color=colour, linewidth=2)
-        axes.plot(at, velocity(at), "o", color=colour, markersize=9)
-        axes.plot(time, velocity(time), color=INK, linewidth=2)
-        axes.set_title(name)
-        axes.set(ylabel="velocity", ylim=(0, 1.9), xlim=(-0.04, 1.08))
-    panels[-1].set_xticks([0, 0.5, 1], ["$t$", "$t + h/2$", "$t + h$"])
-    return figure
-
-
-@narrow
-def phase_portraits(h: float = 0.1, steps: int = 10) -> Figure:
-    """The phase portraits of the page integrators, one below the other."""
-    figure, panels = subplots(len(problems.PORTRAITS), 1, size=(4, 4.3 * len(problems.PORTRAITS)))
-    for axes, portrait in zip(panels, problems.PORTRAITS, strict=True):
-        draw_portrait(axes, portrait, h, steps)
+def phase_portrait(portrait: problems.Portrait, h: float = 0.3, steps: int = 21) -> Figure:
+    """One of the phase portraits of the page integrators, over a whole turn of the frequency 1."""
+    figure, axes = subplots(size=(4, 4.4))
+    draw_portrait(axes, portrait, h, steps)
     return figure
 
 
@@ -151,8 +146,7 @@ def energy_levels(h: float, steps: int) -> Figure:
         x, v, problems.OSCILLATOR.energy(x, v), levels=np.arange(0.5, 3.5, 0.5) ** 2 / 2, colors=GREY, linewidths=1
     )
     for name, marker, colour in (("euler", "o", ORANGE), ("symplectic_euler", "s", BLUE)):
-        path = problems.path(name, problems.OSCILLATOR, h, steps)
-        axes.plot(*path.T, marker, color=colour, markersize=4.5, label=name.replace("_", " "))
+        axes.plot(*oscillation(name, h, steps).T, marker, color=colour, markersize=4.5, label=name.replace("_", " "))
     axes.set(xlabel="position", ylabel="velocity", aspect="equal", xlim=(-2.4, 2.4), ylim=(-2.4, 2.4))
     axes.grid(False)
     figure.legend(loc="outside lower center", ncols=2, handletextpad=0.2)
@@ -176,6 +170,70 @@ def partition() -> Figure:
     axes.text(1.55, 1.9, r"$-K^\top$", size=14, ha="center", va="center", bbox=box)
     axes.text(2.0, 2.75, "channels: half y, half z", ha="center", weight="bold")
     axes.text(2.0, 0.08, "each half is moved by the other", ha="center")
+    return figure
+
+
+def relu_unit(seed: int = 0, size: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A dense unit of the post's with ReLU from two starts that lie close together: times, y of the first, and the difference in y."""
+    rng = np.random.default_rng(seed)
+    K = 1.5 * rng.standard_normal((size, size)) / np.sqrt(size)
+    b1, b2, y, z, towards_y, towards_z = rng.standard_normal((6, size))
+    dense = SimpleNamespace(
+        activation=lambda x: np.maximum(x, 0),
+        convolve=lambda x, K: K @ x,
+        convolve_transposed=lambda x, K: K.T @ x,
+    )
+    f, h, steps = equations.hamiltonian(dense, K, b1, b2), 0.02, 250
+    first, second = (
+        np.stack([y for y, _ in integrators.solve("rk4", start, f, h, steps)])
+        for start in ((y, z), (y + 0.1 * towards_y, z + 0.1 * towards_z))
+    )
+    return h * np.arange(steps + 1), first, second - first
+
+
+@narrow
+def over_time(time: np.ndarray, values: np.ndarray, title: str, colour: str) -> Figure:
+    """Each column of `values` (times, n) over time."""
+    figure, axes = subplots(size=(4, 3.2))
+    axes.plot(time, values, color=colour, linewidth=2)
+    axes.set_title(title)
+    axes.set_xlabel("time")
+    axes.margins(x=0)
+    return figure
+
+
+@narrow
+def trained_growth(units: Sequence[Mapping]) -> Figure:
+    """Growth of a perturbation over each trained unit, predicted by Euler's linearised steps and measured, on a logarithmic axis.
+
+    Args:
+        units: of results/**/stability/stability.json.
+    """
+    figure, axes = subplots(size=(4, 3.9))
+    numbers = [unit["unit"] for unit in units]
+    for key, label, marker, colour in (
+        ("unit_amplification", "predicted, at most", "_", ORANGE),
+        ("measured", "measured, median", "o", BLUE),
+    ):
+        width = 3 if marker == "_" else 1
+        axes.plot(
+            numbers,
+            [unit[key] for unit in units],
+            marker,
+            color=colour,
+            label=label,
+            markersize=9,
+            markeredgewidth=width,
+        )
+    axes.axhline(1, color=INK, linewidth=1)
+    axes.set_yscale("log")
+    ticks = (1, 2, 5, 10, 20)
+    axes.set_yticks(ticks, [f"{tick}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xticks(numbers, [f"{unit['unit']}\n{unit['h_omega']:.2f}" for unit in units])
+    axes.set(xlabel="unit, and its h ω", ylabel="growth over the unit")
+    axes.margins(x=0.1)
+    figure.legend(loc="outside lower center", handletextpad=0.2)
     return figure
 
 
@@ -243,7 +301,7 @@ def paths(sizes: Sequence[float] = SIZES, steps: int = MOST_STEPS) -> dict[str, 
     for name in integrators.INTEGRATORS:
         rows = []
         for h in sizes:
-            x, v = problems.path(name, problems.OSCILLATOR, h, steps).T
+            x, v = oscillation(name, h, steps).T
             energy = problems.OSCILLATOR.energy(x, v)
             rows.append([x, v, energy / energy[0]])
         found[name] = np.clip(rows, -_FARTHEST, _FARTHEST).astype("float32")
@@ -268,7 +326,7 @@ def moving_layout() -> LayoutDOM:
     found = paths()
     limits = {name: linear_stability.limit(name) for name in names}
     # A slider's handle and the last number of an axis reach half their width beyond the end.
-    wide = {"sizing_mode": "stretch_width", "stylesheets": [":host { font-size: 16px }"], "margin": (5, 12, 5, 5)}
+    wide = {"sizing_mode": "stretch_width", "stylesheets": [WIDGET], "margin": (5, 16, 5, 16)}
     h = CategoricalSlider(title="step size h", categories=labels, value="0.15", **wide)
     steps = Slider(title="steps", start=1, end=MOST_STEPS, value=MOST_STEPS, step=1, **wide)
     choices = [(name, name.replace("_", " ")) for name in names]
@@ -280,23 +338,26 @@ def moving_layout() -> LayoutDOM:
     verdicts = {name: [_verdict(name, one, limits[name]) for one in SIZES] for name in names}
     verdict = Div(text=verdicts["euler"][labels.index("0.15")], **wide)
 
-    orbit = _plot("orbit", "position", "velocity", height=375, max_width=350, x_range=(-2.6, 2.6), y_range=(-2.6, 2.6))
+    # At h ω = 1.9 symplectic Euler's orbit reaches 3.2.
+    orbit = _square("orbit", "position", "velocity", 3.4)
     circle = np.linspace(0, 2 * np.pi, 121)
     orbit.line(np.cos(circle), np.sin(circle), color=GREY, line_width=2)
     orbit.line("x", "v", source=states, color=ORANGE, line_alpha=0.5)
     orbit.scatter("x", "v", source=states, color=ORANGE, size=6)
     shown = _plot(
-        "energy over that at the start",
-        "step",
-        None,
-        height=220,
-        x_range=(0, MOST_STEPS),
-        y_range=(0.05, 200),
-        y_axis_type="log",
-    )
+        "energy over that at the start", "step", None, x_range=(0, MOST_STEPS), y_range=(0.05, 200), y_axis_type="log",
+        frame=130,
+    )  # fmt: skip
     shown.line([0, MOST_STEPS], [1, 1], color=GREY, line_width=2)
     shown.line("step", "energy", source=states, color=ORANGE, line_width=2.5)
-    strip = _plot("h ω, and in blue up to the limit", "h ω", None, height=130, x_range=(0, 3.2), y_range=(-1, 1))
+    strip = _plot(
+        "h ω; blue: up to the limit",
+        "h ω",
+        None,
+        x_range=(0, 3.2),
+        y_range=(-1, 1),
+        frame=40,
+    )
     strip.yaxis.visible = strip.ygrid.visible = False
     strip.hbar("row", height=1, left=0, right="right", source=bar, color=BLUE, alpha=0.4)
     strip.scatter("h_omega", "row", source=marker, color=ORANGE, size=14)
@@ -310,13 +371,159 @@ def moving_layout() -> LayoutDOM:
     )  # fmt: skip
     for control in (h, steps, integrator):
         control.js_on_change("value", moved)
-    return column(h, steps, integrator, verdict, orbit, shown, strip, sizing_mode="stretch_width", max_width=440)
+    return _laid_out([h, steps, integrator, verdict], [orbit, column(shown, strip)])
 
 
-def _plot(title: str, x: str, y: str | None, **options):
-    plot = bokeh_figure(
-        title=title, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border_right=12, **options
+_FLOWED = """
+const [name, n] = [integrator.value, Number(steps.value)]
+const k = paths[name][n].length / (2 * label.length) - 1
+const j = Math.round(time.value / time.end * k)
+const at = Array.from(paths[name][n].slice(2 * j * label.length, 2 * (j + 1) * label.length))
+const [x, y] = [at.filter((_, i) => i % 2 == 0), at.filter((_, i) => i % 2 == 1)]
+points.data = {...points.data, x, y}
+pair.data = {x: neighbours.map((i) => x[i]), y: neighbours.map((i) => y[i])}
+verdict.text = `After ${Math.round(j / k * n)} of ${n} steps of ${name.replace("_", " ")}: ${(100 * accuracy[name][n][j]).toFixed(1)} % of the points on their side;` +
+  ` two neighbours of different classes are ${apart[name][n][j].toFixed(1)} times as far apart as at the start.`
+"""
+
+
+def flow_layout(flow) -> LayoutDOM:
+    """Spirals on their way through a trained unit (see `toys.flow`): controls for time, number of steps and method; points and pair follow."""
+    wide = {"sizing_mode": "stretch_width", "stylesheets": [WIDGET], "margin": (5, 16, 5, 16)}
+    time = Slider(title="time", start=0, end=16, value=16, step=1, show_value=False, **wide)
+    counts = [str(count) for count in flow.paths["euler"]]
+    steps = CategoricalSlider(title="steps over this time", categories=counts, value="16", **wide)
+    choices = [("symplectic_euler", "symplectic Euler"), ("euler", "Euler")]
+    integrator = Select(title="method", value="symplectic_euler", options=choices, **wide)
+    shown = flow.paths["symplectic_euler"][16][-1]
+    colours = [ORANGE if label else BLUE for label in flow.label]
+    points = ColumnDataSource({"x": shown[:, 0], "y": shown[:, 1], "colour": colours}, name="points")
+    pair = ColumnDataSource({"x": shown[list(flow.neighbours), 0], "y": shown[list(flow.neighbours), 1]})
+    verdict = Div(text="", **wide)
+    reach = 1.1 * max(np.abs(found[16]).max() for found in flow.paths.values())
+    plot = _square("in two of many directions", "towards a class", "another direction", reach)
+    plot.line([0, 0], [-reach, reach], color=INK)
+    plot.scatter("x", "y", source=points, color="colour", size=5)
+    plot.line("x", "y", source=pair, color=INK, line_width=1.5)
+    plot.scatter("x", "y", source=pair, fill_color=None, line_color=INK, size=11)
+    moved = CustomJS(
+        args={
+            "time": time, "steps": steps, "integrator": integrator, "points": points, "pair": pair, "verdict": verdict,
+            "label": flow.label.tolist(), "neighbours": list(flow.neighbours),
+            "paths": {name: {str(n): one.astype("float32").ravel() for n, one in found.items()} for name, found in flow.paths.items()},
+            "accuracy": {name: {str(n): one.tolist() for n, one in found.items()} for name, found in flow.accuracy.items()},
+            "apart": {name: {str(n): one.tolist() for n, one in found.items()} for name, found in flow.apart.items()},
+        },
+        code=_FLOWED,
+    )  # fmt: skip
+    for control in (time, steps, integrator):
+        control.js_on_change("value", moved)
+    end = flow.accuracy["symplectic_euler"][16][-1], flow.apart["symplectic_euler"][16][-1]
+    verdict.text = (
+        f"After 16 of 16 steps of symplectic euler: {100 * end[0]:.1f} % of the points on their side; two neighbours of different"
+        f" classes are {end[1]:.1f} times as far apart as at the start."
     )
+    return _laid_out([time, steps, integrator, verdict], [plot])
+
+
+@narrow
+def flow_still(flow, name: str, steps: int, title: str) -> Figure:
+    """The points of `flow` at the end of their way, for where nothing moves."""
+    figure, axes = subplots(size=(4, 4.2))
+    x, y = flow.paths[name][steps][-1].T
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.scatter(x, y, c=[ORANGE if label else BLUE for label in flow.label], s=14)
+    axes.set(title=title, xlabel="towards a class", ylabel="another direction")
+    return figure
+
+
+# Of the point (a, b) the powers of 1 + a + ib, Euler's dots, and those of its exponential: the one place where the browser has to compute.
+_DRAGGED = """
+const [a, b] = [real.value, imaginary.value]
+const powers = (re, im, count) => {
+  const found = [[1, 0]]
+  for (let j = 0; j < count; j++) { const [x, y] = found[j]; found.push([x * re - y * im, x * im + y * re]) }
+  return {x: found.map((one) => one[0]), y: found.map((one) => one[1])}
+}
+dots.data = powers(1 + a, b, count)
+curve.data = powers(Math.exp(a / 20) * Math.cos(b / 20), Math.exp(a / 20) * Math.sin(b / 20), 20 * count)
+if (point.data.x[0] != a || point.data.y[0] != b) point.data = {x: [a], y: [b]}
+const growth = Math.hypot(1 + a, b)
+verdict.text = `h λ = ${a.toFixed(2)} ${b < 0 ? "−" : "+"} ${Math.abs(b).toFixed(2)} i: a step of Euler multiplies by ${growth.toFixed(3)},` +
+  ` the ODE by ${Math.exp(a).toFixed(3)}.`
+"""
+_POINT = """
+const clipped = (value, slider) => Math.min(slider.end, Math.max(slider.start, value))
+real.value = clipped(point.data.x[0], real)
+imaginary.value = clipped(point.data.y[0], imaginary)
+"""
+DOTS = 12
+
+
+def eigenvalue_layout(h_omega: Sequence[float] = ()) -> LayoutDOM:
+    """The plane of h λ with Euler's disk, a point that is dragged there, and beside it the path and Euler's dots of x' = λ x.
+
+    Args:
+        h_omega: of trained units, which are marked on the imaginary axis.
+    """
+    wide = {"sizing_mode": "stretch_width", "stylesheets": [WIDGET], "margin": (5, 16, 5, 16)}
+    real = Slider(title="real part of h λ", start=-2.2, end=0.8, value=0, step=0.01, **wide)
+    imaginary = Slider(title="imaginary part of h λ", start=-2, end=2, value=0.5, step=0.01, **wide)
+    powers = (1 + 0.5j) ** np.arange(DOTS + 1)
+    exact = np.exp(0.5j * np.arange(20 * DOTS + 1) / 20)
+    point = ColumnDataSource({"x": [0.0], "y": [0.5]}, name="eigenvalue")
+    dots = ColumnDataSource({"x": powers.real, "y": powers.imag}, name="dots")
+    curve = ColumnDataSource({"x": exact.real, "y": exact.imag})
+    verdict = Div(text="h λ = 0.00 + 0.50 i: a step of Euler multiplies by 1.118, the ODE by 1.000.", **wide)
+    plane = _square("drag the orange point", "real part", "imaginary part", 2.2, middle=-0.7)
+    plane.ellipse(-1, 0, width=2, height=2, color=ORANGE, alpha=0.2)
+    plane.line([0, 0], [-2.2, 2.2], color=INK)
+    if len(h_omega):
+        plane.scatter([0] * len(h_omega), list(h_omega), marker="square", color=BLUE, size=8)
+    drawn = plane.scatter("x", "y", source=point, color=ORANGE, size=18)
+    tool = PointDrawTool(renderers=[drawn], add=False)
+    plane.add_tools(tool)
+    plane.toolbar.active_tap = tool
+    portrait = _square("the ODE's path, and Euler's steps", "real part of x", "imaginary part of x", 3.2)
+    portrait.line("x", "y", source=curve, color=GREY, line_width=3)
+    portrait.line("x", "y", source=dots, color=ORANGE, line_alpha=0.5)
+    portrait.scatter("x", "y", source=dots, color=ORANGE, size=7)
+    arguments = {"real": real, "imaginary": imaginary, "point": point}
+    moved = CustomJS(args=arguments | {"dots": dots, "curve": curve, "verdict": verdict, "count": DOTS}, code=_DRAGGED)
+    for control in (real, imaginary):
+        control.js_on_change("value", moved)
+    point.js_on_change("data", CustomJS(args=arguments, code=_POINT))
+    return _laid_out([real, imaginary, verdict], [plane, portrait])
+
+
+# Pixels: a frame with the numbers of its axis beside it fits a phone.
+FRAME = 270
+# A handle that a finger can hold, and letters that can be read.
+WIDGET = """
+:host { font-size: 16px; color: #333 }
+.noUi-horizontal .noUi-handle { width: 24px; height: 24px; top: -8px; right: -12px; border-radius: 12px }
+select, option { color: #333; background-color: white; font-size: 16px }
+"""
+
+
+def _laid_out(controls: Sequence[LayoutDOM], plots: Sequence[LayoutDOM]) -> LayoutDOM:
+    """Controls, and below them plots: side by side where there is room."""
+    side = Row(children=[*plots], stylesheets=[":host { flex-wrap: wrap }"], sizing_mode="stretch_width")
+    return column(*controls, side, sizing_mode="stretch_width", max_width=740)
+
+
+def _square(title: str, x: str, y: str, reach: float, middle: float = 0.0):
+    """A plot with a square frame and equal ranges, from −reach to reach, on the x-axis around `middle`."""
+    ranges = {"x_range": (middle - reach, middle + reach), "y_range": (-reach, reach)}
+    return _plot(title, x, y, **ranges, frame=FRAME)
+
+
+def _plot(title: str, x: str, y: str | None, frame: int, **options):
+    """A plot with a frame FRAME wide and `frame` high, whatever the numbers of its axes need."""
+    left, right, top, bottom = 62, 18, 30, 52
+    borders = {"min_border_left": left, "min_border_right": right, "min_border_top": top, "min_border_bottom": bottom}
+    size = {"width": FRAME + left + right, "height": frame + top + bottom}
+    plot = bokeh_figure(title=title, toolbar_location=None, tools="", **borders, **size, **options)
     plot.xaxis.axis_label, plot.yaxis.axis_label = x, y
     for text in (plot.xaxis, plot.yaxis):
         text.axis_label_text_font_style, text.axis_label_text_font_size, text.major_label_text_font_size = (
@@ -334,52 +541,80 @@ def _verdict(name: str, h_omega: float, limit: float) -> str:
     return f"{name.replace('_', ' ')} {rule}; with h ω = {h_omega:g} its spectral radius is {grows:.4f}."
 
 
-# Bokeh is on the page before this or comes with it, in a notebook a moment later.
-_PAGE = """<div id="moving-figure" data-root-id="{root}"><p>{without}</p></div>
+# Bokeh is on the page before this or comes with it, in a notebook a moment later. Handles get the names of their sliders, for those who
+# do not see them.
+_PAGE = """<div id="{id}" class="moving" data-root-id="{root}"><p>{without}</p></div>
 <script>
 (function start(tries) {{
   if (!window.Bokeh) return tries && setTimeout(start, 100, tries - 1)
-  document.getElementById("moving-figure").replaceChildren()
-  window.Bokeh.embed.embed_item({item})
+  document.getElementById("{id}").replaceChildren()
+  window.Bokeh.embed.embed_item({item}).then(() => {{
+    const named = (root) => root.querySelectorAll("*").forEach((one) => {{
+      if (one.matches(".noUi-handle")) one.ariaLabel = root.querySelector(".bk-slider-title")?.textContent.split(":")[0]
+      if (one.shadowRoot) named(one.shadowRoot)
+    }})
+    setTimeout(() => named(document.getElementById("{id}")), 500)
+  }})
 }})(100)
 </script>"""
 
 
-def moving() -> HTML:
-    """The moving figure for a page that has Bokeh's scripts; a notebook run by hand gets them here."""
+def moving(layout: LayoutDOM, name: str) -> HTML:
+    """A figure that moves, for a page that has Bokeh's scripts; a notebook run by hand gets them here.
+
+    Args:
+        name: its element's id on the page.
+    """
     if "RESODE_STAGE" not in os.environ:
         output_notebook(INLINE, hide_banner=True)
     # Its models are numbered as they are made, from a new kernel on the same way each time.
-    item = json_item(moving_layout(), "moving-figure")
+    item = json_item(layout, name)
     without = "This figure moves on the site that `make site` builds, and in JupyterLab."
     content = json.dumps(item, separators=(",", ":")).replace("</", "<\\/")
-    return HTML(_PAGE.format(root=item["root_id"], without=html.escape(without), item=content))
+    return HTML(_PAGE.format(id=name, root=item["root_id"], without=html.escape(without), item=content))
+
+
+@narrow
+def still(h: float = 0.15, steps: int = MOST_STEPS) -> Figure:
+    """The moving figure as it begins, for where nothing moves."""
+    figure, axes = subplots(size=(4, 4.2))
+    axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=GREY, linewidth=2))
+    axes.plot(*oscillation("euler", h, steps).T, "o-", color=ORANGE, markersize=4, linewidth=1)
+    axes.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4), aspect="equal", xlabel="position", ylabel="velocity")
+    axes.set_title(f"euler, h = {h:g}")
+    return figure
 
 
 # --- of a trained network
 
 
-def trained_feature_maps(results: Path) -> str:
-    """The feature maps of a trained network in `results` as Markdown: the pipeline's, else those of the run with most updates.
+def trained_units(results: Path) -> tuple[str, list[dict]] | None:
+    """The run in `results` whose units are shown and what the stage stability found of them: the pipeline's run, else of those of
+    Hamiltonian units with Euler's steps the one with most updates; None without one."""
+    found = {}
+    for folder in [results, *sorted(results.glob("runs/*"))]:
+        if (path := folder / "stability" / "stability.json").is_file():
+            told, provenance = files.read_json(path), outputs.provenance(folder / "training")
+            outputs.check_of(provenance, told, path)
+            if (
+                told["integrator"] == "euler"
+                and told["units"]
+                and None not in [u["unit_amplification"] for u in told["units"]]
+            ):
+                found[folder] = provenance["updates"], told["units"]
+    if not found:
+        return None
+    chosen = results if results in found else max(found, key=lambda folder: found[folder][0])
+    return "the pipeline's own run" if chosen == results else f"run {chosen.name}", found[chosen][1]
 
-    The link is relative to the page results/story/story.ipynb.
-    """
-    folders = [results, *sorted(results.glob("runs/*"))]
-    found = [folder for folder in folders if (folder / "evaluation" / "feature_maps.png").is_file()]
-    told = {folder: outputs.provenance(folder / "training") for folder in found}
-    if not told:
-        return "No trained network is here yet; when there is one, its feature maps are shown here."
-    chosen = results if results in told else max(told, key=lambda folder: told[folder]["updates"])
-    provenance = told[chosen]
-    run = "the pipeline's own run" if chosen == results else f"run {chosen.name}"
-    data, updates = quoted(provenance["data"]["title"]), provenance["updates"]
-    metrics = files.read_json(chosen / "evaluation" / "metrics.json")
-    outputs.check_of(provenance, metrics, chosen / "evaluation" / "metrics.json")
-    accuracy = percent(metrics["test_accuracy"])
-    link = os.path.relpath(chosen / "evaluation" / "feature_maps.png", results / "story")
+
+def trained_text(name: str, units: Sequence[Mapping]) -> str:
+    """What `trained_growth` shows, as Markdown."""
+    h_omega, predicted, measured = (
+        [unit[key] for unit in units] for key in ("h_omega", "unit_amplification", "measured")
+    )
     return (
-        f"![a test image, and channels of the first unit before it and after its steps]({link})\n\n"
-        f"*The first test image of {data}, and the channels of the first unit that its steps change most, before the unit and after"
-        f" its steps; where these change little, the rows look alike. The network is of {run}; after {updates:,} updates it classifies"
-        f" {accuracy} of the test images correctly. [All runs so far](../../docs/runs.md) are compared with the post's.*"
+        f"*The units of {name}: below their number h ω, which is {min(h_omega):.1f} to {max(h_omega):.1f}. Orange: by how much Euler's steps stretch the"
+        f" oscillation that they stretch most, {min(predicted):.0f}- to {max(predicted):.0f}-fold, if all slopes σ′ are 1. Blue: by how much a small"
+        f" random change of the images grows over the unit, {min(measured):.2f}- to {max(measured):.2f}-fold in the median. The axis is logarithmic. [All runs](../../docs/runs.md) have their accuracies.*"
     )
