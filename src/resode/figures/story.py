@@ -400,9 +400,10 @@ def flow_layout(flow) -> LayoutDOM:
     points = ColumnDataSource({"x": shown[:, 0], "y": shown[:, 1], "colour": colours}, name="points")
     pair = ColumnDataSource({"x": shown[list(flow.neighbours), 0], "y": shown[list(flow.neighbours), 1]})
     verdict = Div(text="", **wide)
-    reach = 1.1 * max(np.abs(found[16]).max() for found in flow.paths.values())
-    plot = _square("in two of many directions", "towards a class", "another direction", reach)
-    plot.line([0, 0], [-reach, reach], color=INK)
+    across, along = 1.1 * np.max([np.abs(found[16]).max(axis=(0, 1)) for found in flow.paths.values()], axis=0)
+    ranges = {"x_range": (-across, across), "y_range": (-along, along)}
+    plot = _plot("in two of many directions", "towards a class", "another direction", FRAME, **ranges)
+    plot.line([0, 0], [-along, along], color=INK)
     plot.scatter("x", "y", source=points, color="colour", size=5)
     plot.line("x", "y", source=pair, color=INK, line_width=1.5)
     plot.scatter("x", "y", source=pair, fill_color=None, line_color=INK, size=11)
@@ -501,7 +502,7 @@ FRAME = 270
 # A handle that a finger can hold, and letters that can be read.
 WIDGET = """
 :host { font-size: 16px; color: #333 }
-.noUi-horizontal .noUi-handle { width: 24px; height: 24px; top: -8px; right: -12px; border-radius: 12px }
+.noUi-horizontal .noUi-handle { width: 24px; height: 24px; top: -8px; right: -12px; border-radius: 12px; border-color: #888; background: #eee }
 select, option { color: #333; background-color: white; font-size: 16px }
 """
 
