@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from helpers import make_run, settings
@@ -134,6 +135,8 @@ def test_model_card_tells_what_the_files_tell(published, results):
     for label, accuracy in metrics["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
+    (result,) = yaml.safe_load(card.split("---\n")[1])["model-index"][0]["results"]
+    assert result["dataset"]["type"] == "digits" and result["metrics"][0]["value"] == metrics["test_accuracy"]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1])

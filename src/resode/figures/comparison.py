@@ -31,7 +31,7 @@ def accuracies(comparison: Mapping) -> Figure:
         _variant(axes, len(labels) - 1, variant)
     figure.set_figheight(0.9 + 0.22 * len(labels))
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set(ylim=(len(labels) - 0.5, -0.5), xlim=(LOWEST, 1.01))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -40,20 +40,43 @@ def accuracies(comparison: Mapping) -> Figure:
         handles=[
             Line2D([], [], linestyle="", marker="o", markersize=5, color=BLUE, label="one seed"),
             Line2D([], [], color=INK, marker="|", markersize=9, label="mean ± standard deviation"),
+            Line2D(
+                [],
+                [],
+                linestyle="",
+                color=ORANGE,
+                marker="<",
+                markersize=7,
+                label=f"below {100 * LOWEST:.0f} %, and how much",
+            ),
         ],
         loc="outside lower center",
-        ncols=2,
+        ncols=1,
     )
     return figure
+
+
+# The axis begins here, so that the others can be told apart; trials below are marked at its edge.
+LOWEST = 0.65
 
 
 def _variant(axes, row: int, variant: Mapping) -> None:
     values = [trial["test_accuracy"] for trial in variant["trials"] if not trial["diverged"]]
     axes.plot(values, [row] * len(values), "o", color=BLUE, markersize=5, alpha=0.6, markeredgewidth=0)
-    if values:
+    if below := sorted(value for value in values if value < LOWEST):
+        axes.plot(LOWEST, row, "<", color=ORANGE, markersize=7)
+        axes.text(
+            LOWEST + 0.01,
+            row,
+            "; ".join(f"{100 * value:.0f}" for value in below),
+            color=ORANGE,
+            va="center",
+            fontsize=9.5,
+        )
+    elif values:
         mean, sd = variant["test_mean"], variant["test_sd"] or 0
         # No accuracy is below 0 or above 1.
-        axes.plot([max(mean - sd, 0), min(mean + sd, 1)], [row, row], color=INK, linewidth=1.1)
+        axes.plot([max(mean - sd, LOWEST), min(mean + sd, 1)], [row, row], color=INK, linewidth=1.1)
         axes.plot(mean, row, "|", color=INK, markersize=9, markeredgewidth=1.6)
     if variant["diverged"]:
         # Right of the axes: it has no accuracy.

@@ -54,7 +54,24 @@ def card(name: str, run: dict, parameters: int) -> str:
     model, training, data = provenance["params"]["model"], provenance["params"]["training"], provenance["data"]
     classes = [(label, percent(value)) for label, value in metrics["class_accuracy"].items()]
     settings = {**model, **training, "seed": provenance["params"]["seed"], **provenance["params"]["augmentation"]}
-    return f"""# Model card: {paths.NETWORK.name}
+    low, high = percent(metrics["test_accuracy_low"]), percent(metrics["test_accuracy_high"])
+    # Hugging Face's fields.
+    return f"""---
+license: mit
+library_name: keras
+pipeline_tag: image-classification
+tags: [hamiltonian, neural-ode, residual-network, reproduction]
+datasets: [{data["name"]}]
+metrics: [accuracy]
+model-index:
+  - name: resode, run {name}
+    results:
+      - task: {{type: image-classification}}
+        dataset: {{name: "{data["title"]}", type: {data["name"]}, split: test}}
+        metrics: [{{type: accuracy, value: {metrics["test_accuracy"]:g}, name: "test accuracy, 95 % interval {low} to {high}"}}]
+---
+
+# Model card: {paths.NETWORK.name}
 
 {parameters:,} parameters, float32, in the [safetensors](https://github.com/huggingface/safetensors) format, with the mean image that
 is subtracted and the names of the classes. The network is that of S. Rome (2018), "Using Ordinary Differential Equations To Design State of

@@ -239,8 +239,8 @@ def _section(found: Mapping) -> str:
         f"{' with changes' if found['modified'] else ''}{published.older(variants[0]['params'])}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
         f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n"
-        "*A dot is a trial, a bar the mean and the standard deviation of an integrator's trials. The names of blocks stand above those of their"
-        " integrators.*\n\n"
+        "*A dot is a trial, a bar the mean and the standard deviation of an integrator's trials; no bar where a trial lies left of the axis, whose"
+        " accuracy stands at the edge. The names of blocks stand above those of their integrators.*\n\n"
         f"{_caveat(found, len(seeds))}"
     )
 
