@@ -3,13 +3,15 @@
 import html.parser
 import json
 import re
+import runpy
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from helpers import PUBLISHED, make_run
 from resode.base import paths
-from resode.publication import site
+from resode.publication import report, site
 
 PAGES = [paths.ROOT / "README.md", paths.ROOT / "CONTRIBUTING.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = [*sorted(paths.NOTEBOOKS.glob("*.ipynb")), *sorted(paths.RESULTS.glob("*/*.ipynb"))]
@@ -32,6 +34,31 @@ def test_relative_links_lead_somewhere(page):
     relative = [urlsplit(link).path for link in links if not urlsplit(link).scheme]
     targets = [(page.parent / unquote(path)).resolve() for path in relative if path]
     assert [str(target) for target in targets if not target.exists()] == []
+
+
+@pytest.fixture(scope="module")
+def conf():
+    """docs/conf.py."""
+    return runpy.run_path(str(paths.ROOT / "docs" / "conf.py"))
+
+
+def test_first_page_of_a_demo_says_that_it_is_one(conf, tmp_path):
+    assert conf["demo"](tmp_path) is None
+    for data, shown in (("digits", True), ("cifar10", False)):
+        report.write(tmp_path / "results" / "report", report.build(make_run(0.95, data=data), PUBLISHED))
+        told = conf["demo"](tmp_path)
+        assert bool(told) is shown
+        assert not shown or ("**This is a demo, and no reproduction.**" in told and "**95.00 %** test accuracy" in told)
+
+
+def test_a_run_has_one_page_and_the_longest_comes_first(conf):
+    runs = conf["entries"]("Run {run} </results/runs/*/evaluation/*>", paths.ROOT)
+    assert [line.partition(" <")[0] for line in runs] == ["Run quarter", "Run eighth", "Run sixteenth"]
+    page = conf["whole"](paths.ROOT, conf["RUN"].fullmatch("results/runs/quarter/evaluation/evaluation"))
+    heads = re.findall(
+        "(?m)^##? .*", "\n".join("".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == "markdown")
+    )
+    assert heads == ["# Run quarter", "## Evaluation", "## Stability of the trained network", "## Training"]
 
 
 class Links(html.parser.HTMLParser):
