@@ -1,5 +1,6 @@
 """Settings of the site: Sphinx makes it of these pages and of the executed notebooks in results/, see `resode site`."""
 
+import inspect
 import json
 import re
 import shutil
@@ -89,6 +90,13 @@ def demo(root):
     )
 
 
+def claim(root):
+    """The claim and what became of it, from README.md, with links as they lead from docs/."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    text = text.partition("<!-- claim: begin -->")[2].partition("<!-- claim: end -->")[0]
+    return re.sub(r"\]\(results/", "](../results/", re.sub(r"\]\(docs/", "](", text))
+
+
 def whole(root, match):
     """The notebook of a run's page: the run's notebooks, one below the other, as sections."""
     cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# Run {match[2]}"}]
@@ -110,14 +118,14 @@ def whole(root, match):
 def prepared(app, name, source):
     """Leave pages of stages that have not run out of the contents; fold code, leave out the cells that hold parameters, name runs."""
     root = Path(app.srcdir)
+    if name == root_doc:
+        before, _, after = source[0].partition("<!-- claim -->")
+        source[0] = (demo(root) or before + claim(root)) + after
+        source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, root))
     # A run's other notebooks are sections of its page.
     source[0] = re.sub(
         r"(results/runs/[^/)]+)/(?:stability|training)/\w+\.ipynb", r"\1/evaluation/evaluation.ipynb", source[0]
     )
-    if name == root_doc:
-        if told := demo(root):
-            source[0] = told + source[0][source[0].index("\n**Begin with the story") :]
-        source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, root))
     if not name.startswith("results/"):
         return
     run = RUN.fullmatch(name)
@@ -174,6 +182,17 @@ def with_notebooks(app, exception):
             shutil.copyfile(Path(app.srcdir) / one, target)
 
 
+def signature(app, what, name, found, options, given, returned):
+    """The arguments of a layer: Keras hides them behind its own."""
+    # Slow to import; loaded with the layers.
+    import keras
+
+    if what == "class" and issubclass(found, keras.layers.Layer):
+        arguments = list(inspect.signature(found.__init__).parameters.values())[1:]
+        given = str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in arguments]))
+    return given, returned
+
+
 def unlinked(app, doctree, name):
     """Leave the text alone of a link to a folder, or to the page of a stage that has not run."""
     for link in list(doctree.findall(reference)):
@@ -226,6 +245,7 @@ def setup(app):
     app.connect("html-page-context", with_bokeh)
     app.connect("html-page-context", with_footer)
     app.connect("build-finished", with_notebooks)
+    app.connect("autodoc-process-signature", signature)
     app.connect("doctree-resolved", unlinked)
     app.connect("doctree-resolved", unbroken)
     app.add_html_math_renderer("mathml", (inline, None), (block, None))

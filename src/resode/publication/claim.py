@@ -316,7 +316,7 @@ def _surprise(results: Path, point: Point) -> list[str]:
     return [
         "The post calls its layers stable. Their ODE is; explicit Euler's steps are not, whatever their size, and in the trained units h ω is"
         f" {min(found):.1f} to {max(found):.1f}. The network classifies all the same"
-        " ([stability](results/integrators/integrators.ipynb))."
+        f" ([stability](results/runs/{point.name}/stability/stability.ipynb))."
     ]
 
 

@@ -227,7 +227,7 @@ def _section(found: Mapping) -> str:
         column = chosen["integrator"] if solved else _OWN
         rows.setdefault((name, units, f"{variant['parameters']:,}"), {})[column] = _accuracy(variant)
     columns = [name for name in (*INTEGRATORS, _OWN) if any(name in cells for cells in rows.values())]
-    header = ("Block", "Parameters, units", "all", *columns)
+    header = ("Block", "Parameters, units", "all", *(name.replace("_", " ") for name in columns))
     body = [(*key, *(cells.get(name, "") for name in columns)) for key, cells in rows.items()]
     seeds = sorted({trial["seed"] for trial in trials})
     return (
