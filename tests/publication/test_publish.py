@@ -136,7 +136,9 @@ def test_model_card_tells_what_the_files_tell(published, results):
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
     (result,) = yaml.safe_load(card.split("---\n")[1])["model-index"][0]["results"]
-    assert result["dataset"]["type"] == "digits" and result["metrics"][0]["value"] == metrics["test_accuracy"]
+    assert result["dataset"]["type"] == "digits" and result["metrics"][0]["value"] == pytest.approx(
+        metrics["test_accuracy"], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1])
