@@ -228,7 +228,10 @@ def _section(found: Mapping) -> str:
         rows.setdefault((name, units, f"{variant['parameters']:,}"), {})[column] = _accuracy(variant)
     columns = [name for name in (*INTEGRATORS, _OWN) if any(name in cells for cells in rows.values())]
     header = ("Block", "Parameters, units", "all", *(name.replace("_", " ") for name in columns))
-    body = [(*key, *(cells.get(name, "") for name in columns)) for key, cells in rows.items()]
+    body = [
+        (name.replace("_", " "), *key, *(cells.get(column, "") for column in columns))
+        for (name, *key), cells in rows.items()
+    ]
     seeds = sorted({trial["seed"] for trial in trials})
     return (
         f"{found['data']['title']}, {found['train_images']:,} training and {found['test_images']:,} test images; {updates:,} updates of"
@@ -290,7 +293,8 @@ def _spread(values: list[int]) -> float:
 
 def _accuracy(variant: Mapping) -> str:
     mean, sd = variant["test_mean"], variant["test_sd"]
-    shown = "" if mean is None else f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+    # Where the table is too wide, lines break between accuracies alone.
+    shown = "" if mean is None else f"{100 * mean:.1f}" + ("" if sd is None else f"\u00a0±\u00a0{100 * sd:.1f}")
     if sd and sd > _WIDE:
         # A mean of trainings that learnt and of some that did not says little.
         values = [trial["test_accuracy"] for trial in variant["trials"] if not trial["diverged"]]
