@@ -228,3 +228,33 @@ def test_finished_run_whose_weights_are_elsewhere_names_its_training(published, 
     (tmp_path / "runs" / "eighth" / "training" / "model.weights.h5").unlink()
     with pytest.raises(InputError, match="no trained weights at .*model.weights.h5; run: resode run eighth"):
         publish.write("eighth")
+
+
+def test_cost_and_accuracy_of_other_unroll_lengths_of_the_published_weights(published, results, tmp_path):
+    assert publish.unroll_lengths(results) == ""
+    training = json.loads((results / "training" / "provenance.json").read_text())["training"]
+    rows = [
+        {
+            "integrator": name,
+            "unroll_length": n,
+            "h": 0.6 / n,
+            "cost": n / 4,
+            "accuracy": accuracy,
+            "low": 0.8,
+            "high": 0.95,
+        }
+        | {"total": 360}
+        for name, n, accuracy in (("euler", 2, 0.85), ("euler", 4, 0.9), ("rk4", 1, 0.5))
+    ]
+    content = {"training": training, "data": "digits", "integrator": "euler", "unroll_length": 4, "rows": rows}
+    path = results / "stability" / "refinement.json"
+    try:
+        files.write_json(path, content)
+        text = publish.unroll_lengths(results)
+        assert "| 2 | 0.3 | 50 % | 85.00 % (80.00 to 95.00) |\n| 4 (training) | 0.15 | 100 % | 90.00 %" in text
+        assert "50.00 %" not in text and "360 test images of digits" in text
+        files.write_json(path, content | {"training": "another"})
+        with pytest.raises(InputError, match="is not of the training"):
+            publish.unroll_lengths(results)
+    finally:
+        path.unlink()

@@ -1,13 +1,13 @@
 """Figures of a network's units, for the stability and integrators notebooks: each takes data and returns a Figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from resode.analysis.stability import UnitStability
-from resode.figures.style import BLUE, GREEN, INK, ORANGE, WIDTH, styled, subplots
+from resode.figures.style import BLUE, GREEN, INK, ORANGE, PURPLE, WIDTH, styled, subplots
 from resode.ode import linear_stability
 
 
@@ -55,3 +55,36 @@ def amplification_over_h(units: Sequence[UnitStability], integrator: str, h: flo
     axes.margins(x=0)
     figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+@styled
+def accuracy_over_steps(rows: Sequence[Mapping], unroll_length: int) -> Figure:
+    """Test accuracy over the number of steps for the same time, a line an integrator, with 95 % intervals.
+
+    Args:
+        rows: of `refinement.table`.
+        unroll_length: of training, which is marked.
+    """
+    figure, axes = subplots(size=(WIDTH, 4.2))
+    lengths = sorted({row["unroll_length"] for row in rows})
+    integrators = list(dict.fromkeys(row["integrator"] for row in rows))
+    for position, (name, look) in enumerate(zip(integrators, _LOOKS, strict=False)):
+        own = [row for row in rows if row["integrator"] == name]
+        # Side by side, so that no interval hides another.
+        n = np.array([row["unroll_length"] for row in own]) * 1.04 ** (position - (len(integrators) - 1) / 2)
+        accuracy = np.array([row["accuracy"] for row in own])
+        reach = [accuracy - [row["low"] for row in own], [row["high"] for row in own] - accuracy]
+        colour, marker = look
+        label = name.replace("_", " ")
+        axes.errorbar(n, accuracy, reach, color=colour, marker=marker, markersize=5, capsize=2.5, label=label)
+    axes.axvline(unroll_length, color=INK, linestyle="--", linewidth=1, label=f"training, n = {unroll_length}")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(lengths, [str(n) for n in lengths])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    axes.set(xlabel="steps n over the same time", ylabel="test accuracy")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+_LOOKS = ((ORANGE, "o"), (BLUE, "s"), (GREEN, "^"), (PURPLE, "D"), (INK, "v"))

@@ -8,6 +8,7 @@ from resode.base.errors import InputError
 from resode.base.text import percent, table
 from resode.publication import report
 from resode.studies import runs
+from resode.training import outputs
 
 # Test images of 10,000 that another device or backend may classify otherwise: it rounds differently.
 TIPPED = 5
@@ -187,4 +188,41 @@ def text() -> str:
         f" [model card]({about})), need no training:\n\n"
         "    # the likeliest classes, unless results/training has weights\n    resode predict cat.png\n\n"
         "    # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax\n    resode verify"
+    )
+
+
+def unroll_lengths(results: Path = paths.RESULTS) -> str:
+    """docs/predict.md: cost and accuracy of the weights in git with other unroll lengths, as a section; "" where nothing was measured.
+
+    Raises:
+        InputError: what was measured is of another training than the run's.
+    """
+    if not paths.NETWORK.is_file():
+        return ""
+    from resode.inference import contents
+    from resode.inference.safetensors import File
+
+    run = contents.told(File(paths.NETWORK))["run"]
+    folder = results / "runs" / run if run in runs.read() else results
+    path = folder / "stability" / "refinement.json"
+    if not path.is_file():
+        return ""
+    found = files.read_json(path)
+    outputs.check_of(outputs.provenance(folder / "training"), found, path)
+    own = [row for row in found["rows"] if row["integrator"] == found["integrator"]]
+    rows = [
+        (
+            f"{row['unroll_length']}{' (training)' if row['unroll_length'] == found['unroll_length'] else ''}",
+            f"{row['h']:.3g}",
+            f"{100 * row['cost']:.0f} %",
+            f"{percent(row['accuracy'])} ({100 * row['low']:.2f} to {100 * row['high']:.2f})",
+        )
+        for row in own
+    ]
+    header = ("`--unroll-length`", "h", "Convolutions in units", "Test accuracy (95 % interval)")
+    return (
+        "## In fewer steps\n\n    resode predict cat.png --unroll-length 2\n\n"
+        "The same weights can be unrolled over the same time in other steps than in training, and most of the cost is that of the steps. Run"
+        f" {run}, {own[0]['total']:,} test images of {found['data']}, {found['integrator']}:\n\n"
+        f"{table(header, rows, 'rrrr')}"
     )

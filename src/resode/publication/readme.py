@@ -14,7 +14,7 @@ TABLES = {
     "README.md": {"result": claim.result_table, "claim": claim.head},
     "docs/runs.md": {"runs": report.runs_table, "share": claim.section},
     "docs/differences.md": {"resampling": claim.resampling},
-    "docs/predict.md": {"network": publish.text, "runtimes": runtimes.text},
+    "docs/predict.md": {"network": publish.text, "steps": publish.unroll_lengths, "runtimes": runtimes.text},
     "docs/systems.md": {"comparison": comparison.table},
     "docs/choosing.md": {"sweep": sweeps.tables},
     "docs/speed.md": {"speed": bench.table},
