@@ -29,6 +29,13 @@ ERRORS = {
 OSCILLATORS = [problems.OSCILLATOR, problems.TANH_OSCILLATOR]
 UNITS = [UnitStability(n, f"unit{n}", 16, 32, 3.0, 0.45, {"euler": False}, 1.1, 1.4, 0.9, 1.0, 0.8) for n in (1, 2)]
 
+STEPS = [
+    {"integrator": name, "unroll_length": n, "accuracy": 0.9, "low": 0.89, "high": 0.91}
+    for name in ("euler", "symplectic_euler", "midpoint", "rk4")
+    for n in (1, 2, 3, 4, 5, 6, 8, 16)
+]
+BINS = [{"confidence": confidence, "accuracy": 0.7, "images": 5000} for confidence in (0.6, 0.9)]
+
 
 def read(path):
     return json.loads((paths.RESULTS / path).read_text(encoding="utf-8"))
@@ -67,6 +74,7 @@ FIGURES = {
     "eigenvalues": lambda: integrators.eigenvalues({block: np.array([1j, -1j]) for block in blocks.BLOCKS}, 0.5),
     "reconstruction": lambda: integrators.reconstruction(0.15),
     "growth of units": lambda: stability.unit_growth(UNITS),
+    "accuracy over steps": lambda: stability.accuracy_over_steps(STEPS, 4),
     "amplification over h": lambda: stability.amplification_over_h(UNITS, "euler", 0.15),
     "toys": boundaries,
     "training curve": lambda: results.training_curve(history(), read_published_curve()),
@@ -75,6 +83,7 @@ FIGURES = {
         [("cpu-quarter", 0.25, metrics())], read_published_curve()[-1], [("half", 0.3, history()[-1])]
     ),
     "speed": lambda: results.speed([read("bench/cpu-amd-epyc-2-cores.json")]),
+    "reliability": lambda: results.reliability(BINS, BINS),
     "confusion": lambda: results.confusion(np.full((10, 10), 1000), NAMES),
     "class accuracy": lambda: results.class_accuracy(metrics()["class_accuracy"], metrics()["test_accuracy"]),
     "mistakes": mistakes,

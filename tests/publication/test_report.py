@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from helpers import PUBLISHED, make_run, write_run
-from resode.analysis import published
+from resode.analysis import predictions, published
 from resode.base import config, paths
 from resode.base.errors import InputError
 from resode.figures import results as plots_results
@@ -478,3 +479,27 @@ def test_training_from_few_steps_to_many_is_another_setting():
     found = report.build(make_run(training={"unroll_schedule": [[2, 0.0], [4, 32000.0]]}), PUBLISHED)
     assert found["kind"] == report.OTHER_SETTING
     assert "unroll_schedule is [[2, 0], [4, 32000]] instead of none" in report.banner(found)
+
+
+def test_runs_with_predictions_are_compared_in_pairs(tmp_path):
+    labels = np.zeros(12, int)
+
+    def predict(folder, right, training="a training"):
+        write_run(make_run(), folder)
+        probabilities = np.eye(2)[1 - np.array(right)]
+        predictions.write(folder / "evaluation", probabilities, labels[: len(right)], training)
+
+    predict(tmp_path / "runs" / "quarter", [1] * 8 + [0] * 2 + [1, 0])
+    assert report.paired_table(tmp_path) == ""
+    predict(tmp_path / "runs" / "eighth", [0] * 8 + [1] * 2 + [1, 0])
+    # Tested on other images.
+    predict(tmp_path / "runs" / "verlet", [1, 0])
+    text = report.paired_table(tmp_path)
+    # 9 and 3 of 12 are right; 2 (1 + 10 + 45) / 2^10 by hand.
+    assert text.splitlines()[-1] == "| eighth | quarter | −50.00 | 2 | 8 | 0.11 |"
+    assert "verlet" not in text and "pipeline" not in text
+    predict(tmp_path, [1] * 12)
+    assert "| the pipeline's | quarter | +25.00 | 3 | 0 | 0.25 |" in report.paired_table(tmp_path)
+    predict(tmp_path / "runs" / "eighth", [1] * 12, "another")
+    with pytest.raises(InputError, match="predictions.npz is not of the training"):
+        report.paired_table(tmp_path)

@@ -267,3 +267,30 @@ def feature_maps(image: np.ndarray, states: Mapping[int, np.ndarray]) -> Figure:
             axes.imshow(channel, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         row[0].set_ylabel("input" if step == 0 else f"step {step}")
     return figure
+
+
+@styled
+def reliability(before: Sequence[Mapping], after: Sequence[Mapping]) -> Figure:
+    """Accuracy over confidence in bins, as predicted and with a temperature, and below it the share of the images in each bin.
+
+    Args:
+        before, after: rows of `calibration.reliability`.
+    """
+    figure, (upper, lower) = subplots(2, 1, size=(WIDTH, 5.2), sharex=True, height_ratios=(3, 1))
+    upper.plot((0, 1), (0, 1), color=INK, linestyle="--", linewidth=1, label="calibrated")
+    for rows, colour, marker, label in (
+        (before, ORANGE, "o", "as predicted"),
+        (after, BLUE, "s", "with a temperature"),
+    ):
+        confidence = [row["confidence"] for row in rows]
+        images = sum(row["images"] for row in rows)
+        upper.plot(
+            confidence, [row["accuracy"] for row in rows], color=colour, marker=marker, markersize=5, label=label
+        )
+        lower.plot(confidence, [row["images"] / images for row in rows], color=colour, marker=marker, markersize=4)
+    upper.set(ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    lower.set(xlabel="largest probability", ylabel="share", ylim=(0, None))
+    for axis in (upper.xaxis, upper.yaxis, lower.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure

@@ -12,7 +12,7 @@ from resode.studies import bench, comparison, memory, runtimes
 # The tables of each page.
 TABLES = {
     "README.md": {"result": claim.result_table, "claim": claim.head},
-    "docs/runs.md": {"runs": report.runs_table, "share": claim.section},
+    "docs/runs.md": {"runs": report.runs_table, "pairs": report.paired_table, "share": claim.section},
     "docs/differences.md": {"resampling": claim.resampling},
     "docs/predict.md": {"network": publish.text, "steps": publish.unroll_lengths, "runtimes": runtimes.text},
     "docs/systems.md": {"comparison": comparison.table},

@@ -8,10 +8,13 @@ import json
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from resode.analysis import evaluation
+import numpy as np
+
+from resode.analysis import evaluation, predictions
 from resode.analysis.published import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -434,6 +437,37 @@ def runs_table(results: Path = paths.RESULTS) -> str:
         "Train",
     )
     return "\n".join((table(header, rows, "llrrrrr"), "", *made)) + _scatter(results)
+
+
+def paired_table(results: Path = paths.RESULTS) -> str:
+    """docs/runs.md: the runs with predictions compared in pairs, image by image, as a section; "" where no two were tested on the same images.
+
+    Raises:
+        InputError: predictions are damaged, or of another training than the run's.
+    """
+    found = {}
+    folders = {name: results / "runs" / name for name in runs.read()}
+    for name, folder in {"the pipeline's": results, **folders}.items():
+        path = folder / "evaluation" / predictions.FILE
+        if path.is_file() and (run := read_trained(folder)):
+            found[name] = predictions.read(path)
+            outputs.check_of(run["provenance"], {"training": found[name].training}, path)
+    rows = []
+    for (one, first), (other, second) in combinations(found.items(), 2):
+        if not np.array_equal(first.labels, second.labels):
+            continue
+        b, c, p = predictions.mcnemar(first.right, second.right)
+        difference = signed(100 * (first.right.mean() - second.right.mean()))
+        rows.append((one, other, difference, f"{b:,}", f"{c:,}", f"{p:.2g}"))
+    if not rows:
+        return ""
+    header = ("Run", "Other run", "Difference in points", "Right alone", "Other right alone", "p")
+    return (
+        "## Runs in pairs\n\nTwo intervals that overlap say little of two runs that were tested on the same images. McNemar's exact test looks at those that"
+        " exactly one of the two gets right: *p* is the probability that they are shared out as unevenly as here or more if both runs are right"
+        " equally often. It is of these two trainings; another seed is another training.\n\n"
+        f"{table(header, rows, 'llrrrr')}"
+    )
 
 
 def effort(provenance: Mapping) -> str:
