@@ -138,7 +138,7 @@ def rows_of(finer: float, solved: float) -> list[dict]:
 
 @pytest.mark.parametrize(
     ("finer", "solved", "expected"),
-    [(0.895, 0.89, "it is an ODE"), (0.895, 0.88, "half an ODE"), (0.88, 0.88, "no ODE"), (0.95, 0.95, "it is an ODE")],
+    [(0.895, 0.89, "it is an ODE"), (0.895, 0.88, "not quite an ODE"), (0.88, 0.88, "no ODE"), (0.95, 0.95, "it is an ODE")],
 )
 def test_the_verdict_allows_a_loss_of_a_point(finer, solved, expected):
     text = refinement.verdict(rows_of(finer, solved), params())

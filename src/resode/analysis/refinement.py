@@ -198,7 +198,7 @@ def verdict(rows: Sequence[Mapping], params: ModelParams) -> str:
     if all(kept):
         outcome = "**So it is an ODE** in their sense: its steps follow the solution near enough"
     elif any(kept):
-        outcome = "**So it is half an ODE** in their sense: it lives with some finer steps, and not with all"
+        outcome = "**So it is not quite an ODE** in their sense: some finer steps keep the accuracy, others do not"
     else:
         outcome = "**So it is no ODE** in their sense: it has learnt its steps, their error included"
     changes = " and ".join(f"{percent(row['accuracy'])} ({_shown(row)})" for row in finer.values())
