@@ -15,6 +15,8 @@ from resode.nn.blocks import BLOCKS
 from resode.ode.equations import ODES
 from resode.ode.integrators import refusal
 
+pytestmark = pytest.mark.jax("slow")
+
 
 def params(**changes) -> config.ModelParams:
     small = {"channels": [4, 8], "pool_after": [1], **changes}
@@ -138,7 +140,12 @@ def rows_of(finer: float, solved: float) -> list[dict]:
 
 @pytest.mark.parametrize(
     ("finer", "solved", "expected"),
-    [(0.895, 0.89, "it is an ODE"), (0.895, 0.88, "not quite an ODE"), (0.88, 0.88, "no ODE"), (0.95, 0.95, "it is an ODE")],
+    [
+        (0.895, 0.89, "it is an ODE"),
+        (0.895, 0.88, "not quite an ODE"),
+        (0.88, 0.88, "no ODE"),
+        (0.95, 0.95, "it is an ODE"),
+    ],
 )
 def test_the_verdict_allows_a_loss_of_a_point(finer, solved, expected):
     text = refinement.verdict(rows_of(finer, solved), params())
