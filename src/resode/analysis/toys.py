@@ -149,7 +149,7 @@ def train(block: str, integrator: str, points: Points, params: ToysParams, seed:
     network.set_weights(weights)
     # As Adam begins.
     for variable in network.optimizer.variables:
-        variable.assign(ops.zeros_like(variable))
+        variable.assign(ops.zeros(variable.shape, variable.dtype))
     # For so small a network `fit` would spend twenty times as long on an epoch's bookkeeping as on its only update.
     for _ in range(params.updates):
         network.train_on_batch(points.x, points.label)
