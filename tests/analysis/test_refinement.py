@@ -148,14 +148,19 @@ def rows_of(finer: float, solved: float) -> list[dict]:
     ],
 )
 def test_the_verdict_allows_a_loss_of_a_point(finer, solved, expected):
-    text = refinement.verdict(rows_of(finer, solved), params())
+    text = refinement.verdict(rows_of(finer, solved), params(), 10)
     assert expected in text and "90.00 % of the test images" in text
     assert f"{100 * finer:.2f} % (euler, n = 16) and {100 * solved:.2f} % (rk4, n = 4)" in text
 
 
+def test_a_network_that_guesses_has_no_verdict():
+    text = refinement.verdict(rows_of(0.9, 0.9), params(), 1)
+    assert "may be a guess among 1 classes" in text and "ODE" not in text
+
+
 def test_the_verdict_on_a_network_that_rk4_solves_is_of_its_own_steps():
     rows = [row for row in rows_of(0.9, 0.9) if row["integrator"] == "rk4"]
-    assert "10.00 % (rk4, n = 1)" not in refinement.verdict(rows, params(integrator="rk4"))
+    assert "10.00 % (rk4, n = 1)" not in refinement.verdict(rows, params(integrator="rk4"), 10)
 
 
 def test_tables_mark_the_steps_of_training_and_leave_out_what_was_not_tried():

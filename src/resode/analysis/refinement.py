@@ -184,14 +184,22 @@ def distance_rows(rows: Sequence[Mapping]) -> list[dict[str, str]]:
     ]
 
 
-def verdict(rows: Sequence[Mapping], params: ModelParams) -> str:
-    """Say in two sentences whether the network is an ODE, by `KEPT`: with the most steps of its own integrator and of rk4."""
+def verdict(rows: Sequence[Mapping], params: ModelParams, classes: int) -> str:
+    """Say in two sentences whether the network is an ODE, by `KEPT`: with the most steps of its own integrator and of rk4.
+
+    One that guesses among `classes` loses nothing with any steps, and has no verdict.
+    """
 
     def most(integrator: str) -> Mapping:
         return max((row for row in rows if row["integrator"] == integrator), key=lambda row: row["unroll_length"])
 
     own = [row for row in rows if row["integrator"] == params.integrator]
     trained = next(row for row in own if row["unroll_length"] == params.unroll_length)
+    if trained["low"] <= 1 / classes:
+        return (
+            f"As trained ({_shown(trained)}), {percent(trained['accuracy'])} of the test images are classified correctly, which may be a guess"
+            f" among {classes} classes: it has learnt nothing that other steps could keep."
+        )
     finer = {name: most(name) for name in dict.fromkeys((params.integrator, "rk4"))}
     # A loss of just a point is no more than a point, whatever rounding makes of it.
     kept = [trained["accuracy"] - row["accuracy"] <= KEPT + 1e-9 for row in finer.values()]

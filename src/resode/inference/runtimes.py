@@ -348,4 +348,4 @@ def _litert(content: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], dict[st
 def _check_libraries(names: Sequence[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
-            raise InputError(f"this needs {name}, which is not installed; run: .venv/bin/pip install '.[export]'")
+            raise InputError(f"this needs {name}, which is not installed; run: .venv/bin/pip install -e '.[export]'")
