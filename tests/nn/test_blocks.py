@@ -353,6 +353,7 @@ def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
 # --- Keras' habits
 
 
+@pytest.mark.jax("slow")
 @pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_block_survives_its_configuration(block):
     more = {"gamma": 0.25} if block == "antisymmetric" else {}
@@ -368,6 +369,7 @@ def network(block, weights_in_time="shared"):
     return model.build(chosen.model, 3, (8, 8, 3))
 
 
+@pytest.mark.jax("slow")
 @pytest.mark.parametrize("block", blocks.BLOCKS)
 def test_saved_network_predicts_the_same(block, tmp_path):
     saved, x = network(block, weights_in_time="free"), images(2, 8, 8, 3)

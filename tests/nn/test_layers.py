@@ -133,6 +133,7 @@ def test_channel_padding_appends_zeros(padding):
     assert not padded[..., 6:].any()
 
 
+@pytest.mark.jax("slow")
 @pytest.mark.parametrize(
     "layer",
     [
@@ -147,6 +148,7 @@ def test_layer_survives_its_configuration(layer):
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
 
 
+@pytest.mark.jax("slow")
 @pytest.mark.parametrize("page", ["README.md", "docs/layer.md"])
 def test_examples_run(page):
     text = (paths.ROOT / page).read_text(encoding="utf-8")

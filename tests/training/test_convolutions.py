@@ -38,7 +38,7 @@ def test_a_way_that_is_named_is_not_measured(tmp_path, monkeypatch):
     assert convolutions.chosen(narrow.model, narrow.training, tmp_path) == "auto"
 
 
-@pytest.mark.jax
+@pytest.mark.jax("slow")
 def test_both_ways_are_really_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(convolutions, "_REPEATS", 1)
     given = settings(model={"channels": [2, 8], "pool_after": [1]})
