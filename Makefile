@@ -18,8 +18,9 @@ repro: .venv/requirements.lock ## every stage on CIFAR-10 with params.yaml
 	@python -m resode.pipeline.dvc repro || { python -m resode check; test -e data/cifar-10-binary.tar.gz || echo "There is no archive. If it could not be downloaded, bring it from a file: make data ARCHIVE=path" >&2; exit 1; }
 data: .venv/requirements.lock ## ARCHIVE=path: the CIFAR-10 archive (or its unpacked folder) from a file
 	python -m resode data "$(or $(ARCHIVE),$(error give the archive: make data ARCHIVE=path))"
-sweep: .venv/requirements.lock ## h and the unroll length on digits by DVC's queue, to results/sweep (ten minutes)
-	python -m resode sweep --queue
+sweep: .venv/requirements.lock ## h and the unroll length on digits, to results/sweep (six minutes)
+	python -m resode digits
+	python -m resode sweep
 site: .venv/requirements.lock ## a site of the pages in docs/ and results/, in build/site
 	@python -m resode site
 experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120 columns, and the runs of runs.yaml

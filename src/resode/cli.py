@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import math
 import os
 import sys
@@ -173,7 +174,6 @@ def _parser() -> argparse.ArgumentParser:
     runtimes.set_defaults(run=_runtimes)
     sweep = commands.add_parser("sweep", help="choose h and the unroll length on validation images, to results/sweep")
     sweep.add_argument("name", nargs="?", default="digits", metavar="NAME", help="a sweep of sweep.yaml")
-    sweep.add_argument("--queue", action="store_true", help="with DVC's queue, on this machine alone, instead of Ray")
     sweep.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; by default Ray starts here")
     sweep.add_argument("--cpus", type=int, default=1, help="CPUs of a trial on Ray")
     sweep.add_argument("--gpus", type=float, default=0, help="GPUs of a trial on Ray")
@@ -305,18 +305,10 @@ def _runtimes(chosen: argparse.Namespace) -> None:
 
 def _sweep(chosen: argparse.Namespace) -> None:
     from resode.pipeline import notebook
-    from resode.studies import sweep
+    from resode.studies import sweep, sweep_ray, trials
 
-    if chosen.queue and chosen.address:
-        raise InputError("--queue is DVC's, on this machine; --address is Ray's: give one of them")
-    if chosen.queue:
-        from resode.studies.sweep_dvc import Queue
-
-        engine = Queue()
-    else:
-        from resode.studies.sweep_ray import Cluster
-
-        engine = Cluster(chosen.address, chosen.cpus, chosen.gpus)
+    ray = chosen.address or importlib.util.find_spec("ray")
+    engine = sweep_ray.Cluster(chosen.address, chosen.cpus, chosen.gpus) if ray else trials.Here()
     path = sweep.run(chosen.name, engine)
     notebook.run("sweep")
     print(f"Written: {path.relative_to(paths.ROOT)} and results/sweep/sweep.ipynb; next: python -m resode readme")

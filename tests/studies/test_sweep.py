@@ -1,4 +1,4 @@
-"""Sweeps: the grid, the table, what is best; Ray losing a machine; DVC's queue and Ray giving the same bytes."""
+"""Sweeps: the grid, the table, what is best; Ray losing a machine; all engines giving the same bytes."""
 
 import contextlib
 import csv
@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import yaml
 
+import helpers
 from resode import cli
 from resode.analysis import sweeps
-from resode.base import files, paths
+from resode.base import config, files, paths
 from resode.base.errors import InputError
 from resode.figures import sweep as plots_sweep
 from resode.publication import readme
-from resode.studies import sweep, sweep_dvc, sweep_ray
+from resode.studies import sweep, sweep_ray, trials
 from resode.studies.trials import Watch
 from resode.training import checkpoint
 
@@ -189,11 +190,6 @@ def test_a_second_sweep_of_a_name_is_refused_while_the_first_runs(tmp_path):
     assert not (tmp_path / "trained").exists()
 
 
-def test_a_lost_try_is_followed_by_one_of_another_name():
-    assert sweep_dvc._tries("a", {"b"}) == (None, "a")
-    assert sweep_dvc._tries("a", {"a", "a-2"}) == ("a-2", "a-3")
-
-
 def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"tiny": TINY}).replace("- 50.0", "- 1e-05"), encoding="utf-8")
     assert {trial.params.model.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
@@ -247,8 +243,6 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
         pytest.param(["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1: ", marks=pytest.mark.slow),
         pytest.param(["--address", "here"], "no Ray cluster at here: ", marks=pytest.mark.slow),
         (["huge"], "has no sweep 'huge'"),
-        (["--queue", "--address", "auto"], "--queue"),
-        (["cifar10", "--queue"], "make data ARCHIVE=path"),
     ],
 )
 def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):
@@ -317,8 +311,20 @@ def test_a_cluster_without_its_token_is_refused(tmp_path, monkeypatch, noise):
         sweep_ray.Cluster("localhost:6379").run(trials, Watch(trials))
 
 
+def test_without_ray_trials_run_in_this_process(tmp_path, noise, monkeypatch):
+    grid = {"h": [0.1, 1e30], "unroll_length": [2], "seeds": [0]}
+    file = write(tmp_path, **grid)
+    full = TINY["settings"] | {"training.batch_size": 24}
+    sweep.run("tiny", trials.Here(tmp_path / "runs"), file, tmp_path / "sweep")
+    found = sweeps.outcome("tiny", tmp_path / "sweep")
+    assert set(found.about) == {"here"} and found.pairs[0].accuracies and not found.pairs[1].accuracies
+    # No images are left for a batch.
+    with pytest.raises(InputError, match="2 of 2 trials failed, the first with .*training.batch_size = 24"):
+        sweep.run("tiny", trials.Here(tmp_path / "runs"), write(tmp_path, **grid, settings=full), tmp_path / "sweep")
+
+
 @pytest.mark.slow
-def test_dvc_and_ray_give_the_same_bytes(clone):
+def test_ray_and_this_process_give_the_same_bytes(clone):
     pytest.importorskip("ray")
     # 50 would do no harm: the loss is bounded.
     grid = {"h": [0.1, 1e30], "unroll_length": [2], "seeds": [0]}
@@ -329,24 +335,45 @@ def test_dvc_and_ray_give_the_same_bytes(clone):
         yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8"
     )
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
-    environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
-    # As on a fresh machine: no git identity.
-    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    here = "import importlib.util, sys; importlib.util.find_spec = lambda name: None; from resode import cli; sys.exit(cli.main(['sweep']))"
     table = clone / "results" / "sweep" / "digits" / "trials.csv"
     tables = []
-    for command in (["sweep", "--queue"], ["digits"], ["sweep"], ["sweep", "--queue"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "resode", *command], cwd=clone, env=environment, capture_output=True, text=True
-        )
+    for command in (["-m", "resode", "digits"], ["-m", "resode", "sweep"], ["-c", here]):
+        done = subprocess.run([sys.executable, *command], cwd=clone, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        tables += [table.read_bytes()] if command != ["digits"] else []
-    # The queue knows what is over.
-    assert "queueing" not in done.stdout
-    assert tables[0] == tables[1] == tables[2]
+        tables += [] if "digits" in command else [table.read_bytes()]
+    assert tables[0] == tables[1]
     rows = list(csv.DictReader(io.StringIO(tables[0].decode())))
     assert [row["status"] for row in rows] == ["done", "diverged"]
     assert np.isfinite(float(rows[0]["validation_accuracy"]))
-    assert {path.stem for path in table.parent.glob("*.json")} == {"dvc", "ray"}
-    about = json.loads((table.parent / "dvc.json").read_text(encoding="utf-8"))
+    assert {path.stem for path in table.parent.glob("*.json")} >= {"here", "ray"}
+    about = json.loads((table.parent / "here.json").read_text(encoding="utf-8"))
     assert about["data"]["name"] == "digits" and about["data"]["validation_fraction"] == 0.25
     assert (clone / "results" / "sweep" / "sweep.ipynb").is_file()
+
+
+@pytest.mark.slow
+def test_dvcs_own_queue_runs_a_grid_as_the_page_on_choosing_says(clone):
+    page = (paths.ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    commands = [
+        line.strip() for line in page.splitlines() if line.startswith(("    dvc exp run --queue", "    dvc queue"))
+    ]
+    assert [command.split()[1] for command in commands] == ["exp", "queue", "queue"]
+    changed = config.changed({**TINY["settings"], "model.unroll_length": 1, "seed": 0}, "here")
+    (clone / "params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
+    # As on a fresh machine: no git identity.
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    environment.pop("PYTHONPATH", None)
+
+    def run(command):
+        done = subprocess.run(command, cwd=clone, env=environment, shell=True, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    run("git -c user.name=a -c user.email=a@localhost commit --all --quiet --message settings; python -m resode digits")
+    for command in commands:
+        run(command)
+    helpers.wait_for(lambda: not {"Queued", "Running"} & set(run("dvc queue status").split()), seconds=4)
+    shown = [row for row in csv.DictReader(io.StringIO(run("dvc exp show --csv"))) if row["typ"] != "baseline"]
+    assert sorted(row["model.h"] for row in shown if row["Experiment"]) == ["0.05", "0.1"]

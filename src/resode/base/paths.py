@@ -107,13 +107,13 @@ def short_temporary() -> str:
     return folder if len(os.fsencode(folder)) < 40 else "/tmp"
 
 
-def check_for_dvc(refused: str = "[{}]") -> None:
+def check_for_dvc() -> None:
     """Check that DVC can work here: it takes some characters of a path for something else, and keeps databases in two folders.
 
     Raises:
-        InputError: the path has a character that the regular expression `refused` matches, or a folder takes no more files.
+        InputError: the path has a brace, or a folder takes no more files.
     """
-    if found := re.search(refused, str(ROOT)):
+    if found := re.search("[{}]", str(ROOT)):
         raise InputError(f"DVC cannot do this in {ROOT}, because of the {found[0]!r} in its path; move the repository")
     from dvc.dirs import site_cache_dir
 

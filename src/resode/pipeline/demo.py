@@ -10,7 +10,7 @@ import yaml
 
 from resode.base import config, files, paths
 from resode.base.errors import InputError
-from resode.pipeline import experiments, parents
+from resode.pipeline import clones, parents
 
 SETTINGS = paths.ROOT / "demo.yaml"
 BUILD = paths.ROOT / "build" / "demo"
@@ -28,14 +28,14 @@ def run(more: list[str]) -> None:
     content = config.changed(
         config.read_settings(SETTINGS) | config.settings(more), f"{SETTINGS.name} with --set" if more else SETTINGS.name
     )
-    with experiments.scratch(paths.RUNS / "demo") as clone:
+    with clones.scratch(paths.RUNS / "demo") as clone:
         # Without its hints on git, of no use in a clone that is deleted.
         (clone / ".dvc" / "config.local").write_text("[core]\n    autostage = true\n", encoding="utf-8")
         (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         # Unlike tasks in DVC's queue, these stages are of no use without this process.
         os.environ[parents.STARTED_BY] = parents.this()
         with _interrupted_last():
-            status = experiments.dvc(clone, "repro", "report").returncode
+            status = clones.dvc(clone, "repro", "report").returncode
         if status:
             # The clone may have filled the disk.
             paths.check_for_dvc()

@@ -18,7 +18,7 @@ from resode.base.errors import InputError
 from resode.data import records
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
-from resode.studies.trials import Trial, check_grid, run_here
+from resode.studies.trials import Trial, Watch, check_grid, train_here
 from resode.training import schedule
 
 FOLDER = paths.RESULTS / "comparison"
@@ -126,7 +126,11 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
 
     commit = provenance.commit()
     # Seed by seed: what is stopped early has whole seeds.
-    rows = run_here([trial for one_seed in zip(*plan, strict=True) for trial in one_seed], dataset, runs).rows
+    trials = [trial for one_seed in zip(*plan, strict=True) for trial in one_seed]
+    watch = Watch(trials)
+    for trial in trials:
+        train_here(trial, dataset, runs, watch)
+    rows = watch.rows
     path = folder / f"{common.data.name}.json"
     written = {
         "hardware": provenance.hardware(),

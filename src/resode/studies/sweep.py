@@ -1,7 +1,7 @@
 """Choosing h and the unroll length on validation images: a grid of trainings, their table, and the best of them.
 
 sweep.yaml says what is tried. A trial is the training of one pair (h, unroll length) with one seed; trials differ in nothing
-else. Two engines run them, DVC's queue (`sweep_dvc`) and Ray (`sweep_ray`), and leave the same table,
+else. Two engines run them, Ray (`sweep_ray`) and this process (`trials.Here`), and leave the same table,
 results/sweep/NAME/trials.csv, byte for byte: what an engine ran on stands beside it, in NAME/ENGINE.json.
 """
 

@@ -57,7 +57,7 @@ class Cluster:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             import ray
         except ImportError as error:
-            raise InputError("Ray is not installed; run: pip install '.[cluster]', or use make sweep") from error
+            raise InputError("Ray is not installed; run: pip install '.[cluster]'") from error
         self._connect(ray)
         try:
             self._run(ray, data, trials, watch)

@@ -16,9 +16,10 @@ from typing import Any
 
 from resode.analysis import evaluation
 from resode.analysis.sweeps import DIVERGED, DONE, FAILED
-from resode.base import config, files
+from resode.base import config, files, paths
 from resode.base.errors import Diverged, InputError
 from resode.base.text import duration, percent, quoted
+from resode.data import records
 from resode.data.records import Dataset
 
 # Of a grid. A typing error is refused before it is checked trial by trial.
@@ -135,20 +136,43 @@ def train(trial: Trial, dataset: Dataset, results: Path, runs: Path) -> str:
     return DONE
 
 
-def run_here(trials: Sequence[Trial], dataset: Dataset, runs: Path) -> Watch:
-    """Train `trials` in this process, one after another, with their checkpoints in `runs`.
+def train_here(trial: Trial, dataset: Dataset, runs: Path, watch: Watch) -> None:
+    """Train `trial` in this process, with its checkpoints in `runs`, and report it to `watch`.
 
     Raises:
         InputError: what `loop.train` raises, but divergence.
     """
     import keras
 
-    watch = Watch(trials)
-    for trial in trials:
-        watch.tell(1)
-        print(f"{trial.label}:", flush=True)
-        with tempfile.TemporaryDirectory() as results:
-            watch.over(trial, train(trial, dataset, Path(results), runs), Path(results))
-        # What one network compiled is of no use to the next.
-        keras.utils.clear_session()
-    return watch
+    watch.tell(1)
+    print(f"{trial.label}:", flush=True)
+    with tempfile.TemporaryDirectory() as results:
+        watch.over(trial, train(trial, dataset, Path(results), runs), Path(results))
+    # What one network compiled is of no use to the next.
+    keras.utils.clear_session()
+
+
+class Here:
+    """`run` trials in this process, one after another, where Ray is not installed.
+
+    Args:
+        runs: folder of their checkpoints.
+    """
+
+    name = "here"
+
+    def __init__(self, runs: Path = paths.RUNS / "sweep" / "here"):
+        self.runs = runs
+
+    def run(self, trials: Sequence[Trial], watch: Watch) -> None:
+        """Run all trials and report them to `watch`; one whose training is complete only writes its results again.
+
+        Raises:
+            InputError: the data set is missing.
+        """
+        dataset = records.load(paths.dataset(trials[0].params.data.name))
+        for trial in trials:
+            try:
+                train_here(trial, dataset, self.runs, watch)
+            except InputError as error:
+                watch.over(trial, FAILED, reason=str(error))

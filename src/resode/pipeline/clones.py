@@ -44,20 +44,6 @@ def scratch(home: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def lasting(folder: Path) -> None:
-    """Make a clone, see `make`, in `folder`, unless there is one.
-
-    Raises:
-        InputError: another process makes one, or it cannot be made.
-    """
-    with checkpoint.locked(folder.parent):
-        if not folder.exists():
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            make(partial)
-            os.replace(partial, folder)
-
-
 def make(folder: Path) -> None:
     """Copy the files of the repository as they lie there to `folder`, and commit them in a git repository of its own.
 
@@ -71,7 +57,7 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _git(folder, "init", "--quiet", "--template=")
         (folder / ".git" / "settings").write_text(_GIT_SETTINGS, encoding="utf-8")
-        # By git, since DVC's queue reads no configuration file with a section twice.
+        # By git, since DVC reads no configuration file with a section twice.
         for name, value in _CLONE_SETTINGS.items():
             _git(folder, "config", name, value)
         # Nothing is tracked yet, so that these are all.
@@ -127,26 +113,6 @@ def dvc(clone: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "resode.pipeline.dvc", *arguments], cwd=clone, env=environment, **options
     )
-
-
-def flags(settings: dict) -> list[str]:
-    """The options of `dvc exp run` for `settings`, {"section.key": value}."""
-    return [part for key, value in settings.items() for part in ("-S", f"{key}={json.dumps(value)}")]
-
-
-def commits(clone: Path) -> dict[str, str]:
-    """The commit of each experiment by its name."""
-    listed = _git(clone, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode().split("\n")
-    return {line.rpartition("/")[2]: line.split()[0] for line in listed if line}
-
-
-def extract(clone: Path, commit: str, path: str, target: Path) -> None:
-    """Put the folder `path` of `commit` at `target`, which does not exist."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as unpacked:
-        packed = os.path.join(unpacked, "packed.zip")
-        _git(clone, "archive", "--output", packed, commit, path)
-        shutil.unpack_archive(packed, unpacked)
-        os.replace(os.path.join(unpacked, path), target)
 
 
 def _git(clone: Path, *arguments: str) -> bytes:

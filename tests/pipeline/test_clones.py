@@ -18,8 +18,7 @@ from helpers import wait_for
 from resode import cli
 from resode.base import paths, provenance
 from resode.base.errors import InputError
-from resode.pipeline import demo, dvc, experiments, parents
-from resode.studies import sweep, sweep_dvc
+from resode.pipeline import clones, demo, dvc, parents
 
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
 
@@ -109,12 +108,12 @@ def test_a_clone_has_what_is_there_whatever_git_ignores(tree, tmp_path, monkeypa
     (tree / "build" / "old").touch()
     head = git(tree, "rev-parse", "HEAD")
     before = everything(tree)
-    with experiments.scratch(tree / ".runs" / "demo") as clone:
+    with clones.scratch(tree / ".runs" / "demo") as clone:
         copied = {name: content for name, content in everything(clone).items() if not name.startswith(".git/")}
         assert copied == {name: content for name, content in before.items() if not name.startswith(".git/")}
         assert not (clone / "build").exists()
         assert git(clone, "status", "--porcelain") == "" and "untracked.h5" in git(clone, "ls-files")
-        told = experiments.dvc(clone, "config", "core.analytics", capture_output=True, text=True)
+        told = clones.dvc(clone, "config", "core.analytics", capture_output=True, text=True)
         assert told.stdout == "false\n"
         assert provenance.commit() == {"commit": head, "modified": False}
     assert everything(tree) == before and not list(tree.glob(".runs/demo/clone-*"))
@@ -139,7 +138,7 @@ def test_results_of_a_demo_cross_disks_and_replace_those_of_the_last(tree, tmp_p
     monkeypatch.setattr(paths, "ROOT", tree)
     monkeypatch.setattr(paths, "RUNS", tree / ".runs")
     monkeypatch.setattr(demo, "BUILD", tree / "build" / "demo")
-    monkeypatch.setattr(experiments, "dvc", stages)
+    monkeypatch.setattr(clones, "dvc", stages)
     # Put back after the test.
     monkeypatch.setenv(parents.STARTED_BY, "")
     disk = tmp_path / "disk"
@@ -171,7 +170,7 @@ def test_ctrl_c_waits_for_dvc_which_waits_for_its_stage(tree, monkeypatch):
 
     monkeypatch.setattr(paths, "ROOT", tree)
     monkeypatch.setattr(paths, "RUNS", tree / ".runs")
-    monkeypatch.setattr(experiments, "dvc", interrupted)
+    monkeypatch.setattr(clones, "dvc", interrupted)
     monkeypatch.setenv(parents.STARTED_BY, "")
     # Whoever starts the tests in the background may ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -222,7 +221,7 @@ def test_links_to_another_disk_are_not_written_through(tree, tmp_path, monkeypat
         (tree / name).symlink_to(disk / name)
     (tree / ".#params.yaml").symlink_to("nobody@nowhere")
     (tree / "mine").symlink_to(disk)
-    with experiments.scratch(tree / ".runs" / "demo") as clone:
+    with clones.scratch(tree / ".runs" / "demo") as clone:
         assert [path for path in clone.rglob("*") if path.is_symlink()] == [clone / "mine"]
         assert (clone / "results" / "toys" / "toys.json").read_text(encoding="utf-8") == "mine"
         assert (clone / "params.yaml").read_bytes() == (disk / "params.yaml").read_bytes()
@@ -239,12 +238,12 @@ def test_a_git_that_takes_no_other_settings_makes_a_clone_all_the_same(tree, tmp
     )
     (tmp_path / "config").write_text(mine, encoding="utf-8")
     (tmp_path / "ignored").write_text("*.h5\n", encoding="utf-8")
-    made = experiments._environment
+    made = clones._environment
     monkeypatch.setattr(paths, "ROOT", tree)
     monkeypatch.setattr(
-        experiments, "_environment", lambda clone: made(clone) | {"GIT_CONFIG_GLOBAL": str(tmp_path / "config")}
+        clones, "_environment", lambda clone: made(clone) | {"GIT_CONFIG_GLOBAL": str(tmp_path / "config")}
     )
-    with experiments.scratch(tree / ".runs" / "demo") as clone:
+    with clones.scratch(tree / ".runs" / "demo") as clone:
         assert "untracked.h5" in git(clone, "ls-files")
 
 
@@ -253,7 +252,7 @@ def test_environments_are_not_copied(tree, monkeypatch):
     for name in ("mine/pyvenv.cfg", "mine/lib/a.py", "envs/b/conda-meta/history", "envs/b/bin/python", "envs/mine.txt"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
-    with experiments.scratch(tree / ".runs" / "demo") as clone:
+    with clones.scratch(tree / ".runs" / "demo") as clone:
         assert not (clone / "mine").exists() and [path.name for path in (clone / "envs").iterdir()] == ["mine.txt"]
 
 
@@ -264,9 +263,9 @@ def test_links_in_results_are_not_written_through(tree, tmp_path, monkeypatch):
     (tmp_path / "toys" / "toys.json").write_text("mine", encoding="utf-8")
     (tree / "results").mkdir()
     (tree / "results" / "toys").symlink_to(tmp_path / "toys")
-    with experiments.scratch(tree / ".runs" / "demo") as clone:
+    with clones.scratch(tree / ".runs" / "demo") as clone:
         (clone / "results" / "toys" / "toys.json").write_text("the demo's", encoding="utf-8")
-        assert "RESODE_RESULTS" not in experiments._environment(clone)
+        assert "RESODE_RESULTS" not in clones._environment(clone)
     assert (tmp_path / "toys" / "toys.json").read_text(encoding="utf-8") == "mine"
 
 
@@ -277,7 +276,7 @@ def test_a_copy_without_git_inside_another_repository_is_no_part_of_it(tree, mon
     (outer / ".gitignore").write_text("*\n", encoding="utf-8")
     monkeypatch.setattr(paths, "ROOT", tree)
     before = everything(outer)
-    with experiments.scratch(tree / ".runs" / "demo") as clone:
+    with clones.scratch(tree / ".runs" / "demo") as clone:
         assert (clone / "params.yaml").read_bytes() == (tree / "params.yaml").read_bytes()
         assert provenance.commit()["commit"] is None
     with_locks = everything(outer)
@@ -309,15 +308,6 @@ def test_a_limit_on_file_sizes_is_one_line():
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: DVC cannot write in ") and done.stderr.count("\n") == 1
     assert done.stderr.endswith("File too large; free space, make the folder writable, or lift a limit of ulimit -f\n")
-
-
-@pytest.mark.parametrize("name", ["müller", "a#b", "a?b", "x{a}"])
-def test_a_path_that_dvcs_queue_cannot_take_is_refused(name, tmp_path, monkeypatch):
-    trials = sweep.planned("digits")
-    monkeypatch.setattr(paths, "ROOT", tmp_path / name)
-    with pytest.raises(InputError, match="DVC cannot do this in .*; move the repository"):
-        sweep_dvc.Queue().run(trials, sweep.Watch(trials))
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
