@@ -24,7 +24,7 @@ MAJORITY = 3
 
 
 def known(provenance: Mapping) -> bool:
-    """Whether the lists are of the test images of the data set with this provenance."""
+    """Return whether the lists are of the test images of the data set with this provenance."""
     return provenance["name"] == "cifar10" and bool(provenance["published"])
 
 
