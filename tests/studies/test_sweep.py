@@ -335,7 +335,8 @@ def test_ray_and_this_process_give_the_same_bytes(clone):
         yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8"
     )
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
-    here = "import importlib.util, sys; importlib.util.find_spec = lambda name: None; from resode import cli; sys.exit(cli.main(['sweep']))"
+    # Without Ray: what sys.modules holds as None is not to be found.
+    here = "import sys; sys.modules['ray'] = None; from resode import cli; sys.exit(cli.main(['sweep']))"
     table = clone / "results" / "sweep" / "digits" / "trials.csv"
     tables = []
     for command in (["-m", "resode", "digits"], ["-m", "resode", "sweep"], ["-c", here]):
