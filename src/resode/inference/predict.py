@@ -11,7 +11,7 @@ import numpy as np
 from resode.base import paths
 from resode.base.errors import InputError
 from resode.base.text import quoted
-from resode.inference import images as image_files
+from resode.inference.images import decoded
 from resode.training import outputs
 
 TOP = 3
@@ -34,9 +34,9 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
         unroll_length: steps a unit, if other than trained with.
 
     Raises:
-        InputError: see `images.read`, `trained.Network` and `low_memory.NumPyNetwork`.
+        InputError: see `images.decoded`, `trained.Network` and `low_memory.NumPyNetwork`.
     """
-    pixels = image_files.read(images)
+    pixels = np.stack([decoded(path) for path in images])
     if weights is None:
         weights = paths.results("training")
         if paths.NETWORK.is_file() and (low_memory or not any(weights.glob("*.weights.h5"))):
