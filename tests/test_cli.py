@@ -42,20 +42,20 @@ def test_errors_show_no_control_characters_and_no_endless_lines(capsys):
 
 def test_a_name_too_long_for_the_system_is_an_error_of_one_line(capsys):
     name = "/tmp/" + "x" * 300
-    assert cli.main(["data", name]) == 1
+    assert cli.main(["cifar10", name]) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: ") and "File name too long" in told and told.count("\n") == 1
 
 
 def test_a_home_of_nobody_is_a_path_like_any_other(capsys):
-    assert cli.main(["data", "~nosuchuser/archive.tar.gz"]) == 1
+    assert cli.main(["cifar10", "~nosuchuser/archive.tar.gz"]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("error: no ") and "~nosuchuser" in told and told.count("\n") == 1
+    assert told.startswith("error: cannot read ") and "~nosuchuser" in told and told.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["a\nb", "./a\nb", "a/../a\nb"])
 def test_a_newline_in_a_name_does_not_end_the_message(name, capsys):
-    assert cli.main(["data", name]) == 1
+    assert cli.main(["cifar10", name]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "a\\nb" in told
 

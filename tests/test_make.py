@@ -8,7 +8,6 @@ import pytest
 
 from resode.base import paths
 
-ARCHIVE = "data/cifar-10-binary.tar.gz"
 STUB = '#!/bin/sh\necho "$0 $*" >> "$LOG"\n'
 # Makes an environment with a pip; `pip install` of the lock fails where FAIL is set, `pip list` says what the folder has.
 PYTHON = (
@@ -28,7 +27,7 @@ esac
 def folder(tmp_path, monkeypatch):
     """A folder with Makefile, set-up and lock, and a program `python3` that stands for Python."""
     (tmp_path / "repository" / "scripts").mkdir(parents=True)
-    for name in ("Makefile", "scripts/setup.sh", "data.dvc"):
+    for name in ("Makefile", "scripts/setup.sh"):
         shutil.copy(paths.ROOT / name, tmp_path / "repository" / name)
     (tmp_path / "repository" / "requirements.lock").write_text("tensorflow==2\n")
     program(tmp_path / "bin" / "python3", PYTHON)
@@ -91,28 +90,15 @@ def test_environment_of_a_moved_or_copied_clone_is_made_anew_by_set_up_alone(fol
     assert str(moved) in (moved / ".venv" / "bin" / "activate").read_text()
 
 
-@pytest.mark.parametrize("cached", [True, False])
-def test_archive_that_was_deleted_comes_back_from_the_cache_or_is_downloaded(cached, folder):
+def test_data_from_a_file_are_written_and_then_recorded_by_dvc(folder):
     assert make(folder, "setup").returncode == 0
-    known = (
-        (folder / "data.dvc")
-        .read_text()
-        .replace("- path: data", "- md5: c32a1d4ab5d03f1284b67883e8d87530\n  path: data")
-    )
-    (folder / "data.dvc").write_text(known)
-    python = folder / ".venv" / "bin" / "python"
-    program(python, STUB + f'case "$*" in *checkout*) exit {0 if cached else 1};; esac\n')
-    program(folder.parent / "bin" / "git", STUB)
-    done = make(folder, "repro")
-    told = (folder.parent / "log").read_text()
-    assert done.returncode == 0 and "-m dvc checkout --quiet data.dvc\n" in told
-    assert ("git checkout --quiet data.dvc\n" in told) is not cached
-    assert told.index("checkout") < told.index("-m resode.pipeline.dvc repro")
-
-
-def test_archive_that_is_there_or_was_never_is_left_to_dvc(folder):
-    assert make(folder, "setup").returncode == 0
-    program(folder / ".venv" / "bin" / "python", STUB + 'case "$*" in *"dvc repro"*) exit 1;; esac\n')
-    done = make(folder, "repro")
-    assert done.returncode and "There is no archive. If it could not be downloaded, bring it from a file" in done.stderr
-    assert "checkout" not in (folder.parent / "log").read_text()
+    program(folder / ".venv" / "bin" / "python", STUB + 'case "$*" in *wrong*) exit 1;; esac\n')
+    log = folder.parent / "log"
+    for archive, commands in (
+        ("a b.tar.gz", ["-m resode cifar10 a b.tar.gz", "-m dvc commit --force --quiet cifar10"]),
+        ("wrong", ["-m resode cifar10 wrong"]),
+    ):
+        log.unlink()
+        assert bool(make(folder, "data", f"ARCHIVE={archive}").returncode) is (archive == "wrong")
+        assert [line.partition(" ")[2] for line in log.read_text().splitlines()][-len(commands) :] == commands
+    assert "give the archive: make data ARCHIVE=path" in make(folder, "data").stderr

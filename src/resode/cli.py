@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not getattr(chosen, "low_memory", False):
             settings.check_backend()
-        if "DVC_STAGE" in os.environ or chosen.run in (_check, _commit, _data, _demo):
+        if "DVC_STAGE" in os.environ or chosen.run in (_check, _cifar10, _commit, _demo):
             paths.check_for_dvc()
         chosen.run(chosen)
     except KeyboardInterrupt:
@@ -91,18 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {resode.__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(metavar="COMMAND")
-    cifar10 = commands.add_parser("cifar10", help="verify the archive and write data/cifar10")
-    cifar10.add_argument(
-        "archive", type=Path, nargs="?", default=paths.ARCHIVE, help="the archive or its unpacked folder"
-    )
+    cifar10 = commands.add_parser("cifar10", help="write data/cifar10, verified, from the network or from a file")
+    cifar10.add_argument("archive", nargs="?", help="cifar-10-binary.tar.gz or an unpacked cifar-10-batches-bin folder")
     cifar10.set_defaults(run=_cifar10)
     commands.add_parser("digits", help="write data/digits").set_defaults(run=_digits)
     for stage in STAGES:
         command = commands.add_parser(stage, help=f"execute and render notebooks/{stage}.ipynb")
         command.set_defaults(run=_stage, stage=stage)
-    data = commands.add_parser("data", help="bring the CIFAR-10 archive from a file instead of the network")
-    data.add_argument("archive", type=Path, help="cifar-10-binary.tar.gz or an unpacked cifar-10-batches-bin folder")
-    data.set_defaults(run=_data)
     demo = commands.add_parser("demo", help="run the pipeline on digits in a scratch copy; results in build/demo")
     demo.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides demo.yaml's")
     demo.set_defaults(run=_demo)
@@ -200,8 +195,10 @@ def _cifar10(chosen: argparse.Namespace) -> None:
 
     content = config.read()
     required = config.validate(content).data.require_published
+    # Unlike Path.expanduser it leaves a user who does not exist as it stands.
+    archive = Path(os.path.expanduser(chosen.archive)) if chosen.archive else None
     with inputs.unchanged("cifar10", content):
-        published = cifar10.unpack(chosen.archive, paths.dataset("cifar10"), required)
+        published = cifar10.write(paths.dataset("cifar10"), required, archive)
     print("CIFAR-10: " + ("every member is the published one." if published else "content DIFFERS from the published."))
 
 
@@ -223,17 +220,6 @@ def _stage(chosen: argparse.Namespace) -> None:
     parents.stop_when_gone()
     with stopping.passed_on():
         notebook.run(chosen.stage)
-
-
-def _data(chosen: argparse.Namespace) -> None:
-    from resode.base import config
-    from resode.data import archive, cifar10
-
-    # Unlike Path.expanduser it leaves a user who does not exist as it stands.
-    source = Path(os.path.expanduser(chosen.archive))
-    # What the pipeline would refuse is refused here, before it takes the place of a good archive.
-    cifar10.read_members(source, config.load().data.require_published)
-    print(f"The archive is at {archive.provide(source)}; next: make repro")
 
 
 def _demo(chosen: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Records, the CIFAR-10 archive and the digits: what is written, and what wrong input is told."""
+"""Records, CIFAR-10 and the digits: what is written, and what wrong input is told."""
 
 import gzip
 import hashlib
@@ -8,15 +8,13 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from resode.base.errors import InputError
-from resode.data import archive, cifar10, digits, records
+from resode.data import cifar10, digits, records
 
 RECORDS = 20
 
@@ -35,10 +33,10 @@ def members(monkeypatch):
     return contents
 
 
-def tar_gz(path: Path, contents: dict, folder="cifar-10-batches-bin/", extra=(), level=9) -> Path:
+def tar_gz(path: Path, contents: dict, folder="cifar-10-batches-bin/", extra=()) -> Path:
     """An archive of `contents`, then of `extra` (TarInfo, bytes) pairs."""
     entries = [(tarfile.TarInfo(folder + name), content) for name, content in contents.items()]
-    with gzip.open(path, "wb", compresslevel=level) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
+    with gzip.open(path, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as tar:
         for info, content in [*entries, *extra]:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -235,7 +233,7 @@ def _flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (_delete, "missing"),
+        (_delete, "No such file"),
         (_cut, "whole number"),
         (_drop_a_record, "dataset.json"),
         (_empty, "whole number"),
@@ -249,70 +247,31 @@ def test_load_names_the_damaged_file(tmp_path, damage, told):
     refused(lambda: records.load(tmp_path), "data_batch_2.bin", told, "dvc repro")
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"name": 1}', "[" * 200_000, '{"name": ' + "1" * 5_000 + "}", " " * 2_000_000],
-    ids=["empty", "a list", "no name", "a number as name", "too deep", "a number of 5,000 digits", "too long"],
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1}'])
 def test_load_refuses_a_description_that_is_none(tmp_path, text):
     write_small(tmp_path)
     (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
-    refused(lambda: records.load(tmp_path), "dataset.json", "dvc repro")
-
-
-@pytest.mark.parametrize("name", ["../data_batch_1.bin", "data_batch_x.bin", "/data_batch_1.bin"])
-def test_load_reads_no_other_files_than_batches(tmp_path, name):
-    write_small(tmp_path)
-    path = tmp_path / "dataset.json"
-    description = json.loads(path.read_text(encoding="utf-8"))
-    description["sha256"][name] = "0" * 64
-    path.write_text(json.dumps(description), encoding="utf-8")
-    refused(lambda: records.load(tmp_path), "does not describe a data set")
+    refused(lambda: records.load(tmp_path), "dataset.json describes no data set", "dvc repro")
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("key", "value", "told"),
     [
-        ({"class_names": [1, None, {}]}, "names of its classes"),
-        ({"class_names": ["a", "b", "c\x1b[31m"]}, "names of its classes"),
-        ({"class_names": ["a", "b", "c\n"]}, "names of its classes"),
-        ({"class_names": ["a", "b", "b"]}, "two of its classes"),
-        ({"class_names": ["a", "b", "c", "d"]}, "names 4 classes, the labels are of 3"),
-        ({"title": "a\x1b[31m"}, "title of its data set"),
-        ({"source": "a\nb"}, "does not describe a data set"),
-        ({"name": "another"}, "it is of the data set another"),
+        ("sha256", {"../data_batch_1.bin": "", "test_batch.bin": ""}, "sha256.../data_batch_1.bin"),
+        ("sha256", {"test_batch.bin": ""}, "must name test_batch.bin and a file of training images"),
+        ("class_names", [1, 2], "class_names.0"),
+        ("name", "another", "describes the data set another"),
     ],
 )
-def test_load_refuses_a_description_of_what_cannot_be(tmp_path, changes, told):
-    write_small(tmp_path / "small", **changes)
+def test_load_refuses_a_description_of_another_data_set(tmp_path, key, value, told):
+    write_small(tmp_path / "small")
+    path = tmp_path / "small" / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
     refused(lambda: records.load(tmp_path / "small"), "dataset.json", told, "dvc repro small")
 
 
-def test_load_neither_waits_nor_reads_without_end(tmp_path):
-    write_small(tmp_path)
-    path = tmp_path / records.TEST_FILE
-    os.truncate(path, 1_000_000 * records.RECORD_BYTES)
-    refused(lambda: records.load(tmp_path), records.TEST_FILE, "3,073,000,000 bytes", "dvc repro")
-    path.unlink()
-    os.mkfifo(path)
-    refused(lambda: records.load(tmp_path), records.TEST_FILE, "not an ordinary file", "dvc repro")
-
-
-def test_load_does_not_read_too_many_files(tmp_path):
-    write_small(tmp_path)
-    described = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
-    for number in range(1, 8):
-        name = f"data_batch_{number}.bin"
-        (tmp_path / name).touch()
-        # Without taking space on the disk.
-        os.truncate(tmp_path / name, 50_000 * records.RECORD_BYTES)
-        described["sha256"][name] = ""
-    (tmp_path / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
-    refused(lambda: records.load(tmp_path), "dataset.json", "at most 921,900,000 are read")
-
-
 def test_load_without_a_data_set_says_how_to_get_one(tmp_path):
-    refused(lambda: records.load(tmp_path / "none"), "dataset.json", "missing", "dvc repro")
+    refused(lambda: records.load(tmp_path / "none"), "dataset.json", "No such file", "dvc repro none")
 
 
 # CIFAR-10
@@ -326,191 +285,126 @@ def test_the_published_table_and_format_are_those_of_the_binary_version():
     assert cifar10.CLASS_NAMES[-1] == "truck"
 
 
-def test_unpack_writes_the_members_and_says_they_are_the_published_ones(tmp_path, members):
-    source = tar_gz(tmp_path / "a.tar.gz", members)
-    assert cifar10.unpack(source, tmp_path / "cifar10", True) is True
-    written = contents_of(tmp_path / "cifar10")
+def write_cifar10(tmp_path: Path, source: Path | None, require_published=True) -> bool:
+    return cifar10.write(tmp_path / "data" / "cifar10", require_published, source)
+
+
+def test_the_six_files_are_written_and_are_the_published_ones(tmp_path, members):
+    assert write_cifar10(tmp_path, tar_gz(tmp_path / "a.tar.gz", members)) is True
+    written = contents_of(tmp_path / "data" / "cifar10")
     description = json.loads(written.pop("dataset.json"))
     assert written == members
     assert description["published"] is True
     assert description["sha256"] == cifar10.PUBLISHED
-    dataset = records.load(tmp_path / "cifar10")
+    dataset = records.load(tmp_path / "data" / "cifar10")
     assert dataset.train_images.shape == (5 * RECORDS, 32, 32, 3)
     assert dataset.test_images.shape == (RECORDS, 32, 32, 3)
     assert len(dataset.class_names) == 10
 
 
+def unpacked(folder: Path, members: dict) -> Path:
+    folder.mkdir()
+    for name, content in members.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
 def test_the_members_decide_and_not_the_archive(tmp_path, members):
     readme = (tarfile.TarInfo("elsewhere/readme.html"), b"hello")
-    readme[0].mtime = 1_234_567_890
-    backwards = dict(reversed(members.items()))
     first = tar_gz(tmp_path / "a.tar.gz", members)
-    second = tar_gz(tmp_path / "b.tar.gz", backwards, folder="elsewhere/", extra=[readme], level=1)
-    unpacked = tmp_path / "cifar-10-batches-bin"
-    unpacked.mkdir()
-    for name, content in members.items():
-        (unpacked / name).write_bytes(content)
-    (unpacked / "batches.meta.txt").write_text("not needed", encoding="utf-8")
-    assert first.read_bytes() != second.read_bytes()
-    for source, folder in ((first, "1"), (second, "2"), (unpacked, "3")):
-        cifar10.unpack(source, tmp_path / folder, True)
-    assert contents_of(tmp_path / "1") == contents_of(tmp_path / "2") == contents_of(tmp_path / "3")
+    second = tar_gz(tmp_path / "b.tar.gz", dict(reversed(members.items())), folder="elsewhere/", extra=[readme])
+    third = unpacked(tmp_path / "cifar-10-batches-bin", members)
+    (third / "batches.meta.txt").write_text("not needed", encoding="utf-8")
+    written = []
+    for source in (first, second, third):
+        for required in (True, False):
+            assert write_cifar10(tmp_path, source, required) is True
+            written.append(contents_of(tmp_path / "data" / "cifar10"))
+    assert all(one == written[0] for one in written)
 
 
-def test_a_missing_archive_says_how_to_get_it(tmp_path, members):
-    unpack = lambda: cifar10.unpack(tmp_path / "a.tar.gz", tmp_path / "cifar10", True)
-    refused(unpack, "a.tar.gz", "dvc repro", "make data ARCHIVE=")
+def wrong(tmp_path: Path, source: Path, required: bool, *told: str) -> None:
+    """`source` is refused in one line that names it and the remedy, and nothing is written."""
+    refused(lambda: write_cifar10(tmp_path, source, required), source.name, "make data ARCHIVE=path", *told)
+    assert not (tmp_path / "data").exists()
 
 
-def _nothing_left(tmp_path: Path, *kept: str) -> None:
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+def test_a_missing_archive_says_how_to_get_it(tmp_path):
+    wrong(tmp_path, tmp_path / "a.tar.gz", True, "No such file", "dvc repro cifar10")
 
 
-@pytest.mark.parametrize("require_published", [True, False])
-@pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9999])
-def test_a_truncated_archive_is_named(tmp_path, members, part, require_published):
+@pytest.mark.parametrize("required", [True, False])
+def test_an_archive_that_is_cut_short_or_damaged_is_told(tmp_path, members, required):
     source = tar_gz(tmp_path / "a.tar.gz", members)
     content = source.read_bytes()
-    source.write_bytes(content[: int(len(content) * part)])
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", require_published), "a.tar.gz", "make data")
-    _nothing_left(tmp_path, "a.tar.gz")
+    for part in (0.0, 0.001, 0.3, 0.9999):
+        source.write_bytes(content[: int(len(content) * part)])
+        wrong(tmp_path, source, required)
+    for place in (0, 40, len(content) // 3, len(content) // 2, -6, -2):
+        changed = bytearray(content)
+        changed[place] ^= 0x40
+        source.write_bytes(changed)
+        wrong(tmp_path, source, required)
 
 
-@pytest.mark.parametrize("require_published", [True, False])
-@pytest.mark.parametrize("position", [0, 40, 0.1, 0.37, 0.5, 0.8, -6, -2])
-def test_one_flipped_byte_in_the_archive_is_told(tmp_path, members, position, require_published):
-    source = tar_gz(tmp_path / "a.tar.gz", members)
-    content = bytearray(source.read_bytes())
-    where = int(position * len(content)) if isinstance(position, float) else position
-    content[where] ^= 0x40
-    source.write_bytes(content)
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", require_published), "a.tar.gz")
-    _nothing_left(tmp_path, "a.tar.gz")
+@pytest.mark.parametrize("content", [b"<html>log in</html>", gzip.compress(b"no tar", mtime=0)], ids=["page", "no tar"])
+def test_what_is_no_archive_is_told(tmp_path, content):
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    wrong(tmp_path, tmp_path / "a.tar.gz", False, "cannot read")
 
 
-def test_a_flipped_byte_in_a_member_names_the_member(tmp_path, members):
-    changed = bytearray(members["data_batch_3.bin"])
-    changed[5] ^= 1
-    source = tar_gz(tmp_path / "a.tar.gz", {**members, "data_batch_3.bin": bytes(changed)})
-    unpack = lambda required: cifar10.unpack(source, tmp_path / "cifar10", required)
-    refused(lambda: unpack(True), "data_batch_3.bin", "differs from the published", "require_published")
-    _nothing_left(tmp_path, "a.tar.gz")
-    assert unpack(False) is False
-    assert records.load(tmp_path / "cifar10").provenance["published"] is False
-    assert "differs" in records.load(tmp_path / "cifar10").provenance["source"]
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_wrong_member_is_named(tmp_path, members, packed):
+    def refuses(name: str, content: bytes | None, required: bool, told: str) -> None:
+        changed = {key: value for key, value in {**members, name: content}.items() if value is not None}
+        folder = tmp_path / told
+        source = tar_gz(tmp_path / "a.tar.gz", changed) if packed else unpacked(folder, changed)
+        wrong(tmp_path, source, required, name, told)
 
-
-def test_published_members_are_published_whether_or_not_that_is_required(tmp_path, members):
-    source = tar_gz(tmp_path / "a.tar.gz", members)
-    assert cifar10.unpack(source, tmp_path / "1", False) is True
-    cifar10.unpack(source, tmp_path / "2", True)
-    assert contents_of(tmp_path / "1") == contents_of(tmp_path / "2")
-
-
-@pytest.mark.parametrize("require_published", [True, False])
-def test_a_missing_member_is_named(tmp_path, members, require_published):
-    del members["data_batch_4.bin"]
-    source = tar_gz(tmp_path / "a.tar.gz", members)
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", require_published), "data_batch_4.bin")
-    _nothing_left(tmp_path, "a.tar.gz")
-
-
-@pytest.mark.parametrize("require_published", [True, False])
-def test_a_label_of_200_is_named(tmp_path, members, require_published):
-    members["test_batch.bin"] = with_label(members["test_batch.bin"], 11, 200)
-    source = tar_gz(tmp_path / "a.tar.gz", members)
-    unpack = lambda: cifar10.unpack(source, tmp_path / "cifar10", require_published)
-    refused(unpack, "test_batch.bin", "record 11 has label 200")
-    _nothing_left(tmp_path, "a.tar.gz")
-
-
-@pytest.mark.parametrize("require_published", [True, False])
-def test_a_member_of_the_wrong_size_is_named(tmp_path, members, require_published):
-    members["data_batch_1.bin"] = members["data_batch_1.bin"][: -records.RECORD_BYTES]
-    source = tar_gz(tmp_path / "a.tar.gz", members)
-    unpack = lambda: cifar10.unpack(source, tmp_path / "cifar10", require_published)
-    refused(unpack, "data_batch_1.bin", "bytes")
+    flipped = bytearray(members["data_batch_3.bin"])
+    flipped[5] ^= 1
+    refuses("data_batch_3.bin", bytes(flipped), True, "differs from the published")
+    refuses("data_batch_4.bin", None, False, "does not hold")
+    refuses("data_batch_1.bin", members["data_batch_1.bin"][: -records.RECORD_BYTES], False, "bytes")
+    refuses("test_batch.bin", with_label(members["test_batch.bin"], 11, 200), False, "record 11 has label 200")
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "../data_batch_1.bin",
-        "cifar-10-batches-bin/../../evil",
-        "/tmp/evil",
-        "..",
-        "..\\evil",
-        "\\evil",
-        "C:\\evil",
-        "../two\nlines",
-    ],
+    ("folder", "told"),
+    [("cifar-100-binary", "is CIFAR-100"), ("cifar-10-batches-py", "is the Python version of CIFAR-10")],
 )
-@pytest.mark.parametrize("require_published", [True, False])
-def test_an_unsafe_member_name_is_refused_and_named(tmp_path, members, name, require_published):
-    evil = (tarfile.TarInfo(name), b"evil")
-    source = tar_gz(tmp_path / "a.tar.gz", members, extra=[evil])
-    refused(lambda: cifar10.unpack(source, tmp_path / "in" / "cifar10", require_published), repr(name))
-    _nothing_left(tmp_path, "a.tar.gz")
+def test_other_versions_of_the_data_are_named(folder, told, tmp_path):
+    wrong(tmp_path, tar_gz(tmp_path / "a.tar.gz", {"train.bin": b"0"}, folder=f"./{folder}/"), True, told)
+    wrong(tmp_path, unpacked(tmp_path / folder, {"train.bin": b"0"}), True, told)
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_links_and_devices_are_refused(tmp_path, members, kind):
-    entry = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
-    entry.type, entry.linkname = kind, "/etc/passwd"
-    del members["data_batch_1.bin"]
-    source = tar_gz(tmp_path / "a.tar.gz", members, extra=[(entry, b"")])
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", False), "data_batch_1.bin", "neither a file")
+def test_altered_content_says_so_in_its_title(tmp_path, members):
+    changed = with_label(members["data_batch_3.bin"], 0, 9 - members["data_batch_3.bin"][0])
+    source = tar_gz(tmp_path / "a.tar.gz", {**members, "data_batch_3.bin": changed})
+    assert write_cifar10(tmp_path, source, False) is False
+    provenance = records.load(tmp_path / "data" / "cifar10").provenance
+    assert provenance["title"] == cifar10.ALTERED_TITLE and provenance["published"] is False
+    assert "differs" in provenance["source"]
 
 
-def test_a_second_copy_of_a_member_is_refused(tmp_path, members):
-    again = (tarfile.TarInfo("other/test_batch.bin"), members["test_batch.bin"])
-    source = tar_gz(tmp_path / "a.tar.gz", members, extra=[again])
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", True), "test_batch.bin", "more than once")
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"<html>log in</html>", "is not a gzip file"),
-        (b"\x80\x04pickle", "is not a gzip file"),
-        (gzip.compress(b"no tar"), "a.tar.gz"),
-    ],
-    # gzip writes the time; the processes must collect the same tests.
-    ids=["page of a login", "pickle", "gzip, no tar"],
-)
-def test_what_is_no_archive_is_told(tmp_path, members, content, told):
-    source = tmp_path / "a.tar.gz"
-    source.write_bytes(content)
-    refused(lambda: cifar10.unpack(source, tmp_path / "cifar10", False), "a.tar.gz", told, "make data")
-
-
-def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, members):
+def test_without_an_archive_the_data_set_that_is_there_is_taken_and_otherwise_the_network(
+    tmp_path, members, monkeypatch
+):
     source = tar_gz(tmp_path / "a.tar.gz", members)
-    (tmp_path / "data").write_text("not a folder", encoding="utf-8")
+    monkeypatch.setattr(cifar10, "_downloaded", lambda folder: source)
     folder = tmp_path / "data" / "cifar10"
-    refused(lambda: cifar10.unpack(source, folder, True), str(folder), "cannot write")
-
-
-def test_an_unpacked_folder_is_checked_like_an_archive(tmp_path, members):
-    for name, content in members.items():
-        (tmp_path / name).write_bytes(content)
-    (tmp_path / "data_batch_2.bin").write_bytes(with_label(members["data_batch_2.bin"], 0, 200))
-    refused(lambda: cifar10.read_members(tmp_path, False), "data_batch_2.bin", "label 200")
-    (tmp_path / "data_batch_2.bin").write_bytes(b"short")
-    refused(lambda: cifar10.read_members(tmp_path, False), "data_batch_2.bin", "bytes")
-    (tmp_path / "data_batch_2.bin").unlink()
-    refused(lambda: cifar10.read_members(tmp_path, False), "data_batch_2.bin", "does not hold")
-
-
-def test_a_packed_folder_is_the_same_archive_every_time(tmp_path, members):
-    packed = []
-    for contents in (members, dict(reversed(members.items()))):
-        file = io.BytesIO()
-        archive.pack(contents, file)
-        packed.append(file.getvalue())
-    assert packed[0] == packed[1]
-    (tmp_path / "a.tar.gz").write_bytes(packed[0])
-    assert cifar10.read_members(tmp_path / "a.tar.gz", True) == members
+    assert write_cifar10(tmp_path, None)
+    good = contents_of(folder)
+    _flip(folder / "data_batch_2.bin")
+    assert write_cifar10(tmp_path, None) and contents_of(folder) == good
+    altered = with_label(members["test_batch.bin"], 0, 9 - members["test_batch.bin"][0])
+    write_cifar10(tmp_path, unpacked(tmp_path / "altered", {**members, "test_batch.bin": altered}), False)
+    source.unlink()
+    # Nothing is brought: what is there is good enough, or not.
+    assert write_cifar10(tmp_path, None, False) is False
+    refused(lambda: write_cifar10(tmp_path, None, True), "a.tar.gz", "No such file")
+    # An experiment of DVC finds the project's.
+    assert cifar10.write(tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc" / "data" / "cifar10", False) is False
 
 
 # Digits
@@ -550,20 +444,6 @@ def test_digits_are_enlarged_faithfully():
     np.testing.assert_array_equal(digits.enlarge(np.zeros((1, 8, 8))), 0)
 
 
-def test_digits_into_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "data").write_text("not a folder", encoding="utf-8")
-    refused(lambda: digits.write(tmp_path / "data" / "digits"), "cannot write")
-
-
-def test_altered_content_says_so_in_its_title(tmp_path, members):
-    changed = bytearray(members["data_batch_3.bin"])
-    changed[5] ^= 1
-    source = tar_gz(tmp_path / "a.tar.gz", {**members, "data_batch_3.bin": bytes(changed)})
-    assert not cifar10.unpack(source, tmp_path / "cifar10", require_published=False)
-    provenance = records.load(tmp_path / "cifar10").provenance
-    assert provenance["title"] == cifar10.ALTERED_TITLE and provenance["published"] is False
-
-
 def test_folder_that_is_a_link_to_another_disk_stays_one(tmp_path):
     (tmp_path / "disk").mkdir()
     link = tmp_path / "data" / "small"
@@ -579,116 +459,3 @@ def test_folder_that_is_a_link_to_another_disk_stays_one(tmp_path):
         == [path.name for path in (tmp_path / "disk").iterdir()]
         == ["small"]
     )
-
-
-def test_folder_that_is_a_link_to_itself_is_one_line(tmp_path):
-    (tmp_path / "small").symlink_to("small")
-    refused(lambda: write_small(tmp_path / "small"), f"cannot write {tmp_path / 'small'}")
-    assert [path.name for path in tmp_path.iterdir()] == ["small"]
-
-
-# Archives that eat the machine
-
-
-def header(name: str, size: int, kind: bytes = b"0") -> bytes:
-    """A tar header with any size, larger than what follows, too."""
-    info = tarfile.TarInfo(name)
-    info.size, info.type = size, kind
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-def pax(*lines: str) -> bytes:
-    # A record begins with its own length, digits included.
-    lengths = [next(n for n in range(len(line) + 3, len(line) + 12) if len(f"{n} {line}\n") == n) for line in lines]
-    records_ = b"".join(f"{length} {line}\n".encode() for length, line in zip(lengths, lines, strict=True))
-    return header("pax", len(records_), b"x") + records_ + bytes(-len(records_) % 512)
-
-
-# Five times what is allowed besides the members; gigabytes would be the same, and slow to make.
-ZEROS = bytes(20_000_000)
-EVIL = {
-    "a GNU name of gigabytes": lambda good: header("././@LongLink", 3 << 30, b"L") + ZEROS,
-    "a GNU link name of gigabytes": lambda good: header("././@LongLink", 3 << 30, b"K") + ZEROS,
-    "a pax header of gigabytes": lambda good: header("pax", 3 << 30, b"x") + ZEROS,
-    "a global pax header of gigabytes": lambda good: header("pax", 3 << 30, b"g") + ZEROS,
-    "a member of 2^62 bytes": lambda good: header("cifar-10-batches-bin/data_batch_1.bin", 1 << 62),
-    "another file of 2^62 bytes": lambda good: header("cifar-10-batches-bin/notes.txt", 1 << 62) + ZEROS,
-    "another file of 2^62 bytes that ends": lambda good: header("notes.txt", 1 << 62) + bytes(10_000),
-    "another file of 10^11 bytes that ends": lambda good: header("notes.txt", 10**11) + bytes(10_000),
-    "a sparse file of 2^62 bytes": lambda good: pax("GNU.sparse.major=0", f"size={1 << 62}") + header("a", 9),
-    "zeros between the members": lambda good: header("notes.txt", len(ZEROS)) + ZEROS + good,
-    "zeros behind the members": lambda good: good + ZEROS,
-    "a pax record of many digits": lambda good: pax("comment=" + "1" * 3_000_000) + good,
-    "pax records of many digits": lambda good: pax("comment=" + "1" * 1_900) * 1_500 + good,
-    "5,000 pax headers": lambda good: pax("comment=x") * 5000 + good,
-    "a malformed sparse map": lambda good: pax("GNU.sparse.map=1,2,x", "GNU.sparse.size=a") + header("a", 0),
-    "a sparse map of version 1.0": lambda good: pax("GNU.sparse.major=1", "GNU.sparse.minor=0") + header("a", 512) + b"\xff" * 512,
-    "a name with escape sequences": lambda good: header("../\x1b[31m" + "x" * 80, 0) + good,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("evil", EVIL)
-def test_archive_that_holds_more_than_it_can_need_is_refused_at_once(evil, members, tmp_path):
-    good = gzip.decompress(tar_gz(tmp_path / "good", members).read_bytes())
-    path = tmp_path / "evil.tar.gz"
-    path.write_bytes(gzip.compress(EVIL[evil](good), 1))
-    tracemalloc.start()
-    message = refused(lambda: cifar10.read_members(path, True), str(path), "bring another copy")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 60_000_000 and message.isprintable() and len(message) < 800
-
-
-@pytest.mark.parametrize(
-    ("content", "size", "words"),
-    [
-        (gzip.compress(b"") * 20_000, None, "more than 10,000 parts"),
-        (b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"a" * 30_000_000, None, "the file is cut short"),
-        (gzip.compress(b""), 180_000_000, "at its first bytes"),
-        (gzip.compress(b""), 10_000_000_000, "10,000,000,000 bytes, more than the published one has"),
-    ],
-    ids=["empty parts", "a header of megabytes", "zeros behind", "a large file"],
-)
-def test_gzip_file_that_holds_nothing_is_refused_at_once(content, size, words, tmp_path):
-    path = tmp_path / "archive.tar.gz"
-    path.write_bytes(content)
-    if size:
-        # Without taking space on the disk.
-        os.truncate(path, size)
-    began = time.process_time()
-    refused(lambda: cifar10.read_members(path, True), words)
-    assert time.process_time() - began < 5
-
-
-def test_archives_in_many_parts_are_read(members, tmp_path):
-    whole = gzip.decompress(tar_gz(tmp_path / "good", members).read_bytes())
-    part = len(whole) // 500
-    packed = b"".join(gzip.compress(whole[i : i + part], 1) + bytes(i % 3) for i in range(0, len(whole), part))
-    (tmp_path / "parts").write_bytes(packed)
-    assert cifar10.read_members(tmp_path / "parts", False) == members
-
-
-@pytest.mark.parametrize(
-    ("folder", "words"),
-    [
-        ("cifar-100-binary", "is CIFAR-100"),
-        ("CIFAR-100-binary", "is CIFAR-100"),
-        ("cifar-10-batches-py", "is the Python version of CIFAR-10"),
-    ],
-)
-def test_other_versions_of_the_data_are_named(folder, words, tmp_path):
-    (tmp_path / "archive").write_bytes(gzip.compress(header(f"{folder}/train.bin", 0) + ZEROS))
-    (tmp_path / folder).mkdir()
-    (tmp_path / "dotted").write_bytes(gzip.compress(header(f"./{folder}/train.bin", 0) + ZEROS))
-    for source in (tmp_path / "archive", tmp_path / "dotted", tmp_path / folder, tmp_path):
-        refused(lambda source=source: cifar10.read_members(source, True), str(source), words, "make data ARCHIVE=path")
-
-
-def test_folder_above_the_right_one_is_told(tmp_path):
-    (tmp_path / "cifar-10-batches-bin").mkdir()
-    refused(lambda: cifar10.read_members(tmp_path, True), "holds a folder cifar-10-batches-bin; give that one")
-
-
-def test_what_is_no_file_is_no_archive(tmp_path):
-    os.mkfifo(tmp_path / "fifo")
-    refused(lambda: cifar10.read_members(tmp_path / "fifo", True), "not an ordinary file")

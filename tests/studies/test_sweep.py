@@ -246,7 +246,6 @@ def test_without_results_the_readme_says_how_to_get_them(tmp_path):
     ],
 )
 def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):
-    monkeypatch.setattr(paths, "ARCHIVE", tmp_path / "none.tar.gz")
     # Of no cluster; without one nothing else is looked at.
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     assert cli.main(["sweep", *arguments]) == 1

@@ -18,7 +18,6 @@ RESULTS = Path(os.environ.get("RESODE_RESULTS", ROOT / "results"))
 NETWORK = RESULTS / "network" / "network.safetensors"
 RUNS_YAML = ROOT / "runs.yaml"
 DATA = ROOT / "data"
-ARCHIVE = DATA / "cifar-10-binary.tar.gz"
 
 
 def project(root: Path) -> Path:

@@ -12,24 +12,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from resode.base.errors import InputError
-from resode.base.files import parse_json, read_bytes, replaced
-from resode.base.text import quoted, refused_names, refused_title
+from resode.base.files import read_bytes, replaced
 
 SIDE = 32
 CHANNELS = 3
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
 DESCRIPTION = "dataset.json"
-# Of a description, and of a file of records: five times that of CIFAR-10.
-_MOST_BYTES = 1_000_000
-_MOST_RECORDS = 50_000
-# Of all files together.
-_MOST_BYTES_IN_ALL = 300_000 * RECORD_BYTES
 TEST_FILE = "test_batch.bin"
 TRAIN_FILE = re.compile(r"data_batch_([1-9][0-9]{0,5})\.bin")
+# Five times a file of CIFAR-10.
+_MOST_BYTES = 50_000 * RECORD_BYTES
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def decode(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(images), table[:, 0].astype(np.int32)
 
 
-def check_labels(content: bytes, classes: int, where: object, advice: str) -> None:
+def check_labels(content: bytes, classes: int, where: object) -> None:
     """Check that every label of the records in `content` is below `classes`.
 
     Raises:
@@ -93,9 +91,19 @@ def check_labels(content: bytes, classes: int, where: object, advice: str) -> No
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         record = int(wrong[0])
-        raise InputError(
-            f"{where}: record {record} has label {labels[record]}, labels are 0 to {classes - 1}; {advice}"
-        )
+        raise InputError(f"{where}: record {record} has label {labels[record]}, labels are 0 to {classes - 1}")
+
+
+class _Description(BaseModel):
+    """The content of `dataset.json`; `sha256` has the records' files by name."""
+
+    model_config = ConfigDict(strict=True)
+    name: str
+    title: str
+    class_names: list[str]
+    published: bool
+    source: str
+    sha256: dict[Annotated[str, StringConstraints(pattern=rf"^({TRAIN_FILE.pattern}|{re.escape(TEST_FILE)})$")], str]
 
 
 def load(folder: Path) -> Dataset:
@@ -106,27 +114,46 @@ def load(folder: Path) -> Dataset:
             not the file that `dataset.json` describes, or that describes no data set, or another; the message names it.
     """
     folder = Path(folder)
-    description = _read_description(folder / DESCRIPTION)
-    _check_size([folder / name for name in description["sha256"]])
-    contents = {name: _read_file(folder / name, description) for name in description["sha256"]}
-    # Checked before decoding, which takes as much memory again.
-    classes = 1 + max(int(np.frombuffer(content, np.uint8)[::RECORD_BYTES].max()) for content in contents.values())
-    if classes < len(description["class_names"]):
-        raise InputError(
-            f"{folder / DESCRIPTION} names {len(description['class_names'])} classes, the labels are of {classes};"
-            f" {_again(folder / DESCRIPTION)}"
-        )
-    train = [decode(contents[name]) for name in sorted(set(contents) - {TEST_FILE}, key=_batch_number)]
-    test_images, test_labels = decode(contents[TEST_FILE])
+    try:
+        description = _read_description(folder / DESCRIPTION)
+        tables = {name: decode(_read_file(folder / name, description)) for name in description.sha256}
+    except InputError as error:
+        # The stage that makes a data set has its name.
+        raise InputError(f"{error}; make it again with `dvc repro {folder.name}`") from error
+    test_images, test_labels = tables.pop(TEST_FILE)
+    train = [tables[name] for name in sorted(tables, key=lambda name: int(TRAIN_FILE.fullmatch(name)[1]))]
     return Dataset(
-        name=description["name"],
+        name=description.name,
         train_images=np.concatenate([images for images, _ in train]),
         train_labels=np.concatenate([labels for _, labels in train]),
         test_images=test_images,
         test_labels=test_labels,
-        class_names=description["class_names"],
-        provenance={key: description[key] for key in ("name", "title", "published", "source", "sha256")},
+        class_names=description.class_names,
+        provenance=description.model_dump(exclude={"class_names"}),
     )
+
+
+def _read_description(path: Path) -> _Description:
+    try:
+        description = _Description.model_validate_json(read_bytes(path, _MOST_BYTES))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InputError(f"{path} describes no data set: {'.'.join(map(str, wrong['loc']))} {wrong['msg']}") from error
+    if TEST_FILE not in description.sha256 or len(description.sha256) == 1:
+        raise InputError(f"{path} describes no data set: it must name {TEST_FILE} and a file of training images")
+    if description.name != path.parent.name:
+        raise InputError(f"{path} describes the data set {description.name}")
+    return description
+
+
+def _read_file(path: Path, description: _Description) -> bytes:
+    content = read_bytes(path, _MOST_BYTES)
+    if not content or len(content) % RECORD_BYTES:
+        raise InputError(f"{path} has {len(content):,} bytes, not a whole number of {RECORD_BYTES:,}-byte records")
+    check_labels(content, len(description.class_names), path)
+    if hashlib.sha256(content).hexdigest() != description.sha256[path.name]:
+        raise InputError(f"{path} is not the file that {DESCRIPTION} beside it describes")
+    return content
 
 
 def write(
@@ -165,72 +192,3 @@ def _write_through(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _again(path: Path) -> str:
-    # The stage that makes a data set has its name.
-    return f"make it again with `dvc repro {path.parent.name}`"
-
-
-def _read_description(path: Path) -> dict:
-    content = _read(path, _MOST_BYTES)
-    try:
-        description = parse_json(content)
-    except ValueError as error:
-        raise InputError(f"cannot read {path}: {quoted(str(error))}; {_again(path)}") from error
-    if not _is_description(description):
-        raise InputError(f"{path} does not describe a data set; {_again(path)}")
-    refused = refused_names(description["class_names"]) or refused_title(description["title"])
-    if description["name"] != path.parent.name:
-        refused = f"it is of the data set {quoted(description['name'])}"
-    if refused:
-        raise InputError(f"{path} does not describe this data set: {refused}; {_again(path)}")
-    return description
-
-
-def _read(path: Path, most: int) -> bytes:
-    try:
-        if not os.path.lexists(path):
-            raise InputError(f"{path} is missing")
-        return read_bytes(path, most)
-    except InputError as error:
-        raise InputError(f"{error}; {_again(path)}") from error
-
-
-def _is_description(description: object) -> bool:
-    types = {"name": str, "title": str, "class_names": list, "published": bool, "source": str, "sha256": dict}
-    if not isinstance(description, dict):
-        return False
-    if not all(isinstance(description.get(key), kind) for key, kind in types.items()):
-        return False
-    if not description["source"].isprintable():
-        return False
-    files = set(description["sha256"])
-    train = files - {TEST_FILE}
-    return TEST_FILE in files and bool(train) and all(TRAIN_FILE.fullmatch(file) for file in train)
-
-
-def _check_size(found: Sequence[Path]) -> None:
-    """Check the size of all files together, before any is read."""
-    most = _MOST_RECORDS * RECORD_BYTES
-    size = sum(min(path.stat().st_size, most) for path in found if path.is_file())
-    if size > _MOST_BYTES_IN_ALL:
-        raise InputError(
-            f"the files that {found[0].parent / DESCRIPTION} names have {size:,} bytes; at most {_MOST_BYTES_IN_ALL:,} are read"
-        )
-
-
-def _batch_number(file: str) -> int:
-    return int(TRAIN_FILE.fullmatch(file)[1])
-
-
-def _read_file(path: Path, description: dict) -> bytes:
-    content = _read(path, _MOST_RECORDS * RECORD_BYTES)
-    if not content or len(content) % RECORD_BYTES:
-        raise InputError(
-            f"{path} has {len(content):,} bytes, not a whole number of {RECORD_BYTES:,}-byte records; {_again(path)}"
-        )
-    check_labels(content, len(description["class_names"]), path, _again(path))
-    if hashlib.sha256(content).hexdigest() != description["sha256"][path.name]:
-        raise InputError(f"{path} is not the file that {DESCRIPTION} beside it describes; {_again(path)}")
-    return content

@@ -144,14 +144,12 @@ def verify(path: Path | None = None) -> None:
     exported = runtimes.Network(path) if path.suffix in runtimes.SUFFIXES else None
     told = contents.told(exported or File(path))
     # Keras takes seconds to load.
-    from resode.data import cifar10, records
+    from resode.data import records
 
     if exported is None:
         from resode.inference import trained
     network = exported or trained.Network(path)
     folder = paths.dataset(told["data"]["name"])
-    if told["data"]["name"] == cifar10.NAME and not folder.is_dir():
-        cifar10.unpack(paths.ARCHIVE, folder, require_published=True)
     dataset = records.load(folder)
     if dataset.provenance["sha256"] != told["data"]["sha256"]:
         raise InputError(f"{folder} holds other images than those with which {path} was trained and tested")
