@@ -1,6 +1,6 @@
 """Numbers and tables as text."""
 
-from resode.base.text import rows_table
+from resode.base.text import quoted, rows_table
 
 
 def test_a_table_of_rows_rounds_numbers_and_keeps_bars_within_cells():
@@ -16,3 +16,8 @@ def test_a_table_of_rows_rounds_numbers_and_keeps_bars_within_cells():
         "| 1,000 |  | 151 | False | 0 | [] |",
         "| 1,000,000 |  | inf |  |  | () |",
     ]
+
+
+def test_quoted_text_is_short_and_on_one_line():
+    assert quoted("a\n\x1b[31mb") == "a\\n\\x1b[31mb"
+    assert len(quoted("x" * 10**7)) == 121

@@ -5,9 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
-import yaml
 
-from resode.base import config, paths
+from resode.base import config, paths, strict_yaml
 from resode.figures import model as plots_model
 from resode.nn import model, summary
 
@@ -29,7 +28,7 @@ def small(**changes):
 @pytest.fixture(scope="module")
 def published():
     """The network of the run that was published."""
-    claim = yaml.safe_load((paths.REFERENCE / "published.yaml").read_text(encoding="utf-8"))["claim"]
+    claim = strict_yaml.read(paths.REFERENCE / "published.yaml")["claim"]
     return model.build(config.load({"model": claim["model"]}).model)
 
 

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 from resode import cli
-from resode.base import config, paths
+from resode.base import config, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.pipeline import demo, inputs, notebook
 
-STAGES = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))["stages"]
+STAGES = strict_yaml.read(paths.DVC_YAML)["stages"]
 # The page of the sweeps is made by the command that makes them.
 NO_STAGES = {"sweep"}
 NOTEBOOKS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
@@ -128,13 +127,13 @@ def test_equations_and_prediction_in_little_memory_need_no_keras(package):
     names = [path] if path.is_file() else sorted(path.glob("*.py"))
     modules = ["resode." + str(name.relative_to(SOURCE).with_suffix("")).replace("/", ".") for name in names]
     program = (
-        f"import sys, {', '.join(modules)}; assert not {{'keras', 'tensorflow', 'jax', 'yaml'}} & set(sys.modules)"
+        f"import sys, {', '.join(modules)}; assert not {{'keras', 'tensorflow', 'jax', 'ruamel'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths.python_path()}, check=True)
 
 
 def test_dvc_has_metrics_and_plots_in_a_fresh_clone_and_plots_need_no_network():
-    declared = yaml.safe_load(paths.DVC_YAML.read_text(encoding="utf-8"))
+    declared = strict_yaml.read(paths.DVC_YAML)
     for kind in ("metrics", "plots"):
         assert any((paths.ROOT / name).is_file() for name in declared[kind])
     # The tables of DVC's plots are drawn by scripts from the network; images are not.
@@ -322,7 +321,7 @@ def test_demo_leaves_the_clone_as_it_was_and_its_stages_write_equal_bytes_again(
     assert "site/index.html" in found and b'src="http' not in found["site/results/report/report.html"]
     # In the clone itself, where nothing was trained yet.
     content = config.changed(config.read_settings(demo.SETTINGS) | config.settings(settings), "here")
-    (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    (clone / "params.yaml").write_text(strict_yaml.text(content), encoding="utf-8")
     for stage in ("digits", "augmentation", "training", "evaluation"):
         run(stage)
         again = {f"{stage}/{name}": one for name, one in written(clone / "results" / stage).items()}

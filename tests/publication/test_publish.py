@@ -5,13 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from helpers import make_run, settings
 from resode import cli
 from resode.analysis import evaluation
-from resode.base import config, files, paths
+from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.data import digits, records
 from resode.inference import predict, safetensors, trained
@@ -135,7 +134,7 @@ def test_model_card_tells_what_the_files_tell(published, results):
     for label, accuracy in metrics["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
-    (result,) = yaml.safe_load(card.split("---\n")[1])["model-index"][0]["results"]
+    (result,) = strict_yaml.parse(card.split("---\n")[1], "card")["model-index"][0]["results"]
     assert result["dataset"]["type"] == "digits" and result["metrics"][0]["value"] == pytest.approx(
         metrics["test_accuracy"], abs=1e-6
     )

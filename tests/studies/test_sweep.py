@@ -11,12 +11,11 @@ import tempfile
 
 import numpy as np
 import pytest
-import yaml
 
 import helpers
 from resode import cli
 from resode.analysis import sweeps
-from resode.base import config, files, paths
+from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.figures import sweep as plots_sweep
 from resode.publication import readme
@@ -49,7 +48,7 @@ def runs(tmp_path, monkeypatch):
 
 def write(folder, **changes):
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump({"tiny": {**TINY, **changes}}), encoding="utf-8")
+    path.write_text(strict_yaml.text({"tiny": {**TINY, **changes}}), encoding="utf-8")
     return path
 
 
@@ -90,7 +89,7 @@ def invented(tmp_path, results, engine="invented", **changes):
     return sweeps.outcome("tiny", tmp_path / "sweep")
 
 
-@pytest.mark.parametrize("name", yaml.safe_load(sweep.FILE.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("name", strict_yaml.read(sweep.FILE))
 def test_the_sweeps_of_the_repository_are_accepted(name):
     trials = sweep.planned(name)
     chosen = sweep.read(name)
@@ -106,7 +105,7 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
         ({"h": [0.1, -0.1]}, "tiny: model.h = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny: model.unroll_length = 'two'"),
         ({"seeds": [0, 0]}, "seeds .* names a value twice"),
-        ({"seeds": [*range(20_000), -1]}, "at most 1,000 are taken on"),
+        ({"seeds": [*range(2_000), -1]}, "at most 1,000 are taken on"),
         ({"h": [1, 1.0]}, "h .* names a value twice"),
         ({"h": [0.15, 0.150000001]}, "h .* names a value twice"),
         ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
@@ -191,7 +190,9 @@ def test_a_second_sweep_of_a_name_is_refused_while_the_first_runs(tmp_path):
 
 
 def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"tiny": TINY}).replace("- 50.0", "- 1e-05"), encoding="utf-8")
+    (tmp_path / "sweep.yaml").write_text(
+        strict_yaml.text({"tiny": TINY}).replace("- 50.0", "- 1e-05"), encoding="utf-8"
+    )
     assert {trial.params.model.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
 
 
@@ -331,7 +332,7 @@ def test_ray_and_this_process_give_the_same_bytes(clone):
     settings = {**TINY["settings"], "training.reference_iterations": 66.0}
     settings |= {"training.reference_batch_size": 32, "training.batch_size": 32}
     (clone / "sweep.yaml").write_text(
-        yaml.safe_dump({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8"
+        strict_yaml.text({"digits": {**TINY, **grid, "settings": settings}}), encoding="utf-8"
     )
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
     # Without Ray: what sys.modules holds as None is not to be found.
@@ -360,7 +361,7 @@ def test_dvcs_own_queue_runs_a_grid_as_the_page_on_choosing_says(clone):
     ]
     assert [command.split()[1] for command in commands] == ["exp", "queue", "queue"]
     changed = config.changed({**TINY["settings"], "model.unroll_length": 1, "seed": 0}, "here")
-    (clone / "params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+    (clone / "params.yaml").write_text(strict_yaml.text(changed), encoding="utf-8")
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
     # As on a fresh machine: no git identity.
     environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}

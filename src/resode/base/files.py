@@ -35,14 +35,14 @@ def read_bytes(path: Path, most: int) -> bytes:
         raise InputError(f"cannot read {shown}: {error.strerror}") from error
 
 
-def read_text(path: Path) -> str:
-    """The text in the file `path`, UTF-8, of at most 10 MB.
+def read_text(path: Path, most: int = _MOST_TEXT_BYTES) -> str:
+    """The text in the file `path`, UTF-8, of at most `most` bytes, 10 MB.
 
     Raises:
         InputError: see `read_bytes`; or it is no UTF-8.
     """
     try:
-        return read_bytes(path, _MOST_TEXT_BYTES).decode("utf-8")
+        return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{quoted(str(path), 500)} is no text: {error}") from error
 

@@ -6,9 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import yaml
-
-from resode.base import config, files, paths
+from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.pipeline import clones, parents
 
@@ -31,7 +29,7 @@ def run(more: list[str]) -> None:
     with clones.scratch(paths.RUNS / "demo") as clone:
         # Without its hints on git, of no use in a clone that is deleted.
         (clone / ".dvc" / "config.local").write_text("[core]\n    autostage = true\n", encoding="utf-8")
-        (clone / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        (clone / "params.yaml").write_text(strict_yaml.text(content), encoding="utf-8")
         # Unlike tasks in DVC's queue, these stages are of no use without this process.
         os.environ[parents.STARTED_BY] = parents.this()
         with _interrupted_last():

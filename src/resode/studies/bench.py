@@ -15,9 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
-from resode.base import config, files, paths
+from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.base.settings import BACKENDS
 from resode.studies import runs
@@ -49,9 +47,9 @@ def run(name: str | None, settings: list[str], folder: Path = FOLDER) -> Path:
         print(f"{backend}:", flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             given, result = Path(scratch) / "params.yaml", Path(scratch) / "result.json"
-            given.write_text(yaml.safe_dump(content), encoding="utf-8")
+            given.write_text(strict_yaml.text(content), encoding="utf-8")
             unchanged = Path(scratch) / "unchanged.yaml"
-            unchanged.write_text(yaml.safe_dump(config.read()), encoding="utf-8")
+            unchanged.write_text(strict_yaml.text(config.read()), encoding="utf-8")
             environment = {"KERAS_BACKEND": backend, "RESODE_PARAMS": str(given), "PYTHONPATH": paths.python_path()}
             done = subprocess.run(
                 [sys.executable, "-m", "resode.studies.bench", result, unchanged], env={**os.environ, **environment}

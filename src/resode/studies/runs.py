@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from resode.base import config, paths, stopping, strict_yaml
 from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.base.files import write_bytes, write_text
@@ -90,7 +88,7 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
         _drop_handed_over(name)
         print("Next, where DVC is: resode commit", flush=True)
         return
-    text = yaml.safe_dump(parameters(name), sort_keys=False)
+    text = strict_yaml.text(parameters(name))
     own = paths.RUNS / "run" / name
     with checkpoint.locked(own):
         write_text(own / "params.yaml", text)
