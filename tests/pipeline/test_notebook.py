@@ -8,12 +8,11 @@ import sys
 
 import nbformat
 import pytest
-import yaml
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 from resode import cli
-from resode.base import config, paths, settings
+from resode.base import config, paths, settings, strict_yaml
 from resode.base.errors import InputError
 from resode.pipeline import inputs, notebook
 from resode.training import progress
@@ -114,8 +113,7 @@ def test_a_notebook_has_the_parameters_of_the_start(repository):
     path = repository / "params.yaml"
     change = f"from pathlib import Path; path = Path({str(path)!r}); text = path.read_text(encoding='utf-8')\n"
     change += "path.write_text(text.replace('updates: 600', 'updates: 700'), encoding='utf-8')\n"
-    # All of them, and not only what the runner puts into the notebook.
-    read = "from resode.base import config\nassert config.load().toys.updates == 600"
+    read = "from resode.base import config\nassert config.load(params).toys.updates == 600"
     write(repository, change + read)
     # At the end, so that the notebook has found what it was to find.
     with pytest.raises(InputError, match="^toys of params.yaml changed while toys ran"):
@@ -309,7 +307,7 @@ def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(tmp_pa
     for name in copied:
         shutil.copytree(paths.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     small = {"model.channels": [4, 16]}
-    content = yaml.safe_dump(config.changed({**small, "model.pool_after": [1]}), sort_keys=False)
+    content = strict_yaml.text(config.changed({**small, "model.pool_after": [1]}))
     (tmp_path / "params.yaml").write_text(content, encoding="utf-8")
     for name in ("RESODE_PARAMS", "RESODE_RESULTS", "RESODE_STAGE"):
         monkeypatch.delenv(name, raising=False)

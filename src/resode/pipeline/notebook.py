@@ -13,7 +13,6 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import yaml
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
@@ -116,10 +115,9 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
     for name in ("papermill", "traitlets", "asyncio"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=paths.short_temporary()) as scratch:
-        # The notebook fills in from it what its sections leave out.
-        read = Path(scratch) / "params.yaml"
-        write_text(read, yaml.safe_dump(content, sort_keys=False))
-        told = {"RESODE_PARAMS": str(read), "RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        # What the cell of the notebook is not given is filled in from there.
+        told = {"RESODE_PARAMS": str(paths.PARAMS.absolute())}
+        told |= {"RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
         told[progress.COLUMNS] = str(progress.columns())
         kernel = _kernel(Path(scratch), told)
         try:
