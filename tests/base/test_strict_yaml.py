@@ -79,8 +79,8 @@ def test_wrong_settings_of_the_command_line_are_one_line(given, capsys):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "must hold runs"), ("short: [1, 2]", "short must hold settings"), ("short: {seed: 1}\nshort: {seed: 2}", 'duplicate key "short"'),
-     ("../out: {seed: 1}", "a run's name is of letters"), ("1: {seed: 1}", "a run's name is of letters"), ("short: {model.hh: 1}", "unknown key model.hh"),
+    [("", "valid dictionary"), ("short: [1, 2]", "short = [1, 2]: input should be a valid dictionary"), ("short: {seed: 1}\nshort: {seed: 2}", 'duplicate key "short"'),
+     ("../out: {seed: 1}", "../out = '../out': string should match pattern"), ("1: {seed: 1}", "1 = 1: input should be a valid string"), ("short: {model.hh: 1}", "unknown key model.hh"),
      ("short: {model: {h: 1.0}}", "write the settings of model as model.NAME"), ("short: {training.learning_rate: fast}", "training.learning_rate = 'fast'"),
      ("other: {seed: 1}", "has no run 'short'; it has other")],
 )  # fmt: skip

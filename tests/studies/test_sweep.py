@@ -94,7 +94,7 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
     trials = sweep.planned(name)
     chosen = sweep.read(name)
     assert len({trial.name for trial in trials}) == len(trials)
-    assert len(trials) == len(chosen["h"]) * len(chosen["unroll_length"]) * len(chosen["seeds"])
+    assert len(trials) == len(chosen.h) * len(chosen.unroll_length) * len(chosen.seeds)
     whole = [trial.params.seed for trial in trials]
     assert whole == sorted(whole)
 
@@ -102,22 +102,23 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"h": [0.1, -0.1]}, "tiny: model.h = -0.1: input should be greater than 0"),
-        ({"unroll_length": [1, "two"]}, "tiny: model.unroll_length = 'two'"),
-        ({"seeds": [0, 0]}, "seeds .* names a value twice"),
-        ({"seeds": [*range(2_000), -1]}, "at most 1,000 are taken on"),
-        ({"h": [1, 1.0]}, "h .* names a value twice"),
-        ({"h": [0.15, 0.150000001]}, "h .* names a value twice"),
+        ({"h": [0.1, -0.1]}, "tiny.h.1 = -0.1: input should be greater than 0"),
+        ({"unroll_length": [1, "two"]}, "tiny.unroll_length.1 = 'two': input should be a valid integer"),
+        ({"seeds": [0, 0]}, "tiny.seeds: .* names a value twice"),
+        ({"seeds": [*range(2_000)]}, "tiny.seeds = .*at most 1000 items"),
+        ({"h": [1, 1.0]}, "tiny.h: .* names a value twice"),
+        ({"h": [0.15, 0.150000001]}, "tiny.h: .* names a value twice"),
         ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
         ({"settings": {**TINY["settings"], "training": {"batch_size": 4}}}, "write the settings of training as training.NAME"),
         ({"settings": {**TINY["settings"], "seed.x": 1}}, "unknown key seed.x"),
         ({"settings": {**TINY["settings"], "seed.": 1}}, "unknown key seed."),
         ({"settings": {**TINY["settings"], "model.": 1}}, "unknown key model."),
-        ({"settings": {1: 2}}, "unknown key 1"),
-        ({"h": []}, "h must be a list that is not empty"),
+        ({"settings": {1: 2}}, "tiny.settings.1 = 1: input should be a valid string"),
+        ({"seeds": [*range(300)]}, "tiny: 1,200 trials; at most 1,000 are taken on"),
+        ({"h": []}, "tiny.h = .*at least 1 item"),
         ({"settings": {**TINY["settings"], "model.hh": 1}}, "unknown key model.hh"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.0}}, "a sweep chooses on validation images"),
-        ({"repeats": 3}, "must hold settings, h, unroll_length, seeds and nothing else: repeats is unknown"),
+        ({"repeats": 3}, "unknown key tiny.repeats"),
     ],
 )  # fmt: skip
 def test_wrong_grids_are_refused_before_any_trial_starts(tmp_path, changes, words):
@@ -135,7 +136,7 @@ def test_unknown_sweeps_are_named(tmp_path):
 def test_names_that_are_no_folders_are_refused(tmp_path, name):
     path = write(tmp_path)
     path.write_text(path.read_text(encoding="utf-8").replace("tiny:", f"{json.dumps(name)}:"), encoding="utf-8")
-    with pytest.raises(InputError, match="a sweep's name is of letters, digits, - and _, not"):
+    with pytest.raises(InputError, match="tring should match pattern"):
         sweep.planned(name, path)
 
 
@@ -229,7 +230,7 @@ def test_the_committed_sweeps_are_those_of_sweep_yaml():
         found = sweeps.outcome(name)
         planned = {pair(trial) for trial in sweep.planned(name)}
         assert {(pair.h, pair.unroll_length) for pair in found.pairs} == planned
-        assert found.setting["settings"] == sweep.read(name)["settings"]
+        assert found.setting["settings"] == sweep.read(name).settings
 
 
 def test_without_results_the_readme_says_how_to_get_them(tmp_path):

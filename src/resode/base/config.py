@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from resode.base import paths, strict_yaml
@@ -23,6 +23,11 @@ NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 StepSize = Annotated[float, Field(gt=0, le=LARGEST_H, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Of a run or a sweep; it becomes that of a folder.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+# {"section.key": value}
+Settings = dict[str, Any]
 # A network of one of the papers: its family, its number of layers, and whether blocks are left out at random.
 ARCHITECTURE = re.compile(r"(resnet|preresnet|lm_resnet|hamiltonian)([1-9][0-9]{0,3})(_stochastic)?")
 # Of all units: 4 GB in float32, three hundred times the post's.
@@ -49,12 +54,21 @@ def _known_architecture(name: str) -> str:
     return name
 
 
-class _Section(BaseModel):
+def _growing(channels: list[int]) -> list[int]:
+    for before, after in zip(channels, channels[1:], strict=False):
+        if after % before:
+            raise ValueError(f"{after} is not a multiple of {before}; zero channels are appended in multiples")
+    return channels
+
+
+class Section(BaseModel):
+    """A part of a file that people write."""
+
     # Strict: "4" is no number and true is no 1.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class DataParams(_Section):
+class DataParams(Section):
     """Which data set is used, and how much of its training set is held out."""
 
     name: Literal["cifar10", "digits"]
@@ -62,7 +76,7 @@ class DataParams(_Section):
     validation_fraction: Annotated[float, Field(ge=0, lt=1)]
 
 
-class ModelParams(_Section):
+class ModelParams(Section):
     """The network: units of `unroll_length` steps of size `h`, unit i on `channels[i]` channels; or the network of a paper."""
 
     architecture: Annotated[str, AfterValidator(_known_architecture)]
@@ -72,7 +86,9 @@ class ModelParams(_Section):
     weights_in_time: Literal["shared", "free"]
     smoothness: NotNegative
     gamma: NotNegative
-    channels: Annotated[list[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=1, max_length=100)]
+    channels: Annotated[
+        list[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=1, max_length=100), AfterValidator(_growing)
+    ]
     pool_after: Annotated[list[int], Field(max_length=100)]
     h: StepSize
     unroll_length: Steps
@@ -80,14 +96,6 @@ class ModelParams(_Section):
     activation: Literal["relu", "tanh", "sigmoid", "softplus", "elu", "gelu", "silu"] | None
     kernel_initializer: Literal["keras2_he_normal", "he_normal"]
     l2: NotNegative
-
-    @field_validator("channels")
-    @classmethod
-    def _growing(cls, channels: list[int]) -> list[int]:
-        for before, after in zip(channels, channels[1:], strict=False):
-            if after % before:
-                raise ValueError(f"{after} is not a multiple of {before}; zero channels are appended in multiples")
-        return channels
 
     @model_validator(mode="after")
     def _channels_split(self) -> "ModelParams":
@@ -140,7 +148,7 @@ class ModelParams(_Section):
         return self
 
 
-class AugmentationParams(_Section):
+class AugmentationParams(Section):
     """Random flips, and shifts or crops, of the training images."""
 
     horizontal_flip: bool
@@ -160,7 +168,7 @@ class AugmentationParams(_Section):
         return self
 
 
-class TrainingParams(_Section):
+class TrainingParams(Section):
     """The schedule as the post states it, at the reference batch size, the optimiser and the loss.
 
     Equal numbers of images are seen at any batch size; see `schedule`.
@@ -243,13 +251,13 @@ class TrainingParams(_Section):
         return self
 
 
-class EvaluationParams(_Section):
+class EvaluationParams(Section):
     """Contents of the evaluation page."""
 
     mistakes: Annotated[int, Field(ge=1, le=100)]
 
 
-class IntegratorsParams(_Section):
+class IntegratorsParams(Section):
     """Phase portraits of explicit Euler; orbits and energy of every integrator."""
 
     steps: Steps
@@ -258,13 +266,13 @@ class IntegratorsParams(_Section):
     energy_h: StepSize
 
 
-class StabilityParams(_Section):
+class StabilityParams(Section):
     """The accuracy of the units' spectral norms."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 
 
-class ToysParams(_Section):
+class ToysParams(Section):
     """Two-dimensional problems, and one unit that classifies their points."""
 
     points: Annotated[int, Field(ge=2, le=100_000)]
@@ -276,10 +284,10 @@ class ToysParams(_Section):
     learning_rate: Positive
 
 
-class Params(_Section):
+class Params(Section):
     """All of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     data: DataParams
     model: ModelParams
     integrators: IntegratorsParams
@@ -377,7 +385,7 @@ def with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """The sections `content`, as a file of an earlier version has them, with the keys that have a default; nothing is checked."""
     found = dict(content)
     for name, section in Params.model_fields.items():
-        if isinstance(found.get(name), dict) and issubclass(section.annotation, _Section):
+        if isinstance(found.get(name), dict) and issubclass(section.annotation, Section):
             fields = section.annotation.model_fields.items()
             found[name] = {key: one.default for key, one in fields if not one.is_required()} | found[name]
     return found
@@ -414,19 +422,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read or holds something else.
     """
-    content = strict_yaml.read(path)
-    check_settings(content, path.name)
-    return content
-
-
-def check_settings(content: Any, where: str) -> None:
-    """Check that `content` is a mapping whose keys are texts, as settings are; `changed` checks the rest.
-
-    Raises:
-        InputError: it is not; the message begins with `where`.
-    """
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InputError(f"{where} must hold settings such as `model.h: 0.15`; it holds {quoted(content)}")
+    return validate(strict_yaml.read(path), path.name, kind=Settings)
 
 
 def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str, Any]:
@@ -453,20 +449,29 @@ def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str
     return content
 
 
-def validate(content: dict[str, Any], where: str = "", settings: Collection[str] = ()) -> Params:
-    """Check `content`, that of params.yaml with `settings` of `where`, against the schema; see `load` for what is raised."""
+def validate(
+    content: Any, where: str = "params.yaml", settings: Collection[str] | None = None, kind: Any = Params
+) -> Any:
+    """`content`, of the file or the part of it `where`, as the schema `kind` has it; see `load` for what is raised.
+
+    Args:
+        settings: the keys of params.yaml that `where` changes; None: all of `content` is its own.
+    """
     try:
-        return Params.model_validate(content)
+        return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         messages = [_message(one, where, settings) for one in error.errors()]
         more = [f"and {len(messages) - _MESSAGES} more"] if len(messages) > _MESSAGES else []
         raise InputError("; ".join(messages[:_MESSAGES] + more)) from error
 
 
-def _message(error: dict[str, Any], where: str, settings: Collection[str]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def _message(error: dict[str, Any], where: str, settings: Collection[str] | None) -> str:
+    # What is said of a key stands there too.
+    key = ".".join(str(part) for part in error["loc"]).removesuffix(".[key]")
     # What is said of a section, or of all of them, may be due to any of its keys.
-    if not any(f"{key}.".startswith(f"{one}.") or not key or f"{one}.".startswith(f"{key}.") for one in settings):
+    if settings is not None and not any(
+        f"{key}.".startswith(f"{one}.") or not key or f"{one}.".startswith(f"{key}.") for one in settings
+    ):
         where = "params.yaml"
     # The members of a union ("… or null") are no keys of the file.
     key = quoted(key.removesuffix(".literal['relu','tanh','sigmoid','softplus','elu','gelu','silu']"))
@@ -479,19 +484,3 @@ def _message(error: dict[str, Any], where: str, settings: Collection[str]) -> st
         return f"{where}: {quoted(said, 400)}"
     shown = "" if error["type"] == "value_error" else f" = {quoted(repr(error['input']))}"
     return f"{where}: {key}{shown}: {quoted(said[:1].lower() + said[1:], 400)}"
-
-
-def check_parts(content: Any, parts: Mapping[str, type], where: str) -> None:
-    """Check that `content` is a mapping of exactly `parts`, {name: dict or list}, none of them empty.
-
-    Raises:
-        InputError: it is not; the message begins with `where`.
-    """
-    if not isinstance(content, dict) or set(content) != set(parts):
-        given = set(content) if isinstance(content, dict) else set()
-        wrong = [f"{part} is missing" for part in parts if part not in given]
-        wrong += [f"{quoted(part)} is unknown" for part in sorted(map(str, given - set(parts)))[:_MESSAGES]]
-        raise InputError(f"{where} must hold {', '.join(parts)} and nothing else: {', '.join(wrong)}")
-    for part, kind in parts.items():
-        if not isinstance(content[part], kind) or not content[part]:
-            raise InputError(f"{where}: {part} must be a {'mapping' if kind is dict else 'list'} that is not empty")

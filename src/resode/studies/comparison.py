@@ -10,6 +10,9 @@ import statistics
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from resode.analysis import published
 from resode.analysis.sweeps import DIVERGED
@@ -18,7 +21,7 @@ from resode.base.errors import InputError
 from resode.data import records
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
-from resode.studies.trials import Trial, Watch, check_grid, train_here
+from resode.studies.trials import MOST_TRIALS, Trial, Values, Watch, train_here
 from resode.training import schedule
 
 FOLDER = paths.RESULTS / "comparison"
@@ -27,39 +30,37 @@ FILE = paths.ROOT / "comparison.yaml"
 _OWN = "own steps"
 # What a variant may change besides section model.
 _SCHEDULE = ("training.reference_iterations", "training.reference_drops", "training.unroll_schedule")
+_Changed = Annotated[str, Field(pattern=rf"^(model\..*|{'|'.join(_SCHEDULE)})$")]
 # Standard deviation of accuracies above which those of all seeds are told.
 _WIDE = 0.1
 _MEASURED = ("updates", "test_accuracy", "train_accuracy", "seconds")
-_PARTS = {"settings": dict, "seeds": list, "variants": list}
 
 
-def read(path: Path = FILE) -> dict:
-    """The content of comparison.yaml: {"settings": {...}, "seeds": [...], "variants": [{...}, ...]}.
+class Comparison(config.Section):
+    """What is compared: `variants` of the model, all of them with `settings`, once with each of `seeds`."""
+
+    settings: config.Settings
+    seeds: Values[config.Seed]
+    variants: Values[dict[_Changed, Any]]
+
+
+def read(path: Path = FILE) -> Comparison:
+    """The content of comparison.yaml.
 
     Raises:
-        InputError: the file is missing, is not YAML, or has other parts.
+        InputError: the file is missing, is not YAML, or holds something else.
     """
-    content = strict_yaml.read(path)
-    config.check_parts(content, _PARTS, path.name)
-    check_grid({"variants": content["variants"], "seeds": content["seeds"]}, path.name)
-    return content
+    return config.validate(strict_yaml.read(path), path.name, kind=Comparison)
 
 
-def variants(content: Mapping) -> list[dict]:
+def variants(content: Comparison) -> list[dict]:
     """The variants of `content`; one that names a block but no integrator becomes one for each integrator that params.yaml accepts.
 
     Raises:
-        InputError: what a variant changes is not the model or the schedule alone, or its block takes no integrator; it is named.
+        InputError: the block of a variant takes no integrator; it is named.
     """
     found = []
-    for number, variant in enumerate(content["variants"], start=1):
-        if not isinstance(variant, dict) or not all(
-            str(key).startswith("model.") or key in _SCHEDULE for key in variant
-        ):
-            raise InputError(
-                f"comparison.yaml, variant {number}: {text.quoted(variant)} must change parameters of section model alone, as"
-                f" model.block: residual, or {', '.join(_SCHEDULE)}"
-            )
+    for number, variant in enumerate(content.variants, start=1):
         pairs = [variant]
         if "model.block" in variant and "model.integrator" not in variant:
             pairs = []
@@ -75,21 +76,22 @@ def variants(content: Mapping) -> list[dict]:
     return found
 
 
-def planned(content: Mapping, more: Mapping) -> list[list[Trial]]:
+def planned(content: Comparison, more: Mapping) -> list[list[Trial]]:
     """The trials of each of the `variants` of `content`, one a seed, with `more` settings on top of the common ones.
 
     Raises:
         InputError: see `variants`; a setting that params.yaml does not accept, or that every variant or seed would overrule.
     """
     plan, compared, seen = [], variants(content), set()
-    check_grid({"variants": compared, "seeds": content["seeds"]}, FILE.name)
-    for key in {**content["settings"], **more}:
+    if (count := len(compared) * len(content.seeds)) > MOST_TRIALS:
+        raise InputError(f"comparison.yaml: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
+    for key in {**content.settings, **more}:
         if key == "seed" or all(key in variant for variant in compared):
             raise InputError(f"comparison.yaml: {text.quoted(key)} stands in the settings; it is what is compared")
     for number, variant in enumerate(compared, start=1):
         plan.append([])
-        for seed in content["seeds"]:
-            given = {**content["settings"], **more, **variant, "seed": seed}
+        for seed in content.seeds:
+            given = {**content.settings, **more, **variant, "seed": seed}
             params = config.validate(config.changed(given, f"comparison.yaml, {text.quoted(variant)}"))
             if (described := params.model_dump_json()) in seen:
                 raise InputError(
@@ -140,7 +142,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
         "data": dataset.provenance,
         "train_images": len(dataset.train_images),
         "test_images": len(dataset.test_images),
-        "settings": {**content["settings"], **more},
+        "settings": {**content.settings, **more},
         "params": {name: getattr(common, name).model_dump() for name in ("augmentation", "training")},
         "variants": [
             _outcome(changes, seeds, rows, len(dataset.class_names))
@@ -220,10 +222,8 @@ def _section(found: Mapping) -> str:
         chosen = variant["params"]
         units = f"{variant['unit_parameters']:,}" if variant["unit_parameters"] else "—"
         name = chosen["block"] if chosen["architecture"] == "units" else chosen["architecture"]
-        shown = ("model.block", "model.integrator", "model.channels", "model.architecture")
-        name += "".join(
-            f", {key}: {value}" for key, value in variant["changes"].items() if key not in (*shown, *_SCHEDULE)
-        )
+        shown = ("model.block", "model.integrator", "model.channels", "model.architecture", *_SCHEDULE)
+        name += "".join(f", {key}: {value}" for key, value in variant["changes"].items() if key not in shown)
         if scheduled := variant.get("schedule"):
             lengths = ", ".join(str(length) for length in scheduled["unroll_lengths"])
             name += f", unroll length {lengths}: {scheduled['updates']:,} updates, {scheduled['steps']:,} steps"

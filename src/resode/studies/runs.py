@@ -5,7 +5,6 @@ with and, like results/, a folder for each stage.
 """
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -20,9 +19,6 @@ from resode.base.text import quoted
 from resode.pipeline import stages
 from resode.training import checkpoint, outputs, schedule
 
-# It becomes the name of a folder.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
 
 def read() -> dict[str, dict]:
     """The runs of runs.yaml: {name: {"section.key": value}}, those of the run that `like` names included.
@@ -30,17 +26,14 @@ def read() -> dict[str, dict]:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    content = strict_yaml.read(paths.RUNS_YAML)
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{paths.RUNS_YAML} must hold runs such as `short: {{training.reference_iterations: 64.0}}`")
+    content = config.validate(
+        strict_yaml.read(paths.RUNS_YAML), paths.RUNS_YAML.name, kind=dict[config.Name, config.Settings]
+    )
     for name, settings in content.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise InputError(f"{paths.RUNS_YAML}: a run's name is of letters, digits, - and _, not {quoted(name)}")
-        if isinstance(settings, dict) and "like" in settings:
+        if "like" in settings:
             if (other := settings.pop("like")) not in list(content)[: list(content).index(name)]:
                 raise InputError(f"{paths.RUNS_YAML}, {name}: like must name a run above it, not {quoted(repr(other))}")
-            content[name] = settings = content[other] | settings
-        config.check_settings(settings, f"{paths.RUNS_YAML}, {name}")
+            content[name] = content[other] | settings
     return content
 
 

@@ -18,35 +18,33 @@ from resode.base import config, files, paths, strict_yaml
 from resode.base.errors import InputError
 from resode.base.text import quoted
 from resode.ode.equations import ODES
-from resode.studies.runs import NAME
-from resode.studies.trials import Trial, Watch, check_grid
+from resode.studies.trials import MOST_TRIALS, Trial, Values, Watch
 from resode.training import checkpoint
 
 FILE = paths.ROOT / "sweep.yaml"
 _MEASURED = ("updates", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 _GRID = ("model.h", "model.unroll_length", "seed")
-_PARTS = {"settings": dict, "h": list, "unroll_length": list, "seeds": list}
 
 
-def read(name: str, file: Path = FILE) -> dict:
-    """The sweep `name` of sweep.yaml: {"settings": {…}, "h": […], "unroll_length": […], "seeds": […]}.
+class Sweep(config.Section):
+    """A grid, and what its trials change in params.yaml besides."""
+
+    settings: config.Settings
+    h: Values[config.StepSize]
+    unroll_length: Values[config.Steps]
+    seeds: Values[config.Seed]
+
+
+def read(name: str, file: Path = FILE) -> Sweep:
+    """The sweep `name` of sweep.yaml.
 
     Raises:
-        InputError: the file is missing or is not YAML, there is no such sweep, or it has other parts.
+        InputError: the file is missing, is not YAML or holds something else, or there is no such sweep.
     """
-    content = strict_yaml.read(file)
-    if not isinstance(content, dict) or name not in content:
-        known = ", ".join(map(str, content)) if isinstance(content, dict) else "nothing"
-        raise InputError(f"{file.name} has no sweep {quoted(repr(name))}; it has {quoted(known)}")
-    if not NAME.fullmatch(name):
-        raise InputError(f"{file.name}: a sweep's name is of letters, digits, - and _, not {quoted(name)}")
-    found = content[name]
-    config.check_parts(found, _PARTS, f"{file.name}, {name}")
-    for part in _GRID:
-        if part in found["settings"]:
-            raise InputError(f"{file.name}, {name}: {part} stands in the settings; it is the grid's")
-    check_grid({part: found[part] for part in ("h", "unroll_length", "seeds")}, f"{file.name}, {name}")
-    return found
+    sweeps = config.validate(strict_yaml.read(file), file.name, kind=dict[config.Name, Sweep])
+    if name not in sweeps:
+        raise InputError(f"{file.name} has no sweep {quoted(repr(name))}; it has {quoted(', '.join(sweeps))}")
+    return sweeps[name]
 
 
 def planned(name: str, file: Path = FILE) -> list[Trial]:
@@ -56,9 +54,14 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
         InputError: see `read`; or a trial that params.yaml does not accept, or no images are held out.
     """
     chosen = read(name, file)
+    if (count := len(chosen.seeds) * len(chosen.h) * len(chosen.unroll_length)) > MOST_TRIALS:
+        raise InputError(f"{file.name}, {name}: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
+    for key in _GRID:
+        if key in chosen.settings:
+            raise InputError(f"{file.name}, {name}: {key} stands in the settings; it is the grid's")
     trials = []
-    for seed, h, unroll_length in itertools.product(chosen["seeds"], chosen["h"], chosen["unroll_length"]):
-        settings = {**chosen["settings"], **dict(zip(_GRID, (h, unroll_length, seed), strict=True))}
+    for seed, h, unroll_length in itertools.product(chosen.seeds, chosen.h, chosen.unroll_length):
+        settings = {**chosen.settings, **dict(zip(_GRID, (h, unroll_length, seed), strict=True))}
         params = config.validate(config.changed(settings, f"{file.name}, {name}"))
         if not params.data.validation_fraction:
             raise InputError(f"{file.name}, {name}: data.validation_fraction = 0: a sweep chooses on validation images")
@@ -95,7 +98,7 @@ def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Pat
                 for key, value in found.items()
                 if key not in ("params", "updates", "wall_seconds", "resumes", "pieces")
             },
-            **read(name, file),
+            **read(name, file).model_dump(),
             "omega": _frequency(trials[0], watch.provenance),
             "params": trials[0].params.model_dump(include={"data", "model", "augmentation", "training"}),
             "trials": len(trials),

@@ -5,14 +5,15 @@ trained again.
 """
 
 import hashlib
-import math
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field
 
 from resode.analysis import evaluation
 from resode.analysis.sweeps import DIVERGED, DONE, FAILED
@@ -24,6 +25,17 @@ from resode.data.records import Dataset
 
 # Of a grid. A typing error is refused before it is checked trial by trial.
 MOST_TRIALS = 1000
+
+
+def _distinct(values: list) -> list:
+    # As tables write them: 0.15 and 0.150000001 are one h.
+    if len({f"{one:g}" if isinstance(one, float) else str(one) for one in values}) < len(values):
+        raise ValueError(f"{quoted(values)} names a value twice")
+    return values
+
+
+Value = TypeVar("Value")
+Values = Annotated[list[Value], Field(min_length=1, max_length=MOST_TRIALS), AfterValidator(_distinct)]
 
 
 @dataclass(frozen=True)
@@ -45,25 +57,6 @@ class Trial:
         """The name of its folder or experiment; trials with other parameters have others."""
         digest = hashlib.sha256(self.params.model_dump_json().encode()).hexdigest()
         return f"{re.sub('[^A-Za-z0-9.+]+', '-', self.label)}-{digest[:8]}"
-
-
-def check_grid(values: Mapping[str, Sequence], where: str) -> None:
-    """Check that no value of a grid stands twice, and that it has no more than `MOST_TRIALS` trials.
-
-    Args:
-        values: the values that are combined, by name.
-
-    Raises:
-        InputError: the grid is otherwise; the message begins with `where`.
-    """
-    for name, given in values.items():
-        # As tables write them: 1 and 1.0 are one h.
-        texts = {f"{one:g}" if name == "h" and isinstance(one, int | float) else str(one) for one in given}
-        if len(texts) < len(given):
-            raise InputError(f"{where}: {name} {quoted(given)} names a value twice")
-    count = math.prod(map(len, values.values()))
-    if count > MOST_TRIALS:
-        raise InputError(f"{where}: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
 
 
 class Watch:
