@@ -1,14 +1,10 @@
 """Going on from the checkpoint of a run with another schedule, or from one that was handed over."""
 
-import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import threading
-import tracemalloc
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -163,45 +159,16 @@ def test_own_checkpoint_that_is_further_than_the_one_handed_over_is_used(short, 
     assert stretches(tmp_path) == stretches(short) == [(0, 20, 20, 1)]
 
 
-def last_row(**changes):
-    return lambda state, values: state["history"][-1].update(changes)
-
-
 def weights(change):
     return lambda state, values: values.update({"stem_convolution/kernel": change(values["stem_convolution/kernel"])})
 
 
 WRONG = {
-    "not a number": (weights(lambda value: value * np.nan), "kernel is not of finite numbers"),
-    "complex": (weights(lambda value: value.astype("complex64")), "kernel is not of finite numbers"),
-    "texts": (weights(lambda value: value.astype("str")), "kernel is not of finite numbers"),
     "double": (weights(lambda value: value.astype("float64")), "kernel, float64 .* does not fit this network"),
     "shape": (weights(lambda value: value[0]), "kernel, float32 .* does not fit this network"),
     "another update": (lambda state, values: values.update({"sgd/iteration": np.int64(3)}), "iteration, .* update 15"),
     "one more": (lambda state, values: values.update(more=np.zeros(2)), "other variables than this network: more"),
-    "inputs": (lambda state, values: state.update(inputs={}), "its inputs cannot be"),
-    "true": (lambda state, values: state.update(update=True, history=[]), "its update cannot be"),
-    "negative": (lambda state, values: state.update(update=-1, history=[]), "its update cannot be"),
-    "too early": (lambda state, values: state.update(update=5), "its history cannot be"),
-    "too late": (lambda state, values: state.update(update=20, history=[]), "its history has 0 epochs at update 20"),
-    "no history": (lambda state, values: state.pop("history"), "its history cannot be"),
-    "numbers": (lambda state, values: state.update(history=[1]), "its history cannot be"),
-    "a text": (lambda state, values: state.update(history="x"), "its history cannot be"),
-    "too many rows": (lambda state, values: state.update(history=2 * state["history"]), "its history cannot be"),
-    "another epoch": (last_row(epoch=2), "its history cannot be"),
-    "other epochs": (last_row(updates=8), "its history has 1 epochs at update 15"),
-    "accuracy": (last_row(test_accuracy=7.0), "its history cannot be"),
-    "loss": (last_row(train_loss=float("nan")), "its history cannot be"),
-    "validation": (
-        lambda state, values: state["history"][-1].update(
-            {f"validation_{name}": state["history"][-1].pop(f"test_{name}") for name in ("loss", "accuracy")}
-        ),
-        "its history has no test_loss",
-    ),
-    "no pieces": (lambda state, values: state.pop("pieces"), "its pieces cannot be"),
-    "empty pieces": (lambda state, values: state.update(pieces=[]), "its pieces cannot be"),
-    "an empty piece": (lambda state, values: state.update(pieces=[{}]), "its pieces cannot be"),
-    "no process": (lambda state, values: state["pieces"][0].update(processes=0), "its pieces cannot be"),
+    "no history": (lambda state, values: state.pop("history"), "it is of another version of this code"),
 }
 
 
@@ -248,26 +215,6 @@ def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where
     assert checkpoint.furthest_anywhere(tmp_path, inputs, 20) is None
 
 
-@pytest.mark.parametrize("name", ["text", "folder/"])
-def test_archive_with_more_than_arrays_is_no_checkpoint(name, short, tmp_path):
-    (path,) = short.glob("runs/*/000000015.checkpoint")
-    content = io.BytesIO(path.read_bytes()[64:])
-    with zipfile.ZipFile(content, "a") as archive:
-        archive.writestr(name, "" if name.endswith("/") else "no array")
-    digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
-    (tmp_path / "000000015.checkpoint").write_bytes(digest + content.getvalue())
-    with pytest.raises(ValueError, match="no archive of arrays and a state"):
-        checkpoint.read(tmp_path / "000000015.checkpoint")
-
-
-def test_size_of_a_hand_over_is_bounded(tmp_path):
-    (tmp_path / "large").touch()
-    # Without taking space on the disk.
-    os.truncate(tmp_path / "large", 30_000_000_000)
-    with pytest.raises(InputError, match=r"large is damaged or no checkpoint \(more than 500,000,000 bytes\)"):
-        checkpoint.read_handed_over(tmp_path / "large")
-
-
 @pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, "", '{"params": []}', "folder"])
 def test_fresh_start_is_explained_by_what_can_be_read(text, run, tmp_path, monkeypatch, capsys):
     path = tmp_path / "odd" / "inputs.json"
@@ -290,65 +237,11 @@ def test_damaged_hand_over_is_one_line_and_trains_nothing(short, tmp_path):
     given = hand_over(short)
     given.write_bytes(given.read_bytes()[:-1])
     with pytest.raises(
-        InputError, match=r"is damaged or no checkpoint \(checksum\); restore it with git, or delete it"
+        InputError,
+        match=r"is damaged or no checkpoint \(cut short, or no file of the safetensors format\); restore it with git, or delete it",
     ):
         loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", given)
     assert not (tmp_path / "results").exists()
-
-
-def archive(**arrays) -> bytes:
-    made = io.BytesIO()
-    np.savez(made, **arrays)
-    return made.getvalue()
-
-
-def compressed() -> bytes:
-    """A hundred megabytes in a hundred kilobytes."""
-    made = io.BytesIO()
-    np.savez_compressed(made, a=np.zeros(100_000_000, "uint8"), state=np.zeros(2, "uint8"))
-    return made.getvalue()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"hello",
-        archive(a=np.zeros(2)),
-        archive(state=np.zeros(5, "uint8")),
-        *(archive(state=np.frombuffer(text, "uint8")) for text in (b"[]", b"{}", b"[" * 100_000)),
-        archive(state=np.frombuffer(b'{"update": "x", "inputs": {}}', "uint8")),
-        archive(state=np.frombuffer(b'{"update": 1, "inputs": []}', "uint8")),
-    ],
-    # An archive tells the time; the processes must collect the same tests.
-    ids=[
-        "empty",
-        "a word",
-        "no state",
-        "zeros",
-        "a list",
-        "no update",
-        "too deep",
-        "a text as update",
-        "a list as inputs",
-    ],
-)
-def test_checksum_alone_makes_no_checkpoint(content, tmp_path):
-    given = tmp_path / checkpoint.HANDED_OVER
-    given.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
-    with pytest.raises(InputError, match="is damaged or no checkpoint"):
-        checkpoint.read_handed_over(given)
-
-
-def test_compressed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
-    given, content = tmp_path / checkpoint.HANDED_OVER, compressed()
-    given.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
-    tracemalloc.start()
-    with pytest.raises(InputError, match="no archive of arrays and a state"):
-        checkpoint.read_handed_over(given)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10_000_000
 
 
 def test_what_is_no_file_is_no_checkpoint(tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 
 from resode.base.errors import InputError
 from resode.base.text import quoted
-from resode.inference import contents, safetensors
+from resode.inference.weights_schema import Weights
 from resode.ode.equations import ODES
 from resode.ode.unit import MOST_STEPS, Unit
 
@@ -150,8 +150,7 @@ class NumPyNetwork:
     """A network of units from a file that `resode export` wrote.
 
     Args:
-        path: the file, see `safetensors`. Its metadata hold `model`, the section of the parameters, and `class_names`, both
-            in JSON, and perhaps `data`, the title of the data set; its tensors are named by layer and weight of the Keras network, besides `mean_image.value`.
+        path: the file, see `Weights`.
         unroll_length: steps a unit, if other than trained with; only where they share their weights.
 
     Raises:
@@ -159,10 +158,9 @@ class NumPyNetwork:
     """
 
     def __init__(self, path: Path, unroll_length: int | None = None):
-        self._file = safetensors.File(path)
-        model, self.class_names = contents.read(self._file, ACTIVATIONS)
-        self.data = self._file.metadata.get("data")
-        model = with_unroll_length(model, unroll_length)
+        self._weights = Weights(path)
+        self.class_names, self.data = self._weights.class_names, self._weights.data
+        model = with_unroll_length(self._weights.model, unroll_length)
         self._channels, self._pool_after = model["channels"], model["pool_after"]
         names = ("block", "integrator", "weights_in_time", "h", "unroll_length", "kernel_size", "gamma")
         self._unit = NumPyUnit(activation=ACTIVATIONS[model["activation"]], **{name: model[name] for name in names})
@@ -181,25 +179,25 @@ class NumPyNetwork:
         return probabilities
 
     def _forward(self, image: np.ndarray) -> np.ndarray:
-        x = self._stem((image - self._file.tensors("mean_image")["value"]) / 128)
+        x = self._stem((image - self._weights["mean_image"]["value"]) / 128)
         for number, channels in enumerate(self._channels, start=1):
             # Zero channels are appended where this unit has more.
             x = np.pad(x, [(0, 0), (0, 0), (0, channels - x.shape[2])])
             # The weights live in this call alone.
-            x = self._unit(x, self._file.tensors(f"unit{number}"))
+            x = self._unit(x, self._weights[f"unit{number}"])
             if number in self._pool_after:
                 x = _average_pooling(x)
         return self._head(x)
 
     def _stem(self, x: np.ndarray) -> np.ndarray:
-        weights = self._file.tensors("stem_convolution")
+        weights = self._weights["stem_convolution"]
         x = convolve(x, weights["kernel"]) + weights["bias"]
-        weights = self._file.tensors("stem_normalization")
+        weights = self._weights["stem_normalization"]
         deviation = np.sqrt(weights["moving_variance"] + BATCH_NORMALIZATION_EPSILON)
         return np.maximum((x - weights["moving_mean"]) / deviation * weights["gamma"] + weights["beta"], 0)
 
     def _head(self, x: np.ndarray) -> np.ndarray:
-        weights = self._file.tensors("head_softmax")
+        weights = self._weights["head_softmax"]
         logits = x.mean(axis=(0, 1)) @ weights["kernel"] + weights["bias"]
         powers = np.exp(logits - logits.max())
         return powers / powers.sum()

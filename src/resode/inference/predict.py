@@ -1,6 +1,6 @@
 """The command `resode predict`: class probabilities of image files.
 
-Until it knows which network to use, it needs NumPy and Pillow alone.
+Until it knows which network to use, it needs NumPy, Pillow and safetensors alone.
 """
 
 from collections.abc import Sequence

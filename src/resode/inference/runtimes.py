@@ -21,7 +21,7 @@ import numpy as np
 
 from resode.base import files, paths, provenance
 from resode.base.errors import InputError
-from resode.base.text import quoted, refused_names
+from resode.base.text import quoted
 
 ONNX, LITERT = ".onnx", ".tflite"
 SUFFIXES = (ONNX, LITERT)
@@ -293,6 +293,7 @@ class Network:
         path: of the file.
         metadata: its texts.
         class_names: one name a class.
+        told: what `publish` tells of the network, {name: value}; or empty.
         runtime: the runtime with its version.
 
     Raises:
@@ -306,11 +307,13 @@ class Network:
         content = files.read_bytes(self.path, 2**31)
         try:
             self._run, self.metadata, self.runtime = {ONNX: _onnx, LITERT: _litert}[self.path.suffix](content)
-            self.class_names = json.loads(self.metadata["class_names"])
+            self.class_names, self.told = (
+                json.loads(self.metadata.get(name, "{}")) for name in ("class_names", "told")
+            )
         except Exception as error:
             raise self._refused(quoted(str(error).split("\n")[0])) from error
-        if refused := refused_names(self.class_names):
-            raise self._refused(refused)
+        if not self.class_names:
+            raise self._refused("it names no classes")
 
     def _refused(self, why: str) -> InputError:
         return InputError(f"{self.path} is no network that `resode export` wrote: {why}")

@@ -130,19 +130,18 @@ def verify(path: Path | None = None) -> None:
 
     Raises:
         InputError: it differs from the one that was published with the weights by more than `TIPPED` of 10,000 images, in int8 by
-            more than `TIPPED_INT8`; there are no weights or no test images, or the images are others; see `contents.told`,
+            more than `TIPPED_INT8`; there are no weights or no test images, or the images are others; see `weights_schema.told`,
             `trained.Network` and `runtimes.Network`.
     """
-    from resode.inference import contents, runtimes
-    from resode.inference.safetensors import File, advice
+    from resode.inference import runtimes, weights_schema
 
     path = path or paths.NETWORK
     if path == paths.NETWORK and not path.is_file():
         raise InputError(
-            f"no weights at {paths.NETWORK}; {advice(paths.NETWORK)}, or bring those of a finished run there with: resode publish NAME"
+            f"no weights at {paths.NETWORK}; {weights_schema.advice(paths.NETWORK)}, or bring those of a finished run there with: resode publish NAME"
         )
     exported = runtimes.Network(path) if path.suffix in runtimes.SUFFIXES else None
-    told = contents.told(exported or File(path))
+    told = weights_schema.told(exported or weights_schema.Weights(path))
     # Keras takes seconds to load.
     from resode.data import records
 
@@ -176,10 +175,9 @@ def text() -> str:
             "No weights are in git yet: train (`resode run NAME`), or name others with `--weights`."
             " `resode publish NAME` puts those of a finished run there."
         )
-    from resode.inference import contents
-    from resode.inference.safetensors import File
+    from resode.inference import weights_schema
 
-    told = contents.told(File(paths.NETWORK))
+    told = weights_schema.told(weights_schema.Weights(paths.NETWORK))
     file, about = (path.relative_to(paths.ROOT) for path in (paths.NETWORK, _card_path()))
     return (
         f"The weights in git, [{file}]({file}) (run {told['run']}, {told['test_correct']:,} of {told['test_total']:,} test images,"
@@ -197,10 +195,9 @@ def unroll_lengths(results: Path = paths.RESULTS) -> str:
     """
     if not paths.NETWORK.is_file():
         return ""
-    from resode.inference import contents
-    from resode.inference.safetensors import File
+    from resode.inference import weights_schema
 
-    run = contents.told(File(paths.NETWORK))["run"]
+    run = weights_schema.told(weights_schema.Weights(paths.NETWORK))["run"]
     folder = results / "runs" / run if run in runs.read() else results
     path = folder / "stability" / "refinement.json"
     if not path.is_file():

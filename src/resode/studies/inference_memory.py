@@ -8,6 +8,7 @@ from pathlib import Path
 
 # With these alone imported a process is measured before it starts: whatever else this module needs is imported where it is.
 import numpy as np
+import safetensors  # noqa: F401
 from PIL import Image
 
 UNROLL_LENGTHS = (4, 1000)
@@ -23,7 +24,7 @@ def measure_inference() -> dict:
         activation_bytes: the largest activations of one image.
         bound_bytes: 1.3 × (largest unit + two buffers of activations).
         runs: for each of UNROLL_LENGTHS unroll_length, seconds, interpreter_bytes and above_interpreter_bytes, the peak above
-            what Python with NumPy and Pillow has after a small matrix product and with Pillow's readers loaded.
+            what Python with NumPy, Pillow and safetensors has after a small matrix product and with Pillow's readers loaded.
     """
     import json
     import os

@@ -332,7 +332,7 @@ def _section(path: Path) -> str:
         f"![activations of an update over the unroll length](results/memory/{path.stem}.png)\n\n"
         "*A level line needs no more memory for more steps. Both axes are logarithmic. Where curves coincide, the dashed one is drawn on top.*\n\n"
         f"Inference of the post's network with NumPy, a unit at a time, peaks {few['above_interpreter_bytes'] / 1e6:.1f} MB above the"
-        f" {few['interpreter_bytes'] / 1e6:.0f} MB of Python with NumPy and Pillow, {many['above_interpreter_bytes'] / 1e6:.1f} MB with"
+        f" {few['interpreter_bytes'] / 1e6:.0f} MB of Python with NumPy, Pillow and safetensors, {many['above_interpreter_bytes'] / 1e6:.1f} MB with"
         f" 1,000 steps a unit; its largest unit has {inference['largest_unit_bytes'] / 1e6:.1f} MB of weights."
     )
 
