@@ -16,7 +16,6 @@ from resode.analysis import predictions, published
 from resode.base import config, paths
 from resode.base.errors import InputError
 from resode.figures import results as plots_results
-from resode.figures import style
 from resode.publication import readme, report
 from resode.training import outputs
 
@@ -322,7 +321,6 @@ def test_changes_of_other_runs_are_those_of_their_training(tmp_path):
     # The seed is make_run's.
     assert f"| seed: 3; model.h: 0.05{other['bilinear']} |" in rows["| bilinear"]
     assert "initial weights" not in report.runs_table(tmp_path)
-    assert style.png(plots_results.runs({k: v["history"] for k, v in report.read_runs(tmp_path).items()}))
 
 
 def test_claims_values_are_the_usual_ones_whatever_params_yaml_says(monkeypatch):

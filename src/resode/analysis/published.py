@@ -106,13 +106,6 @@ def share(provenance: Mapping, published: Mapping) -> float | None:
     return part if _claimed_but_for_schedule(provenance, published, drops) else None
 
 
-def differs_in_schedule(provenance: Mapping, published: Mapping) -> bool:
-    """Return whether a run's setting is the claim's in all but the length of its schedule and where the learning rate drops."""
-    drops = next(iter(published["schedules"].values()))
-    other = share(provenance, published) is None
-    return other and _claimed_but_for_schedule(provenance, published, drops)
-
-
 def shifts(provenance: Mapping, published: Mapping) -> str:
     """ "bilinear shifts" where a run resampled shifts otherwise than the published one; "" where it did not."""
     mine = provenance["params"]["augmentation"]["interpolation"]

@@ -117,19 +117,10 @@ def _reached(point: Point) -> dict:
 def head(results: Path = paths.RESULTS) -> str:
     """README, under the claim: what is settled and what the run shows that says most about it, runs in progress, and a curve."""
     found = points(results)
-    paragraphs = [_verdict(found), *_surprise(results, found[0])] if found else _another_schedule(results)
-    waiting = in_progress(results)
-    paragraphs += [_progress(one) for one in waiting]
+    paragraphs = [_verdict(found), *_surprise(results, found[0])] if found else []
+    paragraphs += [_progress(one) for one in in_progress(results)]
     if found:
         paragraphs.append(f"![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}")
-    elif (shown := _shown(found, waiting)) is not None:
-        paragraphs.append(_curve(waiting[0]["name"] or "the pipeline's", shown))
-    elif report.read_runs(results):
-        paragraphs.append(
-            "The post's own setting has not been trained to an end here yet. The picture shows what has been: smaller runs, beside the published one."
-            "\n\n![test accuracy of the runs so far over the share of their schedule, beside the published run](results/readme/runs.png)"
-            "\n\n*Each run's test accuracy over the share of its own schedule that it has done; the published run in grey.*"
-        )
     return "\n\n".join(paragraphs)
 
 
@@ -204,11 +195,8 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
     from resode.figures import style
 
     found, waiting = points(results), in_progress(results)
-    shown = _shown(found, waiting)
-    histories = {name: run["history"] for name, run in report.read_runs(results).items()}
     figures = {
-        "curve.png": shown and plots_results.training_curve(shown, read_published_curve()),
-        "runs.png": not shown and histories and plots_results.runs(histories, read_published_curve()),
+        "curve.png": found and plots_results.training_curve(found[0].history, read_published_curve()),
         "share.png": found
         and plots_results.shares(
             [(p.label, p.share, p.metrics) for p in found],
@@ -278,12 +266,6 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
     return made
 
 
-def _shown(found: Sequence[Point], waiting: Sequence[Mapping]) -> list[dict[str, float]] | None:
-    """The history that the head's figure shows: of the run that says most, else of one in progress."""
-    histories = [point.history for point in found] + [one["history"] for one in waiting]
-    return next((history for history in histories if history), None)
-
-
 def _verdict(found: Sequence[Point]) -> str:
     """Whether the claim is settled, how near the longest of the runs comes, what the shorter ones reached, and what would settle it."""
     point = found[0]
@@ -317,29 +299,6 @@ def _surprise(results: Path, point: Point) -> list[str]:
         "The post calls its layers stable. Their ODE is; explicit Euler's steps are not, whatever their size, and in the trained units h ω is"
         f" {min(found):.1f} to {max(found):.1f}. The network classifies all the same"
         f" ([stability](results/runs/{point.name}/stability/stability.ipynb))."
-    ]
-
-
-def _another_schedule(results: Path) -> list[str]:
-    """The most accurate of the runs that differ from the claim in their schedule alone, in words; none, if there is none."""
-    claimed = read_published()
-    made = {
-        name: run
-        for name, run in report.read_runs(results).items()
-        if published.differs_in_schedule(run["provenance"], claimed)
-    }
-    if not made:
-        return []
-    name = max(made, key=lambda name: made[name]["metrics"]["test_accuracy"])
-    provenance, metrics, history = (made[name][key] for key in ("provenance", "metrics", "history"))
-    # Of a provenance that may be older than today's schema.
-    training = config.TrainingParams.model_construct(**provenance["params"]["training"])
-    drops = " and ".join(f"{drop:,}" for drop in schedule.drops(training)) or "no update"
-    return [
-        f"**Reached with another schedule: {percent(metrics['test_accuracy'])}** (run {name}, {history[-1]['updates']:,} updates with"
-        f" lower learning rates after {drops}; {metrics['test_correct']:,} of {metrics['test_total']:,} test images), beside"
-        f" {percent(read_published_curve()[-1]['test_accuracy'])} published. Network, data and batches are the post's, the schedule is"
-        f" not, so no verdict on the claim. {report.effort(provenance)}."
     ]
 
 
