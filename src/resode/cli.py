@@ -223,7 +223,7 @@ def _stage(chosen: argparse.Namespace) -> None:
 
 
 def _demo(chosen: argparse.Namespace) -> None:
-    from resode.pipeline import demo
+    from resode.publication import demo
 
     demo.run(chosen.set)
 

@@ -6,6 +6,7 @@ import graphlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 from resode import cli
 from resode.base import config, paths, strict_yaml
 from resode.base.errors import InputError
-from resode.pipeline import demo, inputs, notebook
+from resode.pipeline import inputs, notebook
+from resode.publication import demo
 
 STAGES = strict_yaml.read(paths.DVC_YAML)["stages"]
 # The page of the sweeps is made by the command that makes them.
@@ -319,7 +321,8 @@ def test_demo_leaves_the_clone_as_it_was_and_its_stages_write_equal_bytes_again(
     assert {f"{stage}/{stage}.ipynb" for stage in cli.STAGES} | {"training/model.weights.h5"} <= set(found)
     assert json.loads(found["report/report.json"])["kind"] == "demo"
     assert "site/index.html" in found and b'src="http' not in found["site/results/report/report.html"]
-    # In the clone itself, where nothing was trained yet.
+    # In the clone itself, where nothing was trained any more.
+    shutil.rmtree(clone / ".runs")
     content = config.changed(config.read_settings(demo.SETTINGS) | config.settings(settings), "here")
     (clone / "params.yaml").write_text(strict_yaml.text(content), encoding="utf-8")
     for stage in ("digits", "augmentation", "training", "evaluation"):

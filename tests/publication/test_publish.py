@@ -10,11 +10,7 @@ from PIL import Image
 from helpers import make_run, settings
 from resode import cli
 from resode.analysis import evaluation
-<<<<<<< HEAD
-from resode.base import config, files, paths, strict_yaml
-=======
-from resode.base import config, files, paths, tensors
->>>>>>> 87019d2 (Weights and checkpoints are written by the official safetensors library, with one checksum; folders of a training are checked by their SHA-256 alone)
+from resode.base import config, files, paths, strict_yaml, tensors
 from resode.base.errors import InputError
 from resode.data import digits, records
 from resode.inference import predict, trained, weights_schema

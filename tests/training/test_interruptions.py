@@ -13,7 +13,6 @@ import pytest
 from helpers import ENVIRONMENT, files, settings, small_dataset, train, wait_for
 from resode.base import stopping
 from resode.base.errors import STOP_AT, InputError, TimeOver
-from resode.pipeline import parents
 from resode.training import loop
 
 UNSHARED = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
@@ -123,28 +122,6 @@ def test_stage_ends_with_the_command_that_started_it(tmp_path):
             or "Z" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").split("State:")[1][:4]
         )
     )
-
-
-@pytest.mark.parametrize("reused", [False, True])
-def test_stage_ends_with_the_process_that_is_told_to_it(reused):
-    """Of DVC in a session of its own; a process with the same id that began at another time is another one."""
-    script = "from resode.pipeline import parents; print(parents.this(), flush=True); input()"
-    stage = "from resode.pipeline import parents; parents.stop_when_gone(0.05); print('on', flush=True); import time; time.sleep(60)"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    starter = subprocess.Popen([sys.executable, "-c", script], env=ENVIRONMENT, **pipes)
-    told = starter.stdout.readline().strip()
-    told = f"{told.split()[0]} 1" if reused else told
-    environment = ENVIRONMENT | {parents.STARTED_BY: told}
-    one = subprocess.Popen(
-        [sys.executable, "-c", stage], env=environment, stderr=subprocess.PIPE, start_new_session=True, **pipes
-    )
-    if not reused:
-        assert one.stdout.readline() == "on\n" and one.poll() is None
-        starter.kill()
-    assert "the command that started this stage is gone" in one.communicate(timeout=30)[1]
-    assert one.returncode == -signal.SIGTERM
-    starter.kill()
-    starter.communicate()
 
 
 @pytest.mark.slow

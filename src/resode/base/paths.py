@@ -52,7 +52,7 @@ def modules(folder: Path) -> list[Path]:
 
 def run_name() -> str | None:
     """The name of the run of runs.yaml whose stages this process runs; None for the pipeline's own."""
-    return None if RESULTS == ROOT / "results" else RESULTS.name
+    return RESULTS.name if RESULTS.parent == ROOT / "results" / "runs" else None
 
 
 def dataset(name: str) -> Path:

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from resode.base import paths, settings
 
-# Environment variable: carries the original commit into a scratch clone.
-TOLD = "RESODE_CHECKOUT"
-
 
 def software() -> dict[str, str]:
     """The backend, and the versions of the libraries that compute."""
@@ -78,8 +75,6 @@ def commit() -> dict[str, str | bool | None]:
     Outside a git checkout the commit is what the environment variable RESODE_COMMIT says, or None; `commit_unknown` is the reason
     then. Outputs that are saved in a notebook are no change.
     """
-    if TOLD in os.environ:
-        return json.loads(os.environ[TOLD])
     try:
         revision = _git("rev-parse", "HEAD").strip()
         changed = _git("diff", "--name-only", "-z", "HEAD", "--", "src", "notebooks", "dvc.yaml").split("\0")

@@ -40,22 +40,6 @@ def _cell(value: object) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
-def refused_names(names: object) -> str | None:
-    """The reason why `names` cannot be those of classes, short printable texts and no two of them equal; None if they can."""
-    good = isinstance(names, list) and 0 < len(names) <= 1000
-    if not good or not all(
-        isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) == len(name) <= 100 for name in names
-    ):
-        return f"the names of its classes are {quoted(names)}"
-    return f"two of its classes have one name: {quoted(names)}" if len(set(names)) < len(names) else None
-
-
-def refused_title(title: object) -> str | None:
-    """The reason why `title` cannot be a data set's, a short printable text; None if it can."""
-    good = isinstance(title, str) and title.isprintable() and 0 < len(title) <= 200
-    return None if good else f"the title of its data set is {quoted(title)}"
-
-
 def quoted(value: object, length: int = 120) -> str:
     """`value` as it may stand in a message: on one line, without control characters, and no longer than `length`."""
     # Not more of a text than is shown: escaping megabytes would take its time.

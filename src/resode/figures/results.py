@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -41,6 +42,29 @@ def training_curve(history: History, published: History | None = None) -> Figure
     _mark_drops(upper, history, published)
     _mark_drops(lower, history, published)
     figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def runs(histories: Mapping[str, History], published: History | None = None) -> Figure:
+    """Test accuracy of several runs over the share of their schedule that is done; the published one in grey.
+
+    Args:
+        histories: rows of each run's history.csv by name.
+    """
+    figure, axes = subplots(size=(WIDTH, 3.8 + 0.2 * len(histories)))
+    if published:
+        _share_done(axes, published, "published", GREY)
+    # In the order of their length, from pale to dark; grey is the published one.
+    colours = plt.get_cmap("plasma_r")(np.linspace(0.2, 0.95, max(len(histories), 1)))
+    for (name, rows), colour in zip(sorted(histories.items(), key=lambda one: len(one[1])), colours, strict=True):
+        _share_done(axes, rows, name, colour)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set_xlabel("share of the run's schedule")
+    axes.set_title("Test accuracy")
+    axes.margins(x=0.01)
+    figure.legend(loc="outside lower center")
     return figure
 
 
@@ -122,6 +146,13 @@ def speed(machines: Sequence[Mapping]) -> Figure:
     panels[-1, 0].set_xlabel("images a second")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _share_done(axes, rows: History, name: str, colour) -> None:
+    done = [row["epoch"] / len(rows) for row in rows]
+    split = tested_on(rows)
+    label = f"{name} ({len(rows)} epochs)" + ("" if split == "test" else f", {split} accuracy")
+    axes.plot(done, [row[f"{split}_accuracy"] for row in rows], linewidth=1.4, color=colour, label=label)
 
 
 def _curves(axes, rows: History, quantity: str, colours: tuple[str, str], whose: str) -> None:

@@ -10,8 +10,6 @@ import psutil
 
 # More than a block of updates takes, or a batch of the test, on a slow machine.
 GRACE_SECONDS = 120
-# Environment variable: the process besides its ancestors with which a stage ends, see `this`.
-STARTED_BY = "RESODE_STARTED_BY"
 
 
 def stop_when_gone(seconds: float = 1.0) -> None:
@@ -19,16 +17,14 @@ def stop_when_gone(seconds: float = 1.0) -> None:
 
     Only ancestors in this process group count: they are the command that a user gave. The terminal's shell is in another
     one, so `nohup make repro &` lives on after logging out; a script that ends before the stage has to start it with `setsid`.
-    If the command that started DVC is killed, a stage that DVC begins later does not have it among its ancestors; such a command
-    names itself in the environment. Processes that the stage started get its signal, see `stopping`; Jupyter's kernel ends when
+    Processes that the stage started get its signal, see `stopping`; Jupyter's kernel ends when
     its parent is gone.
     """
     group = os.getpgrp()
     watched = [parent for parent in psutil.Process().parents() if _group(parent.pid) == group]
-    started_by = os.environ.get(STARTED_BY)
 
     def watch() -> None:
-        while all(_alive(parent) for parent in watched) and (not started_by or _is(started_by)):
+        while all(_alive(parent) for parent in watched):
             time.sleep(seconds)
         print("error: the command that started this stage is gone; stopped, run it again", file=sys.stderr, flush=True)
         # As if told to: a training saves what it has done.
@@ -37,24 +33,6 @@ def stop_when_gone(seconds: float = 1.0) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def this() -> str:
-    """This process, for `STARTED_BY`: its id, and when it began, since ids come again."""
-    return _told(psutil.Process())
-
-
-def _told(process: psutil.Process) -> str:
-    # psutil hashes id and begin, which it takes from a clock that nobody sets.
-    return f"{process.pid} {hash(process)}"
-
-
-def _is(told: str) -> bool:
-    try:
-        process = psutil.Process(int(told.split()[0]))
-        return _alive(process) and _told(process) == told
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _group(pid: int) -> int | None:

@@ -77,7 +77,7 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
     """
     environment = {**os.environ, "PYTHONPATH": paths.python_path(), STOP_AT: str(time.time() + 60 * minutes)}
     if name is None:
-        _run_stages(stages.STAGES, environment)
+        run_stages(stages.STAGES, environment)
         _drop_handed_over(name)
         print("Next, where DVC is: resode commit", flush=True)
         return
@@ -86,14 +86,20 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
     with checkpoint.locked(own):
         write_text(own / "params.yaml", text)
         environment |= {"RESODE_PARAMS": str(own / "params.yaml"), "RESODE_RESULTS": str(folder(name))}
-        _run_stages(stages.OF_A_RUN[:1], environment)
+        run_stages(stages.OF_A_RUN[:1], environment)
         # Only now: until then the results there are of the last training, with its parameters.
         write_text(folder(name) / "params.yaml", text)
-        _run_stages(stages.OF_A_RUN[1:], environment)
+        run_stages(stages.OF_A_RUN[1:], environment)
         _drop_handed_over(name)
 
 
-def _run_stages(chosen: Sequence[str], environment: Mapping[str, str]) -> None:
+def run_stages(chosen: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run the stages `chosen`, one after another.
+
+    Raises:
+        InputError: one failed (it said why).
+        TimeOver: one saved what it has and stopped.
+    """
     with stopping.passed_on():
         for stage in chosen:
             print(f"{stage}:", flush=True)
