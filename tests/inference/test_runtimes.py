@@ -194,13 +194,13 @@ def test_files_of_others_are_one_line(weights, extra, tmp_path, capsys):
 
 def test_int8_needs_the_images_of_the_training(weights, tmp_path):
     network = trained.Network(weights)
-    assert runtimes.training_images(network, weights).shape == (runtimes.CALIBRATION, 32, 32, 3)
+    assert runtimes.training_images(network).shape == (runtimes.CALIBRATION, 32, 32, 3)
     network.told["data"]["sha256"] = {}
     with pytest.raises(InputError, match="holds other images than those"):
-        runtimes.training_images(network, weights)
+        runtimes.training_images(network)
     network.told = {}
-    with pytest.raises(InputError, match="does not tell its data set, whose images int8 needs"):
-        runtimes.training_images(network, weights)
+    with pytest.raises(InputError, match="do not tell their data set, whose images int8 needs"):
+        runtimes.training_images(network)
 
 
 def test_table_has_the_numbers_of_the_files(tmp_path, monkeypatch):

@@ -63,6 +63,21 @@ def test_published_weights_have_the_accuracy_of_their_run(published, results, ca
     assert f": {correct} of 360, 95 % interval" in said and f"the pipeline's): {correct} of 360." in said
 
 
+def test_files_of_ones_own_training_have_its_accuracy(published, results, tmp_path, capsys):
+    path = tmp_path / "own.safetensors"
+    assert cli.main(["export", str(path), "--weights", str(results / "training")]) == 0
+    assert cli.main(["verify", "--weights", str(path)]) == 0
+    correct = json.loads((results / "evaluation" / "metrics.json").read_text())["test_correct"]
+    said = capsys.readouterr().out
+    assert f": {correct} of 360, 95 % interval" in said and "published" not in said
+    network = trained.Network(path)
+    path.write_bytes(trained.encoded(network.keras, network.params, network.class_names, network.mean))
+    assert cli.main(["verify", "--weights", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {path} does not tell its data set; resode export NAME writes a file that does\n"
+    )
+
+
 def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, monkeypatch, capsys):
     network = trained.Network(published)
 
@@ -89,7 +104,6 @@ def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, mo
 )
 def test_file_that_does_not_tell_its_accuracy_is_one_line(told, published, capsys):
     network = trained.Network(published)
-    # Without `told` as `resode export` writes it.
     content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told, network.data)
     published.write_bytes(content)
     assert cli.main(["verify"]) == 1

@@ -62,7 +62,7 @@ def export(source: Path | None, path: Path, int8: bool = False) -> None:
         if paths.NETWORK.is_file() and not any(source.glob("*.weights.h5")):
             source = paths.NETWORK
     network = trained.Network(source)
-    images = training_images(network, source) if int8 else None
+    images = training_images(network) if int8 else None
     content = of_onnx(network, images=images) if path.suffix == ONNX else of_litert(network)
     files.write_bytes(path, content)
 
@@ -260,25 +260,22 @@ def _in_int8(model: Any, images: np.ndarray, operations: Sequence[str] | None, k
         return onnx.load(after)
 
 
-def training_images(network: Any, source: Path) -> np.ndarray:
-    """`CALIBRATION` images that `network`, read from `source`, was trained on: uint8 (N, 32, 32, 3).
+def training_images(network: Any) -> np.ndarray:
+    """`CALIBRATION` images that `network`, a `trained.Network`, was trained on: uint8 (N, 32, 32, 3).
 
     Raises:
         InputError: it does not say of which data set, or that is not here.
     """
     from resode.data import records
-    from resode.training import outputs
 
     described = network.told.get("data")
-    if source.is_dir():
-        described = files.read_json(source / outputs.PROVENANCE)["data"]
     if not described:
         raise InputError(
-            f"{source} does not tell its data set, whose images int8 needs; name a folder that a training wrote"
+            "the weights do not tell their data set, whose images int8 needs; name a folder that a training wrote"
         )
     dataset = records.load(paths.dataset(described["name"]))
     if dataset.provenance["sha256"] != described["sha256"]:
-        raise InputError(f"{paths.dataset(described['name'])} holds other images than those {source} was trained on")
+        raise InputError(f"{paths.dataset(described['name'])} holds other images than those of the training")
     chosen = np.random.default_rng(0).choice(len(dataset.train_images), CALIBRATION)
     return dataset.train_images[np.sort(chosen)]
 

@@ -33,7 +33,7 @@ class Network:
         mean: the mean image (H, W, C).
         keras: the Keras model.
         data: title of the data set it was trained on, or None in files that do not say.
-        told: what `publish.write` tells of the network, {name: value}; empty for any other.
+        told: what the file tells of the network, {name: value}; of a folder its data set and training.
         provenance: what training wrote of itself, {name: value}; empty for a file.
 
     Raises:
@@ -82,6 +82,7 @@ class Network:
             ) from error
         self._build(params, unroll_length)
         loop.load_weights(self.keras, folder)
+        self.told = {"data": provenance["data"], "training": provenance.get("training")}
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of `images`, uint8 (N, H, W, C): float64 (N, classes). See `evaluation.predict`."""
@@ -99,7 +100,7 @@ def export(folder: Path, path: Path) -> None:
         InputError: see `Network` and `encoded`; or the file cannot be written.
     """
     network = Network(folder)
-    content = encoded(network.keras, network.params, network.class_names, network.mean, data=network.data)
+    content = encoded(network.keras, network.params, network.class_names, network.mean, network.told, network.data)
     files.write_bytes(path, content)
 
 

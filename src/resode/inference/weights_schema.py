@@ -94,13 +94,18 @@ def shapes(model: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]
     return found
 
 
-def told(weights: Any) -> dict:
-    """Of the `told` of `Weights` or of an exported network: data set and test accuracy of the run that made it.
+def told(weights: Any, published: bool = True) -> dict:
+    """The `told` of `Weights` or of an exported network: its data set and, if `publish.write` wrote them, run and test accuracy.
+
+    Args:
+        published: all of them are needed.
 
     Raises:
         InputError: it does not tell that.
     """
-    if not {"run", "data", "test_correct", "test_total"} <= weights.told.keys():
+    if "data" not in weights.told:
+        raise InputError(f"{weights.path} does not tell its data set; resode export NAME writes a file that does")
+    if published and not {"run", "test_correct", "test_total"} <= weights.told.keys():
         raise InputError(
             f"{weights.path} does not tell its run, data set and test accuracy; resode publish NAME writes one that does"
         )

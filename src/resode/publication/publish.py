@@ -129,7 +129,7 @@ def verify(path: Path | None = None) -> None:
         path: a file of export, whose own runtime predicts; by default the one in git.
 
     Raises:
-        InputError: it differs from the one that was published with the weights by more than `TIPPED` of 10,000 images, in int8 by
+        InputError: it differs from the one that was published with the weights, if one was, by more than `TIPPED` of 10,000 images, in int8 by
             more than `TIPPED_INT8`; there are no weights or no test images, or the images are others; see `weights_schema.told`,
             `trained.Network` and `runtimes.Network`.
     """
@@ -141,7 +141,7 @@ def verify(path: Path | None = None) -> None:
             f"no weights at {paths.NETWORK}; {weights_schema.advice(paths.NETWORK)}, or bring those of a finished run there with: resode publish NAME"
         )
     exported = runtimes.Network(path) if path.suffix in runtimes.SUFFIXES else None
-    told = weights_schema.told(exported or weights_schema.Weights(path))
+    told = weights_schema.told(exported or weights_schema.Weights(path), published=path == paths.NETWORK)
     # Keras takes seconds to load.
     from resode.data import records
 
@@ -156,13 +156,17 @@ def verify(path: Path | None = None) -> None:
     correct, total = int((predicted == dataset.test_labels).sum()), len(predicted)
     low, high = evaluation.wilson_interval(correct, total)
     runtime = f"{exported.runtime}, {exported.metadata['precision']}: " if exported else ""
+    published = ""
+    if "run" in told:
+        published = (
+            f"; published with these weights (run {told['run']}): {told['test_correct']:,} of {told['test_total']:,}"
+        )
     print(
         f"{runtime}{percent(correct / total)} of the test images of {dataset.provenance['title']}: {correct:,} of {total:,},"
-        f" 95 % interval {percent(low)} to {percent(high)}; published with these weights (run {told['run']}):"
-        f" {told['test_correct']:,} of {told['test_total']:,}."
+        f" 95 % interval {percent(low)} to {percent(high)}{published}."
     )
     most = TIPPED_INT8 if exported and exported.metadata["precision"] == "int8" else TIPPED
-    if abs(correct - told["test_correct"]) > most * total / 10_000:
+    if published and abs(correct - told["test_correct"]) > most * total / 10_000:
         raise InputError(
             f"that differs by more than {most} of 10,000 images, which is more than rounding; please report it"
         )

@@ -56,7 +56,7 @@ def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[],
     from resode.inference import runtimes
     from resode.inference.low_memory import NumPyNetwork
 
-    images = runtimes.training_images(network, paths.NETWORK)
+    images = runtimes.training_images(network)
     made = {
         "ONNX Runtime, float32": ("float32.onnx", lambda: runtimes.of_onnx(network)),
         PRODUCTS: ("products.onnx", lambda: runtimes.of_onnx(network, convolution="auto")),
