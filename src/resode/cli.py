@@ -118,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--weights",
         type=Path,
-        help="folder that a training left, by default results/training, or file of export, by default the one in git",
+        help="folder that a training left, by default results/training, or file NAME.safetensors of export, by default the one in"
+        " git",
     )
     predict.add_argument(
         "--low-memory",
@@ -251,6 +252,8 @@ def _predict(chosen: argparse.Namespace) -> None:
 def _export(chosen: argparse.Namespace) -> None:
     from resode.inference import runtimes
 
+    if chosen.file.suffix not in (".safetensors", *runtimes.SUFFIXES):
+        raise InputError(f"a file is NAME.safetensors, NAME.onnx or NAME.tflite, not {quoted(chosen.file.name)}")
     if chosen.file.suffix in runtimes.SUFFIXES or chosen.int8:
         runtimes.export(chosen.weights, chosen.file, chosen.int8)
         return

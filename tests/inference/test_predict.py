@@ -79,15 +79,17 @@ def bare_environment(where: Path) -> Path:
 
 
 def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, capsys):
-    for path in (tmp_path / "folder", tmp_path / "pipe"):
-        path.mkdir() if path.name == "folder" else os.mkfifo(path)
+    for path in (tmp_path / "folder.safetensors", tmp_path / "pipe.safetensors"):
+        path.mkdir() if path.stem == "folder" else os.mkfifo(path)
         assert cli.main(["export", str(path), "--weights", str(folder)]) == 1
         assert capsys.readouterr().err == f"error: cannot write {path}: it is not an ordinary file\n"
         assert not path.is_file()
 
 
 def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
-    first, second = (Path(exported(folder, tmp_path / name)).read_bytes() for name in ("a", "b"))
+    first, second = (
+        Path(exported(folder, tmp_path / name)).read_bytes() for name in ("a.safetensors", "b.safetensors")
+    )
     assert first == second
 
 
@@ -163,6 +165,6 @@ def resnet(tmp_path_factory):
 
 @pytest.mark.slow
 def test_folder_of_another_network_predicts_and_is_not_exported(resnet, photos, tmp_path, capsys):
-    told = error(capsys, resnet, "export", str(tmp_path / "file"))
+    told = error(capsys, resnet, "export", str(tmp_path / "file.safetensors"))
     assert "the network is a resnet20; a file of weights, for low-memory inference, is of units" in told
     assert cli.main(["predict", photos[0], "--weights", str(resnet)]) == 0

@@ -173,11 +173,16 @@ def test_combinations_that_do_not_go_are_one_line(monkeypatch, capsys):
 
     assert "--int8 writes a file NAME.onnx, not net.tflite" in refused("export", "net.tflite", "--int8")
     assert "--int8 writes a file NAME.onnx, not net.safetensors" in refused("export", "net.safetensors", "--int8")
+    for name in ("net.pb", "net.ONNX", "net"):
+        assert f"a file is NAME.safetensors, NAME.onnx or NAME.tflite, not {name}" in refused("export", name)
     monkeypatch.setattr(runtimes, "WRITERS", {".onnx": ("no_such_package",), ".tflite": ()})
-    assert "this needs no_such_package, which is not installed; run: .venv/bin/pip" in refused("export", "net.onnx")
+    for arguments in (["export", "net.onnx"], ["runtimes"]):
+        assert "this needs no_such_package, which is not installed; run: .venv/bin/pip" in refused(*arguments)
+    monkeypatch.setattr(runtimes, "WRITERS", {".onnx": (), ".tflite": ()})
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert "a file .tflite is written with TensorFlow; run: KERAS_BACKEND=tensorflow" in refused("export", "net.tflite")
-    assert not Path("net.tflite").exists()
+    assert "a file .tflite is written with TensorFlow; set KERAS_BACKEND=tensorflow" in refused("export", "net.tflite")
+    assert "a file .onnx is written with TensorFlow; set KERAS_BACKEND=tensorflow" in refused("runtimes")
+    assert not any(Path(name).exists() for name in ("net.tflite", "net.pb", "net.ONNX", "net"))
 
 
 @pytest.mark.slow
@@ -190,6 +195,31 @@ def test_files_of_others_are_one_line(weights, extra, tmp_path, capsys):
             with pytest.raises(InputError, match="is no network that `resode export` wrote: ") as error:
                 publish.verify(path)
             assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@on_tensorflow
+def test_other_networks_are_one_line(extra, tmp_path, capfd):
+    import onnx
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path)
+    with pytest.raises(InputError, match=r"wrote: its metadata have no class_names$"):
+        publish.verify(path)
+    # Its runtime reads it, and finds only as it predicts that this is another network.
+    onnx.helper.set_model_props(model, {"class_names": '["one"]', "precision": "float32"})
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="is no network that `resode export` wrote: "):
+        publish.verify(path)
+    path.write_bytes(path.read_bytes().replace(b"Relu", b"\xff\xffLU"))
+    capfd.readouterr()
+    with pytest.raises(InputError, match="is no network that `resode export` wrote: "):
+        publish.verify(path)
+    assert capfd.readouterr().out == ""
 
 
 def test_int8_needs_the_images_of_the_training(weights, tmp_path):

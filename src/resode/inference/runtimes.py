@@ -22,6 +22,7 @@ import numpy as np
 from resode.base import files, paths, provenance
 from resode.base.errors import InputError
 from resode.base.text import quoted
+from resode.inference.weights_schema import IMAGE
 
 ONNX, LITERT = ".onnx", ".tflite"
 SUFFIXES = (ONNX, LITERT)
@@ -48,13 +49,7 @@ def export(source: Path | None, path: Path, int8: bool = False) -> None:
     """
     if int8 and path.suffix != ONNX:
         raise InputError(f"--int8 writes a file NAME{ONNX}, not {quoted(path.name)}")
-    _check_libraries(WRITERS[path.suffix])
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            f"a file {path.suffix} is written with TensorFlow; run: KERAS_BACKEND=tensorflow resode export …"
-        )
+    check_writer(path.suffix)
     from resode.inference import trained
 
     if source is None:
@@ -65,6 +60,19 @@ def export(source: Path | None, path: Path, int8: bool = False) -> None:
     images = training_images(network) if int8 else None
     content = of_onnx(network, images=images) if path.suffix == ONNX else of_litert(network)
     files.write_bytes(path, content)
+
+
+def check_writer(suffix: str) -> None:
+    """Check that files `suffix` can be written here.
+
+    Raises:
+        InputError: a library is not installed, or Keras runs on another backend than TensorFlow.
+    """
+    _check_libraries(WRITERS[suffix])
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(f"a file {suffix} is written with TensorFlow; set KERAS_BACKEND=tensorflow")
 
 
 def of_onnx(
@@ -291,6 +299,7 @@ class Network:
         metadata: its texts.
         class_names: one name a class.
         told: what `publish` tells of the network, {name: value}; or empty.
+        precision: float32 or int8.
         runtime: the runtime with its version.
 
     Raises:
@@ -304,13 +313,14 @@ class Network:
         content = files.read_bytes(self.path, 2**31)
         try:
             self._run, self.metadata, self.runtime = {ONNX: _onnx, LITERT: _litert}[self.path.suffix](content)
-            self.class_names, self.told = (
-                json.loads(self.metadata.get(name, "{}")) for name in ("class_names", "told")
-            )
+            self.class_names, self.precision = json.loads(self.metadata["class_names"]), self.metadata["precision"]
+            self.told = json.loads(self.metadata.get("told", "{}"))
+            # Some of what is wrong with a file shows only here.
+            self.predict(np.zeros((1, *IMAGE), np.uint8))
+        except KeyError as error:
+            raise self._refused(f"its metadata have no {error.args[0]}") from error
         except Exception as error:
             raise self._refused(quoted(str(error).split("\n")[0])) from error
-        if not self.class_names:
-            raise self._refused("it names no classes")
 
     def _refused(self, why: str) -> InputError:
         return InputError(f"{self.path} is no network that `resode export` wrote: {why}")
@@ -326,7 +336,8 @@ def _onnx(content: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str,
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    # Without the fallback, which would print why it tries the same again.
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=False)
     texts = session.get_modelmeta().custom_metadata_map
     return lambda images: session.run([_OUTPUT], {_INPUT: images})[0], texts, f"ONNX Runtime {version('onnxruntime')}"
 

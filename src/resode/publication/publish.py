@@ -155,7 +155,7 @@ def verify(path: Path | None = None) -> None:
     predicted = network.predict(dataset.test_images).argmax(axis=1)
     correct, total = int((predicted == dataset.test_labels).sum()), len(predicted)
     low, high = evaluation.wilson_interval(correct, total)
-    runtime = f"{exported.runtime}, {exported.metadata['precision']}: " if exported else ""
+    runtime = f"{exported.runtime}, {exported.precision}: " if exported else ""
     published = ""
     if "run" in told:
         published = (
@@ -165,7 +165,7 @@ def verify(path: Path | None = None) -> None:
         f"{runtime}{percent(correct / total)} of the test images of {dataset.provenance['title']}: {correct:,} of {total:,},"
         f" 95 % interval {percent(low)} to {percent(high)}{published}."
     )
-    most = TIPPED_INT8 if exported and exported.metadata["precision"] == "int8" else TIPPED
+    most = TIPPED_INT8 if exported and exported.precision == "int8" else TIPPED
     if published and abs(correct - told["test_correct"]) > most * total / 10_000:
         raise InputError(
             f"that differs by more than {most} of 10,000 images, which is more than rounding; please report it"

@@ -34,11 +34,14 @@ def run(what: str | None = None) -> Path:
     """Measure `what`, ACCURACY or SPEED, or both, and write the results.
 
     Raises:
-        InputError: no weights in git, no images, or a library is missing.
+        InputError: no weights in git, no images, or see `runtimes.check_writer`.
     """
     from resode.base import provenance
+    from resode.inference import runtimes as exported
     from resode.inference import trained
 
+    for suffix in exported.SUFFIXES:
+        exported.check_writer(suffix)
     network = trained.Network(paths.NETWORK)
     with tempfile.TemporaryDirectory() as folder:
         runtimes = contenders(network, Path(folder))
