@@ -103,10 +103,10 @@ def told(weights: Any, published: bool = True) -> dict:
     Raises:
         InputError: it does not tell that.
     """
-    if "data" not in weights.told:
-        raise InputError(f"{weights.path} does not tell its data set; resode export NAME writes a file that does")
-    if published and not {"run", "test_correct", "test_total"} <= weights.told.keys():
+    if published and not {"data", "run", "test_correct", "test_total"} <= weights.told.keys():
         raise InputError(
             f"{weights.path} does not tell its run, data set and test accuracy; resode publish NAME writes one that does"
         )
+    if "data" not in weights.told:
+        raise InputError(f"{weights.path} does not tell its data set; resode export NAME writes a file that does")
     return weights.told
