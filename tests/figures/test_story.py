@@ -143,7 +143,14 @@ def test_trained_units_are_of_the_pipelines_run_or_of_the_longest(tmp_path):
     assert story.trained_units(tmp_path) is None
     trained(tmp_path / "runs" / "a", 100, 0.5)
     trained(tmp_path / "runs" / "b", 1000, 0.9)
-    name, units = story.trained_units(tmp_path)
+    path = tmp_path / "runs" / "b" / "stability" / "refinement.json"
+    steps = [("euler", 1, 0.5), ("euler", 4, 0.9), ("euler", 16, 0.89), ("rk4", 1, 0.8), ("rk4", 4, 0.87)]
+    rows = [{"integrator": name, "unroll_length": n, "accuracy": one, "total": 1000} for name, n, one in steps]
+    path.write_text(json.dumps({"training": "a", "unroll_length": 4, "rows": rows}), encoding="utf-8")
+    name, units, refined = story.trained_units(tmp_path)
+    told = story.refined_text(name, refined)
+    assert "In Euler's 4 steps, those of training, 90.00 % of 1,000 test images" in told
+    assert "in 1 50.00 %, in 16 89.00 %, and in 4 of rk4, which is all but the solution, 87.00 %" in told
     assert name == "run b" and units[0]["h_omega"] == 0.9
     assert "stretch most, 3- to 3-fold" in story.trained_text(name, units)
     trained(tmp_path, 10, 0.7)

@@ -28,7 +28,9 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
+from resode.analysis import refinement
 from resode.base import files
+from resode.base.text import percent
 from resode.figures.integrators import draw_portrait
 from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, narrow, subplots
 from resode.nn.blocks import ODEConv2D
@@ -589,9 +591,10 @@ def still(h: float = 0.15, steps: int = MOST_STEPS) -> Figure:
 # --- of a trained network
 
 
-def trained_units(results: Path) -> tuple[str, list[dict]] | None:
-    """The run in `results` whose units are shown and what the stage stability found of them: the pipeline's run, else of those of
-    Hamiltonian units with Euler's steps the one with most updates; None without one."""
+def trained_units(results: Path) -> tuple[str, list[dict], dict] | None:
+    """The run in `results` whose units are shown, and what the stage stability found: of its units, and with other steps, see `refinement.write`.
+
+    It is the pipeline's run, else of those of Hamiltonian units with Euler's steps the one with most updates; None without one."""
     found = {}
     for folder in [results, *sorted(results.glob("runs/*"))]:
         if (path := folder / "stability" / "stability.json").is_file():
@@ -602,11 +605,15 @@ def trained_units(results: Path) -> tuple[str, list[dict]] | None:
                 and told["units"]
                 and None not in [u["unit_amplification"] for u in told["units"]]
             ):
-                found[folder] = provenance["updates"], told["units"]
+                path = folder / "stability" / refinement.FILE
+                refined = files.read_json(path) if path.is_file() else {"rows": []}
+                if refined["rows"]:
+                    outputs.check_of(provenance, refined, path)
+                found[folder] = provenance["updates"], told["units"], refined
     if not found:
         return None
     chosen = results if results in found else max(found, key=lambda folder: found[folder][0])
-    return "the pipeline's own run" if chosen == results else f"run {chosen.name}", found[chosen][1]
+    return "the pipeline's own run" if chosen == results else f"run {chosen.name}", *found[chosen][1:]
 
 
 def trained_text(name: str, units: Sequence[Mapping]) -> str:
@@ -618,4 +625,17 @@ def trained_text(name: str, units: Sequence[Mapping]) -> str:
         f"*The units of {name}: below their number h ω, which is {min(h_omega):.1f} to {max(h_omega):.1f}. Orange: by how much Euler's steps stretch the"
         f" oscillation that they stretch most, {min(predicted):.0f}- to {max(predicted):.0f}-fold, if all slopes σ′ are 1. Blue: by how much a small"
         f" random change of the images grows over the unit, {min(measured):.2f}- to {max(measured):.2f}-fold in the median. The axis is logarithmic. [All runs](../../docs/runs.md) have their accuracies.*"
+    )
+
+
+def refined_text(name: str, refined: Mapping) -> str:
+    """What the accuracies of `refinement.write` over the number of steps show, as Markdown."""
+    rows = {(row["integrator"], row["unroll_length"]): row for row in refined["rows"]}
+    lengths = [length for integrator, length in rows if integrator == "euler"]
+    n, exact = refined["unroll_length"], max(length for integrator, length in rows if integrator == "rk4")
+    least, trained, most = (rows["euler", length] for length in (min(lengths), n, max(lengths)))
+    return (
+        f"*The weights of {name}, over the same time in other steps; bars are 95 % intervals. In Euler's {n} steps, those of training,"
+        f" {percent(trained['accuracy'])} of {trained['total']:,} test images are classified correctly; in {min(lengths)} {percent(least['accuracy'])}, in"
+        f" {max(lengths)} {percent(most['accuracy'])}, and in {exact} of rk4, which is all but the solution, {percent(rows['rk4', exact]['accuracy'])}.*"
     )
