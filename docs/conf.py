@@ -84,7 +84,7 @@ def demo(root):
     from resode.publication import report
 
     return (
-        "# A demo of layers as steps of an ODE\n\n**This is a demo, and no reproduction.** Every stage ran, from images to these pages, with a"
+        "# A demo of layers as steps of an ODE\n\n**This is a demo, and no reproduction.** The whole pipeline ran, from images to these pages, with a"
         f" small network on *{escape(told['data'])}*.\n\n{report.headline(told)}\n\nThat says nothing about the claim, which is about CIFAR-10:"
         " [the report](../results/report/report.ipynb) has both side by side, and `make repro` runs the real thing.\n"
     )

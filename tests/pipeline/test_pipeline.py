@@ -178,12 +178,15 @@ def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_noteb
     assert made.cells[1].outputs[0].metadata == shown
 
 
-def test_a_page_of_a_run_links_to_its_own_pages_and_to_the_pipelines(monkeypatch):
-    monkeypatch.setattr(paths, "RESULTS", paths.ROOT / "results" / "runs" / "some")
+@pytest.mark.parametrize(
+    ("results", "shared"), [("results/runs/some", "../../.."), ("results", ".."), ("build/.demo.partial", "..")]
+)
+def test_a_page_of_a_run_links_to_its_own_pages_and_to_the_pipelines(results, shared, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", paths.ROOT / results)
     made = nbformat.v4.new_notebook()
     made.cells = [nbformat.v4.new_markdown_cell("[a](integrators.ipynb), [b](evaluation.ipynb)")]
     notebook.normalise(made)
-    assert made.cells[0].source == "[a](../../../integrators/integrators.ipynb), [b](../evaluation/evaluation.ipynb)"
+    assert made.cells[0].source == f"[a]({shared}/integrators/integrators.ipynb), [b](../evaluation/evaluation.ipynb)"
 
 
 def test_normalised_notebooks_of_two_runs_are_equal():
@@ -321,6 +324,7 @@ def test_demo_leaves_the_clone_as_it_was_and_its_stages_write_equal_bytes_again(
     assert {f"{stage}/{stage}.ipynb" for stage in cli.STAGES} | {"training/model.weights.h5"} <= set(found)
     assert json.loads(found["report/report.json"])["kind"] == "demo"
     assert "site/index.html" in found and b'src="http' not in found["site/results/report/report.html"]
+    assert b'href="../integrators/integrators.html"' in found["site/results/story/story.html"]
     # In the clone itself, where nothing was trained any more.
     shutil.rmtree(clone / ".runs")
     content = config.changed(config.read_settings(demo.SETTINGS) | config.settings(settings), "here")

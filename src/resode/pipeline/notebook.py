@@ -104,7 +104,8 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 def _page(stage: str) -> str:
     """The way from a page to that of `stage`."""
-    results = paths.RESULTS if stage in OF_A_RUN else paths.ROOT / "results"
+    shared = paths.run_name() and stage not in OF_A_RUN
+    results = paths.ROOT / "results" if shared else paths.RESULTS
     return os.path.relpath(results / stage / f"{stage}.ipynb", paths.RESULTS / "from")
 
 
