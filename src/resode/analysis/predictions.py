@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,18 @@ def read(path: Path) -> Predictions:
                 arrays["classes"], arrays["probabilities"], arrays["labels"], str(arrays["training"].item())
             )
         good = found.classes.shape == found.labels.shape == found.probabilities.shape[:1]
-    except (KeyError, OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    # A flipped bit may also make data of another compression or encryption of it, which zipfile refuses with a RuntimeError.
+    except (
+        KeyError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path} holds no predictions; run the evaluation stage again") from error
     if not good:
         raise InputError(f"{path} holds predictions of unequal numbers; run the evaluation stage again")
