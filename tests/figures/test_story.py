@@ -145,12 +145,15 @@ def test_trained_units_are_of_the_pipelines_run_or_of_the_longest(tmp_path):
     trained(tmp_path / "runs" / "b", 1000, 0.9)
     path = tmp_path / "runs" / "b" / "stability" / "refinement.json"
     steps = [("euler", 1, 0.5), ("euler", 4, 0.9), ("euler", 16, 0.89), ("rk4", 1, 0.8), ("rk4", 4, 0.87)]
-    rows = [{"integrator": name, "unroll_length": n, "accuracy": one, "total": 1000} for name, n, one in steps]
-    path.write_text(json.dumps({"training": "a", "unroll_length": 4, "rows": rows}), encoding="utf-8")
+    rows = [
+        {"integrator": name, "unroll_length": n, "accuracy": one, "low": one, "total": 1000} for name, n, one in steps
+    ]
+    told = {"training": "a", "integrator": "euler", "unroll_length": 4, "classes": 10, "rows": rows}
+    path.write_text(json.dumps(told), encoding="utf-8")
     name, units, refined = story.trained_units(tmp_path)
     told = story.refined_text(name, refined)
-    assert "In Euler's 4 steps, those of training, 90.00 % of 1,000 test images" in told
-    assert "in 1 50.00 %, in 16 89.00 %, and in 4 of rk4, which is all but the solution, 87.00 %" in told
+    assert "The weights of run b, over the same time in other steps, on 1,000 test images" in told
+    assert "with finer steps 89.00 % (euler, n = 16) and 87.00 % (rk4, n = 4). **So it is not quite an ODE**" in told
     assert name == "run b" and units[0]["h_omega"] == 0.9
     assert "stretch most, 3- to 3-fold" in story.trained_text(name, units)
     trained(tmp_path, 10, 0.7)

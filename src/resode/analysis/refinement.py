@@ -184,35 +184,35 @@ def distance_rows(rows: Sequence[Mapping]) -> list[dict[str, str]]:
     ]
 
 
-def verdict(rows: Sequence[Mapping], params: ModelParams, classes: int) -> str:
-    """Say in two sentences whether the network is an ODE, by `KEPT`: with the most steps of its own integrator and of rk4.
+def verdict(rows: Sequence[Mapping], integrator: str, unroll_length: int, classes: int) -> str:
+    """Say whether a network trained with these steps of `integrator` is an ODE, by `KEPT`: with its most steps and with those of rk4.
 
     One that guesses among `classes` loses nothing with any steps, and has no verdict.
     """
 
-    def most(integrator: str) -> Mapping:
-        return max((row for row in rows if row["integrator"] == integrator), key=lambda row: row["unroll_length"])
+    def most(name: str) -> Mapping:
+        return max((row for row in rows if row["integrator"] == name), key=lambda row: row["unroll_length"])
 
-    own = [row for row in rows if row["integrator"] == params.integrator]
-    trained = next(row for row in own if row["unroll_length"] == params.unroll_length)
+    trained = next(row for row in rows if (row["integrator"], row["unroll_length"]) == (integrator, unroll_length))
     if trained["low"] <= 1 / classes:
         return (
             f"As trained ({_shown(trained)}), {percent(trained['accuracy'])} of the test images are classified correctly, which may be a guess"
             f" among {classes} classes: it has learnt nothing that other steps could keep."
         )
-    finer = {name: most(name) for name in dict.fromkeys((params.integrator, "rk4"))}
+    finer = [most(name) for name in dict.fromkeys((integrator, "rk4"))]
     # A loss of just a point is no more than a point, whatever rounding makes of it.
-    kept = [trained["accuracy"] - row["accuracy"] <= KEPT + 1e-9 for row in finer.values()]
+    kept = [trained["accuracy"] - row["accuracy"] <= KEPT + 1e-9 for row in finer]
     if all(kept):
-        outcome = "**So it is an ODE** in their sense: its steps follow the solution near enough"
+        outcome = "**So it is an ODE** in this sense: finer steps lose at most"
     elif any(kept):
-        outcome = "**So it is not quite an ODE** in their sense: some finer steps keep the accuracy, others do not"
+        outcome = "**So it is not quite an ODE** in this sense: some finer steps lose at most"
     else:
-        outcome = "**So it is no ODE** in their sense: it has learnt its steps, their error included"
-    changes = " and ".join(f"{percent(row['accuracy'])} ({_shown(row)})" for row in finer.values())
+        outcome = "**So it is no ODE** in this sense, but has learnt its steps, their error included: finer ones lose more than"
+    others = ", others more" if any(kept) and not all(kept) else ""
+    changes = " and ".join(f"{percent(row['accuracy'])} ({_shown(row)})" for row in finer)
     return (
         f"As trained ({_shown(trained)}), {percent(trained['accuracy'])} of the test images are classified correctly; with finer steps"
-        f" {changes}. {outcome}. The criterion here is a loss of at most {100 * KEPT:g} point."
+        f" {changes}. {outcome} {100 * KEPT:g} point{others}."
     )
 
 
@@ -221,8 +221,10 @@ def _shown(row: Mapping) -> str:
 
 
 def write(
-    folder: Path, rows: Sequence[Mapping], params: ModelParams, training: str | None, title: str | None = None
+    folder: Path, rows: Sequence[Mapping], params: ModelParams, classes: int, training: str | None, title: str | None
 ) -> None:
-    """Write `refinement.json` to `folder`: the name of the `training`, its data, its integrator and steps, and `table`'s rows."""
+    """Write `refinement.json` to `folder`: name of the `training`, its data and number of classes, its integrator and steps, `table`'s rows."""
     setting = {name: getattr(params, name) for name in ("integrator", "unroll_length", "h")}
-    files.write_json(Path(folder) / FILE, {"training": training, "data": title, **setting, "rows": list(rows)})
+    files.write_json(
+        Path(folder) / FILE, {"training": training, "data": title, "classes": classes, **setting, "rows": list(rows)}
+    )

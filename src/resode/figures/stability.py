@@ -61,12 +61,17 @@ def amplification_over_h(units: Sequence[UnitStability], integrator: str, h: flo
 def accuracy_over_steps(rows: Sequence[Mapping], unroll_length: int) -> Figure:
     """Test accuracy over the number of steps for the same time, a line an integrator, with 95 % intervals.
 
+    What is more than `_DEPTH` below the best is below the frame, in which a point can so be seen.
+
     Args:
         rows: of `refinement.table`.
         unroll_length: of training, which is marked.
     """
     figure, axes = subplots(size=(WIDTH, 4.2))
     lengths = sorted({row["unroll_length"] for row in rows})
+    shown = [row for row in rows if row["accuracy"] >= max(row["accuracy"] for row in rows) - _DEPTH]
+    low, high = min(row["low"] for row in shown), max(row["high"] for row in shown)
+    axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     integrators = list(dict.fromkeys(row["integrator"] for row in rows))
     for position, (name, look) in enumerate(zip(integrators, _LOOKS, strict=False)):
         own = [row for row in rows if row["integrator"] == name]
@@ -87,4 +92,5 @@ def accuracy_over_steps(rows: Sequence[Mapping], unroll_length: int) -> Figure:
     return figure
 
 
+_DEPTH = 0.1
 _LOOKS = ((ORANGE, "o"), (BLUE, "s"), (GREEN, "^"), (PURPLE, "D"), (INK, "v"))

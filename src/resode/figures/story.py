@@ -30,7 +30,6 @@ from matplotlib.patches import Circle, Rectangle
 
 from resode.analysis import refinement
 from resode.base import files
-from resode.base.text import percent
 from resode.figures.integrators import draw_portrait
 from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, narrow, subplots
 from resode.nn.blocks import ODEConv2D
@@ -629,13 +628,10 @@ def trained_text(name: str, units: Sequence[Mapping]) -> str:
 
 
 def refined_text(name: str, refined: Mapping) -> str:
-    """What the accuracies of `refinement.write` over the number of steps show, as Markdown."""
-    rows = {(row["integrator"], row["unroll_length"]): row for row in refined["rows"]}
-    lengths = [length for integrator, length in rows if integrator == "euler"]
-    n, exact = refined["unroll_length"], max(length for integrator, length in rows if integrator == "rk4")
-    least, trained, most = (rows["euler", length] for length in (min(lengths), n, max(lengths)))
+    """What `refinement.write` wrote of other steps, as Markdown: what the figure shows, and the verdict."""
+    told = refinement.verdict(*(refined[key] for key in ("rows", "integrator", "unroll_length", "classes")))
     return (
-        f"*The weights of {name}, over the same time in other steps; bars are 95 % intervals. In Euler's {n} steps, those of training,"
-        f" {percent(trained['accuracy'])} of {trained['total']:,} test images are classified correctly; in {min(lengths)} {percent(least['accuracy'])}, in"
-        f" {max(lengths)} {percent(most['accuracy'])}, and in {exact} of rk4, which is all but the solution, {percent(rows['rk4', exact]['accuracy'])}.*"
+        f"*The weights of {name}, over the same time in other steps, on {refined['rows'][0]['total']:,} test images; bars are 95 % intervals. What is over"
+        f" ten points below the best is below the frame.*\n\n{told}"
+        " Many steps of rk4 are all but the solution."
     )
