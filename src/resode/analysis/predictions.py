@@ -23,7 +23,7 @@ class Predictions:
 
     Attributes:
         classes: uint8 (N,), the likeliest class of each image; ties that float16 makes are none there.
-        probabilities: float16 (N, classes).
+        probabilities: float16 (N, classes); below 3e-8 they are 0, so that a likelihood needs the network's own.
         labels: uint8 (N,), the actual classes.
         training: name of the training, see `outputs`; "" without one.
     """
