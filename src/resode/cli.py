@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     for stage in STAGES:
         command = commands.add_parser(stage, help=f"execute and render notebooks/{stage}.ipynb")
         command.set_defaults(run=_stage, stage=stage)
-    demo = commands.add_parser("demo", help="run the pipeline on digits in a scratch copy; results in build/demo")
+    demo = commands.add_parser("demo", help="run the pipeline on digits; results in build/demo")
     demo.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides demo.yaml's")
     demo.set_defaults(run=_demo)
     run = commands.add_parser(
