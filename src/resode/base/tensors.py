@@ -1,7 +1,7 @@
 """Arrays with names and texts in one file, of the safetensors format: weights and checkpoints.
 
 The format's writer puts several texts into another order each time, and the format has no checksum. So the metadata have one text
-only, `resode`, in JSON: the `texts`, and the `crc32` of them and of the arrays. Files that were read and written again are the same.
+only, `resode`, in JSON: the `texts`, and the `crc32` of them and of the arrays. It stays right when the library reads a file and writes it again.
 Source: https://github.com/huggingface/safetensors.
 """
 
@@ -19,7 +19,7 @@ _KEY = "resode"
 
 
 def encode(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytes:
-    """The bytes of a file with these arrays, by name, and these texts."""
+    """The bytes of a file with `arrays`, of any shape and number type, by name, and `texts`; equal input gives equal bytes."""
     arrays = {name: np.require(array, requirements="C") for name, array in arrays.items()}
     about = {"crc32": _checksum(texts, sorted(arrays.items())), "texts": dict(texts)}
     return save(arrays, {_KEY: json.dumps(about, ensure_ascii=False, sort_keys=True)})
