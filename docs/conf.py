@@ -21,7 +21,7 @@ COMMIT = subprocess.run(["git", "describe", "--always", "--dirty"], capture_outp
 PRIMES = ("&#x02032;", "&#x02033;", "&#x02034;")
 BOKEH = ("bokeh.min.js", "bokeh-widgets.min.js")
 
-# As in `resode.base.settings`: it is slow to import, and of no use here.
+# As in `resode.base.environment`: it is slow to import, and of no use here.
 sys.modules.setdefault("rfc3987_syntax", None)
 
 project = "resode"
@@ -81,11 +81,11 @@ def demo(root):
     told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if told.get("kind") != "demo":
         return None
-    from resode.publication import report
+    from resode.report import verdicts
 
     return (
         "# A demo of layers as steps of an ODE\n\n**This is a demo, and no reproduction.** The whole pipeline ran, from images to these pages, with a"
-        f" small network on *{escape(told['data'])}*.\n\n{report.headline(told)}\n\nThat says nothing about the claim, which is about CIFAR-10:"
+        f" small network on *{escape(told['data'])}*.\n\n{verdicts.headline(told)}\n\nThat says nothing about the claim, which is about CIFAR-10:"
         " [the report](../results/report/report.ipynb) has both side by side, and `make repro` runs the real thing.\n"
     )
 

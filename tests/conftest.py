@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resode.base import paths, settings
+from resode.base import environment, paths
 from resode.data import records
 
 # As the command line does, before a test module copies the environment for its processes.
-settings.own()
+environment.own()
 # Seconds of a test that is not marked `slow`.
 QUICK = 3
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from resode.analysis import published
-from resode.base import config, paths
+from resode.analysis import reference
+from resode.base import paths
+from resode.config import parameters
 from resode.data.records import Dataset
-from resode.publication import report
+from resode.report import verdicts
 from resode.training import loop
 
 # For processes that import this module too.
@@ -54,7 +55,7 @@ def small_dataset(samples=81):
 
 
 def settings(**changes):
-    return config.load({name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value
+    return parameters.load({name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value
                         for name, value in SMALL.items()})  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def wait_for(what, process: subprocess.Popen | None = None, seconds: int = 120):
     raise AssertionError(f"nothing came of it in {seconds} s")
 
 
-PUBLISHED = published.read_published()
+PUBLISHED = reference.read_published()
 CLAIM = {
     "seed": 3,
     "model": {
@@ -106,7 +107,7 @@ CLAIM = {
 }
 
 
-def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **changes) -> report.Run:
+def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **changes) -> verdicts.Run:
     """A run of the claim's setting; `changes` are section={key: value}."""
     params = copy.deepcopy(CLAIM)
     for section, values in changes.items():
@@ -117,7 +118,7 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
         row | {"epoch": 2, "learning_rate": 0.01, "test_accuracy": 0.91, "updates": 2},
         row | {"epoch": 3, "learning_rate": 0.01, "test_accuracy": accuracy, "updates": 4686},
     ]
-    return report.Run(
+    return verdicts.Run(
         model={"parameters": {"total": 3157914, "trainable": 3157882}, "matches_published": True},
         history=history,
         provenance={
@@ -153,7 +154,7 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
     )
 
 
-def write_run(run: report.Run, results: Path) -> None:
+def write_run(run: verdicts.Run, results: Path) -> None:
     contents = {
         "model/model.json": run.model,
         "training/provenance.json": run.provenance,

@@ -17,7 +17,7 @@ from pathlib import Path
 from helpers import SMALL, settings, small_dataset
 from resode.analysis import evaluation
 from resode.base import files, paths
-from resode.training import augmentation, loop
+from resode.training import augmentation, compiling, loop
 
 EPOCHS = 10
 TEN_EPOCHS = {
@@ -44,7 +44,7 @@ def train_and_evaluate(folder: Path) -> None:
     dataset, chosen = small_dataset(), settings(training=TEN_EPOCHS)
     loop.train(dataset, chosen, folder / "results", folder / "runs")
     network = loop.model.build(chosen.model, 2)
-    loop.load_weights(network, folder / "results")
+    compiling.load_weights(network, folder / "results")
     mean = augmentation.mean_image(dataset.train_images)
     probabilities = evaluation.predict(network, augmentation.normalise(dataset.test_images, mean))
     history = evaluation.read_history(folder / "results" / loop.HISTORY)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import resode
-from resode.base import paths, settings
+from resode.base import environment, paths
 from resode.base.errors import InputError, TimeOver
 from resode.base.text import quoted
 from resode.pipeline.stages import STAGES, UNFINISHED
@@ -37,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.run is None:
         _parser().print_help()
         return 0
-    settings.own()
+    environment.own()
     try:
         if not getattr(chosen, "low_memory", False):
-            settings.check_backend()
+            environment.check_backend()
         if "DVC_STAGE" in os.environ or chosen.run in (_check, _cifar10, _commit, _demo):
             paths.check_for_dvc()
         chosen.run(chosen)
@@ -148,13 +148,17 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="the test accuracy of the weights in git")
     verify.add_argument("--weights", type=Path, metavar="FILE", help="or of a file of export, in its own runtime")
     verify.set_defaults(run=_verify)
-    for name, study, text in (
-        ("compare", "comparison", "blocks and integrators of comparison.yaml, to results/comparison (an hour)"),
-        ("memory", "memory", "memory of training and of inference, to results/memory (20 minutes)"),
+    for name, module, text in (
+        (
+            "compare",
+            "experiments.comparison",
+            "blocks and integrators of comparison.yaml, to results/comparison (an hour)",
+        ),
+        ("memory", "benchmarks.memory", "memory of training and of inference, to results/memory (20 minutes)"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
-        command.set_defaults(run=_study, study=study)
+        command.set_defaults(run=_measure, module=module)
     bench = commands.add_parser(
         "bench", help="milliseconds an update on this machine, to results/bench (10 minutes; of a run, 30)"
     )
@@ -190,12 +194,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cifar10(chosen: argparse.Namespace) -> None:
-    from resode.base import config
+    from resode.config import parameters
     from resode.data import cifar10
     from resode.pipeline import inputs
 
-    content = config.read()
-    required = config.validate(content).data.require_published
+    content = parameters.read()
+    required = parameters.validate(content).data.require_published
     # Unlike Path.expanduser it leaves a user who does not exist as it stands.
     archive = Path(os.path.expanduser(chosen.archive)) if chosen.archive else None
     with inputs.unchanged("cifar10", content):
@@ -204,12 +208,12 @@ def _cifar10(chosen: argparse.Namespace) -> None:
 
 
 def _digits(chosen: argparse.Namespace) -> None:
-    from resode.base import config
+    from resode.config import parameters
     from resode.data import digits
     from resode.pipeline import inputs
 
-    content = config.read()
-    config.validate(content)
+    content = parameters.read()
+    parameters.validate(content)
     with inputs.unchanged("digits", content):
         digits.write(paths.dataset("digits"))
 
@@ -224,19 +228,19 @@ def _stage(chosen: argparse.Namespace) -> None:
 
 
 def _demo(chosen: argparse.Namespace) -> None:
-    from resode.publication import demo
+    from resode.report import demo
 
     demo.run(chosen.set)
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    from resode.studies import runs
+    from resode.experiments import runs
 
     runs.run(chosen.name, chosen.minutes)
 
 
 def _hand_over(chosen: argparse.Namespace) -> None:
-    from resode.studies import runs
+    from resode.experiments import runs
 
     print(f"Written: {runs.hand_over(chosen.name).relative_to(paths.ROOT)}; commit it")
 
@@ -263,38 +267,38 @@ def _export(chosen: argparse.Namespace) -> None:
 
 
 def _publish(chosen: argparse.Namespace) -> None:
-    from resode.publication import publish
+    from resode.report import release
 
-    publish.write(chosen.name)
+    release.write(chosen.name)
     print(f"Written: {paths.NETWORK.parent.relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _verify(chosen: argparse.Namespace) -> None:
-    from resode.publication import publish
+    from resode.report import release
 
-    publish.verify(chosen.weights)
+    release.verify(chosen.weights)
 
 
 def _bench(chosen: argparse.Namespace) -> None:
-    from resode.studies import bench
+    from resode.benchmarks import bench
 
     print(f"Written: {bench.run(chosen.name, chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
-def _study(chosen: argparse.Namespace) -> None:
-    study = importlib.import_module(f"resode.studies.{chosen.study}")
-    print(f"Written: {study.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+def _measure(chosen: argparse.Namespace) -> None:
+    module = importlib.import_module(f"resode.{chosen.module}")
+    print(f"Written: {module.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _runtimes(chosen: argparse.Namespace) -> None:
-    from resode.studies import runtimes
+    from resode.benchmarks import runtimes
 
     print(f"Written: {runtimes.run(chosen.what).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _sweep(chosen: argparse.Namespace) -> None:
+    from resode.experiments import sweep, sweep_ray, trials
     from resode.pipeline import notebook
-    from resode.studies import sweep, sweep_ray, trials
 
     ray = chosen.address or importlib.util.find_spec("ray")
     engine = sweep_ray.Cluster(chosen.address, chosen.cpus, chosen.gpus) if ray else trials.Here()
@@ -304,13 +308,13 @@ def _sweep(chosen: argparse.Namespace) -> None:
 
 
 def _readme(chosen: argparse.Namespace) -> None:
-    from resode.publication import readme
+    from resode.report import readme
 
     readme.update()
 
 
 def _site(chosen: argparse.Namespace) -> None:
-    from resode.publication import site
+    from resode.report import site
 
     print(f"Site: {site.build().relative_to(paths.ROOT)}")
 
@@ -322,10 +326,10 @@ def _commit(chosen: argparse.Namespace) -> None:
 
 
 def _check(chosen: argparse.Namespace) -> None:
-    from resode.base import config
+    from resode.config import parameters
 
-    content = config.read()
-    config.validate(content)
+    content = parameters.read()
+    parameters.validate(content)
     count = sum(len(section) if isinstance(section, dict) else 1 for section in content.values())
     print(f"{paths.PARAMS.name}: all {count} values valid")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from resode.analysis import feature_maps
-from resode.base import config
+from resode.config import parameters
 from resode.figures import results, style
 from resode.nn import model
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.jax("slow")
 def network(**changes) -> keras.Model:
     keras.utils.set_random_seed(0)
     small = {"channels": [4, 8], "pool_after": [1], "unroll_length": 7, **changes}
-    return model.build(config.load({"model": small}).model)
+    return model.build(parameters.load({"model": small}).model)
 
 
 @pytest.mark.parametrize("block, shown", [("hamiltonian", [0, 1]), ("antisymmetric", [0, 1, 2, 3])])

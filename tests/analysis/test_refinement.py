@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resode.analysis import refinement
-from resode.base import config
+from resode.config import parameters, schema
 from resode.figures import stability as plots_stability
 from resode.figures import style
 from resode.nn import model
@@ -18,12 +18,12 @@ from resode.ode.integrators import refusal
 pytestmark = pytest.mark.jax("slow")
 
 
-def params(**changes) -> config.ModelParams:
+def params(**changes) -> schema.ModelParams:
     small = {"channels": [4, 8], "pool_after": [1], **changes}
-    return config.load({"model": small}).model
+    return parameters.load({"model": small}).model
 
 
-def network(activation: str | None = None) -> tuple[keras.Model, config.ModelParams]:
+def network(activation: str | None = None) -> tuple[keras.Model, schema.ModelParams]:
     """A fresh network of two units, and what it is built from."""
     keras.utils.set_random_seed(0)
     chosen = params(activation=activation)

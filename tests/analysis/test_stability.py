@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resode.analysis import stability
-from resode.base import config
+from resode.config import parameters
 from resode.figures import stability as plots_stability
 from resode.figures import style
 from resode.nn import model
@@ -88,7 +88,7 @@ def network(block="hamiltonian", **changes):
     """A fresh network of two units, 4 channels on 8 × 8 and 8 channels on 4 × 4 pixels, and images for it."""
     keras.utils.set_random_seed(0)
     changed = {"block": block, "channels": [4, 8], "pool_after": [1], "unroll_length": 3, **changes}
-    built = model.build(config.load({"model": changed}).model, 3, (8, 8, 1))
+    built = model.build(parameters.load({"model": changed}).model, 3, (8, 8, 1))
     return built, np.random.default_rng(0).standard_normal((5, 8, 8, 1))
 
 
@@ -250,7 +250,7 @@ def test_words():
 
 
 def test_a_network_without_units_says_so():
-    built = model.build(config.load({"model": {"architecture": "resnet20"}}).model)
+    built = model.build(parameters.load({"model": {"architecture": "resnet20"}}).model)
     units = stability.unit_table(built, np.zeros((1, 32, 32, 3)))
     assert units == [] == stability.growth_rows(units) == stability.region_rows(units)
     assert "no unit that solves an ODE" in stability.summary(units, "euler")
@@ -258,7 +258,7 @@ def test_a_network_without_units_says_so():
 
 def test_written_table(tmp_path):
     units = stability.unit_table(*network("residual"))
-    stability.write(tmp_path, units, config.load({"model": {"block": "residual", "unroll_length": 3}}).model, "a")
+    stability.write(tmp_path, units, parameters.load({"model": {"block": "residual", "unroll_length": 3}}).model, "a")
     content = json.loads((tmp_path / "stability.json").read_text(encoding="utf-8"))
     assert (content["block"], content["h"], content["unroll_length"], len(content["units"])) == ("residual", 0.15, 3, 2)
     assert content["units"][1]["omega"] == units[1].omega and content["units"][1]["unit_amplification"] is None

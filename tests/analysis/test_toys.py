@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from resode.analysis import toys
-from resode.base import config
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.figures import style
 from resode.figures import toys as plots_toys
 
-GIVEN = config.load()
+GIVEN = parameters.load()
 ALL = [(name, *pair) for name in toys.PROBLEMS for pair in toys.STABLE.items()]
 # Compiling takes XLA several seconds a network on JAX; there one of each problem has to do.
 CHOSEN = ALL if keras.backend.backend() == "tensorflow" else [ALL[0], ALL[-1]]
@@ -85,7 +85,7 @@ def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
 )
 def test_widths_and_steps_that_do_not_work_are_refused(change, words):
     with pytest.raises(InputError, match=words):
-        config.load({"toys": change})
+        parameters.load({"toys": change})
 
 
 @pytest.mark.filterwarnings("error")

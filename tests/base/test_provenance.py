@@ -6,7 +6,7 @@ import subprocess
 import nbformat
 import pytest
 
-from resode.base import paths, provenance, settings
+from resode.base import environment, paths, provenance
 
 
 @pytest.fixture
@@ -91,6 +91,6 @@ def test_variables_that_set_threads_or_kernels_are_left_out(monkeypatch):
     for name in ("TF_NUM_INTRAOP_THREADS", "NPROC", "ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-    settings.own()
+    environment.own()
     left = {name for name in os.environ if name.startswith(("TF_NUM", "NPROC", "ONEDNN", "DNNL"))}
     assert not left and "XLA_FLAGS" in os.environ

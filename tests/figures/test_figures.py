@@ -9,9 +9,10 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from resode.analysis import evaluation, sweeps, toys
-from resode.analysis.published import read_published_curve
+from resode.analysis.reference import read_published_curve
 from resode.analysis.stability import UnitStability
-from resode.base import config, paths
+from resode.base import paths
+from resode.config import parameters
 from resode.figures import augmentation, comparison, integrators, memory, results, stability, style, sweep
 from resode.figures import model as drawings
 from resode.figures import toys as regions
@@ -62,7 +63,7 @@ def boundaries():
 
 def drawn(block, integrator):
     chosen = {"block": block, "integrator": integrator, "channels": [16], "pool_after": []}
-    return drawings.draw_unit(model.units(model.build(config.load({"model": chosen}).model))[0])
+    return drawings.draw_unit(model.units(model.build(parameters.load({"model": chosen}).model))[0])
 
 
 FIGURES = {
@@ -93,7 +94,7 @@ FIGURES = {
     "memory": lambda: memory.growth(read("memory/cpu-amd-epyc-2-cores.json")),
     "comparison": lambda: comparison.accuracies(read("comparison/digits.json")),
     "sweep": lambda: sweep.heat_map(sweeps.outcome("digits")),
-    "network": lambda: drawings.draw_network(model.build(config.load().model)),
+    "network": lambda: drawings.draw_network(model.build(parameters.load().model)),
     "the post's unit": lambda: drawn("hamiltonian", "euler"),
     "a unit's equations": lambda: drawn("two_layer_hamiltonian", "rk4"),
     "a unit's own steps": lambda: drawn("linear_multistep", "euler"),

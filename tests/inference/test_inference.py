@@ -14,25 +14,28 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
 from resode.analysis import evaluation
-from resode.base import config, tensors
+from resode.base import tensors
 from resode.base.errors import InputError
+from resode.benchmarks import inference_memory
+from resode.config import parameters, schema
 from resode.inference import low_memory, trained, weights_schema
 from resode.nn import model
 from resode.ode.equations import ODES
-from resode.studies import inference_memory
 from resode.training import augmentation
 from units import PAIRS, array, built, images
 
 ACTIVATIONS = [
     name
-    for member in typing.get_args(config.ModelParams.model_fields["activation"].annotation)
+    for member in typing.get_args(schema.ModelParams.model_fields["activation"].annotation)
     for name in typing.get_args(member) or (None,)
 ]
 
 
 def random_network(**changes):
     """A small Keras network with every weight random, its parameters, and a mean image."""
-    chosen = config.load({"model": {"channels": [4, 8, 8], "pool_after": [1, 2], "unroll_length": 3, **changes}}).model
+    chosen = parameters.load(
+        {"model": {"channels": [4, 8, 8], "pool_after": [1, 2], "unroll_length": 3, **changes}}
+    ).model
     network = model.build(chosen, classes=3)
     generator = np.random.default_rng(0)
     # Positive, as a variance is.
@@ -128,7 +131,7 @@ def test_unroll_length_is_set_at_run_time(tmp_path):
     path = write(tmp_path, network, chosen, mean)
     # The same time in more steps.
     h = chosen["h"] * chosen["unroll_length"] / 6
-    deeper = model.build(config.ModelParams(**{**chosen, "unroll_length": 6, "h": h}), classes=3)
+    deeper = model.build(schema.ModelParams(**{**chosen, "unroll_length": 6, "h": h}), classes=3)
     deeper.set_weights(network.get_weights())
     expected = evaluation.predict(deeper, np.asarray(augmentation.normalise(pixels(2), mean)))
     np.testing.assert_allclose(low_memory.NumPyNetwork(path, 6).predict(pixels(2)), expected, atol=1e-5)
@@ -144,7 +147,7 @@ def test_unroll_length_is_set_at_run_time(tmp_path):
     ],
 )
 def test_unroll_length_that_is_not_possible(changes, steps, message):
-    chosen = config.load({"model": changes}).model.model_dump()
+    chosen = parameters.load({"model": changes}).model.model_dump()
     with pytest.raises(InputError, match=message):
         low_memory.with_unroll_length(chosen, steps)
     assert low_memory.with_unroll_length(chosen, None) == chosen
@@ -204,7 +207,7 @@ DAMAGED = {
         "of another network than it says: head_softmax.bias has the shape None, not (2,)",
     ),
 }
-MODEL = json.dumps(config.load({"model": {"channels": [4], "pool_after": []}}).model.model_dump())
+MODEL = json.dumps(parameters.load({"model": {"channels": [4], "pool_after": []}}).model.model_dump())
 
 
 @pytest.mark.parametrize("reader", [low_memory.NumPyNetwork, trained.Network])

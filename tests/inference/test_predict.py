@@ -13,7 +13,8 @@ from PIL import Image
 
 from helpers import SMALL, small_dataset
 from resode import cli
-from resode.base import config, paths
+from resode.base import paths
+from resode.config import parameters
 from resode.training import loop
 
 
@@ -158,7 +159,7 @@ def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, ca
 def resnet(tmp_path_factory):
     """What a training of another network left."""
     made = tmp_path_factory.mktemp("resnet")
-    params = config.load({**SMALL, "model": {"architecture": "resnet20"}})
+    params = parameters.load({**SMALL, "model": {"architecture": "resnet20"}})
     loop.train(small_dataset(), params, made / "resnet", made / "runs")
     return made / "resnet"
 

@@ -19,10 +19,10 @@ from helpers import small_dataset
 from resode import cli
 from resode.base import paths
 from resode.base.errors import InputError
+from resode.benchmarks import runtimes as study
 from resode.data import digits, records
 from resode.inference import runtimes, trained
-from resode.publication import publish
-from resode.studies import runtimes as study
+from resode.report import release
 
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow writes such files")
 
@@ -193,7 +193,7 @@ def test_files_of_others_are_one_line(weights, extra, tmp_path, capsys):
         for content in (b"", b"not a network" * 9):
             path.write_bytes(content)
             with pytest.raises(InputError, match="is no network that `resode export` wrote: ") as error:
-                publish.verify(path)
+                release.verify(path)
             assert "\n" not in str(error.value)
 
 
@@ -209,16 +209,16 @@ def test_other_networks_are_one_line(extra, tmp_path, capfd):
     path = tmp_path / "net.onnx"
     onnx.save(model, path)
     with pytest.raises(InputError, match=r"wrote: its metadata have no class_names$"):
-        publish.verify(path)
+        release.verify(path)
     # Its runtime reads it, and finds only as it predicts that this is another network.
     onnx.helper.set_model_props(model, {"class_names": '["one"]', "precision": "float32"})
     onnx.save(model, path)
     with pytest.raises(InputError, match="is no network that `resode export` wrote: "):
-        publish.verify(path)
+        release.verify(path)
     path.write_bytes(path.read_bytes().replace(b"Relu", b"\xff\xffLU"))
     capfd.readouterr()
     with pytest.raises(InputError, match="is no network that `resode export` wrote: "):
-        publish.verify(path)
+        release.verify(path)
     assert capfd.readouterr().out == ""
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from resode.analysis import stability
-from resode.base import config
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.nn import blocks, model, resnet
 from resode.ode import equations, integrators
 from units import ALL, PAIRS, STEPS, H, adjoint, array, built, correlate, covering, gradients, images, loss, relu
@@ -275,8 +275,17 @@ def test_starts_of_leapfrog_are_as_far_apart_as_the_docstring_says():
 # --- errors
 
 
-def test_every_ode_has_a_layer():
+def test_every_ode_has_a_layer_whose_docstring_has_the_equations_of_the_figures():
     assert list(blocks.BLOCKS) == list(equations.ODES)
+    for name, ode in equations.ODES.items():
+        documented = "".join((blocks.BLOCKS[name].__doc__ + (ode.right_hand_side.__doc__ or "")).split())
+        assert ode.equations and all("".join(line.split()) in documented for line in ode.equations), name
+
+
+def test_every_integrators_docstring_has_the_equations_of_the_figures():
+    for name, one in integrators.INTEGRATORS.items():
+        documented = "".join(one.method.__doc__.split())
+        assert one.equations and all("".join(line.split()) in documented for line in one.equations), name
 
 
 @pytest.mark.parametrize(("block", "integrator"), [pair for pair in ALL if pair not in PAIRS])
@@ -284,7 +293,7 @@ def test_pairs_without_sense_are_refused_with_a_reason(block, integrator):
     with pytest.raises(ValueError, match="halves|x'' = f|must be euler"):
         blocks.BLOCKS[block](integrator=integrator)
     with pytest.raises(InputError, match=f"^params.yaml: model: block {block}.*(halves|x'' = f|steps of its own)"):
-        config.load({"model": {"block": block, "integrator": integrator}})
+        parameters.load({"model": {"block": block, "integrator": integrator}})
 
 
 @pytest.mark.parametrize(
@@ -315,11 +324,13 @@ def test_block_refuses_an_argument_and_names_it(block, arguments, message):
 )
 def test_schema_refuses_a_model_and_names_the_key(change, message):
     with pytest.raises(InputError, match=message):
-        config.load({"model": change})
+        parameters.load({"model": change})
 
 
 def test_blocks_without_halves_take_an_odd_number_of_channels():
-    assert config.load({"model": {"block": "antisymmetric", "channels": [5, 15], "pool_after": []}}).model.channels == [
+    assert parameters.load(
+        {"model": {"block": "antisymmetric", "channels": [5, 15], "pool_after": []}}
+    ).model.channels == [
         5,
         15,
     ]
@@ -340,7 +351,9 @@ def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
     class DecayConv2D(blocks.ODEConv2D):
         block = "decay"
 
-    monkeypatch.setitem(equations.ODES, "decay", equations.ODE(decay, integrators.FIRST_ORDER, shapes, (0,)))
+    monkeypatch.setitem(
+        equations.ODES, "decay", equations.ODE(decay, ("x' = −x + b",), integrators.FIRST_ORDER, shapes, (0,))
+    )
     image = keras.Input((8, 8, 2))
     new = keras.Model(image, DecayConv2D(h=0.5, unroll_length=3)(image))
     x = images(1, 8, 8, 2)
@@ -365,7 +378,7 @@ def test_block_survives_its_configuration(block):
 
 def network(block, weights_in_time="shared"):
     small = {"channels": [4, 8], "pool_after": [1], "unroll_length": 2}
-    chosen = config.load({"model": {"block": block, "weights_in_time": weights_in_time, **small}})
+    chosen = parameters.load({"model": {"block": block, "weights_in_time": weights_in_time, **small}})
     return model.build(chosen.model, 3, (8, 8, 3))
 
 
@@ -442,7 +455,7 @@ def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
 
 @pytest.mark.slow
 def test_resnet_is_one_line_and_trains():
-    chosen = config.load({"model": {"architecture": "resnet20"}}).model
+    chosen = parameters.load({"model": {"architecture": "resnet20"}}).model
     built_network = model.build(chosen, 3, (8, 8, 3))
     assert built_network.name == "resnet20" and model.units(built_network) == []
     check_training_step(built_network)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from resode.base import config
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.nn import hamiltonian_network, model, preactivation
 from units import array, images
 
@@ -15,7 +15,7 @@ NETWORKS = ("preresnet20", "lm_resnet20", "lm_resnet20_stochastic", "hamiltonian
 
 
 def built(architecture, classes=3, input_shape=(8, 8, 3)):
-    return model.build(config.load({"model": {"architecture": architecture}}).model, classes, input_shape)
+    return model.build(parameters.load({"model": {"architecture": architecture}}).model, classes, input_shape)
 
 
 @pytest.fixture(params=NETWORKS, scope="module")
@@ -224,7 +224,7 @@ def test_other_depths_are_refused_with_what_there_is(name):
     with pytest.raises(
         InputError, match=f"model.architecture = '{name}': input should be units, resnet20, .*6 n \\+ 2"
     ):
-        config.load({"model": {"architecture": name}})
+        parameters.load({"model": {"architecture": name}})
 
 
 @pytest.mark.parametrize("depth", [2, 39, 40])
@@ -245,7 +245,7 @@ def test_stochastic_depth_refuses_what_is_no_probability(rate):
 )
 def test_ways_that_the_papers_networks_have_not_are_refused(name, value, only):
     with pytest.raises(InputError, match=f"{name} {value} is for architecture units; hamiltonian38 takes {only}"):
-        config.load({"model": {"architecture": "hamiltonian38", name: value}})
+        parameters.load({"model": {"architecture": "hamiltonian38", name: value}})
 
 
 def test_smallest_networks_of_the_papers_are_there():

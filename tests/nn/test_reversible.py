@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from resode.base import config
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.nn import blocks, reversible
 from resode.ode import integrators
 from units import PAIRS, array, built, covering, gradients, images
@@ -72,4 +72,4 @@ def test_what_has_no_inverse_is_refused_with_a_reason(integrator):
     with pytest.raises(ValueError, match=reason):
         blocks.HamiltonianConv2D(integrator=integrator, backward="reversible")
     with pytest.raises(InputError, match=f"params.yaml: model: {reason}"):
-        config.load({"model": {"integrator": integrator, "backward": "reversible"}})
+        parameters.load({"model": {"integrator": integrator, "backward": "reversible"}})

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from resode.base import config
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.nn import blocks, model, winograd
 from resode.ode import integrators
 from units import PAIRS, array, built, covering, gradients, images
@@ -118,7 +118,7 @@ def test_a_unit_convolves_with_its_own_kernel():
 @pytest.mark.jax("slow")
 def test_auto_takes_products_where_they_are_faster(monkeypatch):
     def chosen(**changes):
-        network = model.build(config.load(changes).model)
+        network = model.build(parameters.load(changes).model)
         return [unit.uses_products for unit in model.units(network)]
 
     assert chosen() == [False, False, True, True, True, True]
@@ -156,14 +156,14 @@ def test_the_schema_refuses_what_products_cannot_do(section, key, value):
     given = {"model": {}, "training": {"convolution": "winograd"}}
     given[section] = {**given[section], key: value}
     with pytest.raises(InputError, match=f"convolution winograd needs units .*{section}.{key} is {value}"):
-        config.load(given)
+        parameters.load(given)
     given["training"] = {**given["training"], "convolution": "auto"}
-    config.load(given)
+    parameters.load(given)
 
 
 @pytest.mark.jax("slow")
 def test_chang_et_als_network_computes_with_products():
-    chosen = config.load({"model": {"architecture": "hamiltonian38"}, "training": {"convolution": "winograd"}})
+    chosen = parameters.load({"model": {"architecture": "hamiltonian38"}, "training": {"convolution": "winograd"}})
     network = model.build(chosen.model, convolution=chosen.training.convolution)
     assert model.units_of_products(network) == [unit.name for unit in model.units(network)]
 
@@ -190,4 +190,4 @@ def test_eigenvalues_of_a_wide_unit(block):
 
 def test_the_schema_names_the_ways():
     with pytest.raises(InputError, match="training.convolution = 'fft'"):
-        config.load({"training": {"convolution": "fft"}})
+        parameters.load({"training": {"convolution": "fft"}})

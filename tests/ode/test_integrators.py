@@ -95,7 +95,7 @@ def test_a_limit_beyond_the_grid_is_infinite_and_an_early_growth_is_none(monkeyp
         return tuple((1 + 1e-9) * part for part in x)
 
     for step, expected in ((turn, np.inf), (drift, 0)):
-        monkeypatch.setitem(INTEGRATORS, "new", integrators.Integrator(step, reversible=False))
+        monkeypatch.setitem(INTEGRATORS, "new", integrators.Integrator(step, (), reversible=False))
         linear_stability.limit.cache_clear()
         assert linear_stability.limit("new") == expected
     linear_stability.limit.cache_clear()
@@ -157,7 +157,7 @@ def test_new_integrators_appear_by_themselves(monkeypatch):
         again = integrators.euler(half, f, h)
         return tuple((a + b) / 2 for a, b in zip(x, again, strict=True))
 
-    monkeypatch.setitem(INTEGRATORS, "heun", integrators.Integrator(heun, reversible=False, forms=(FIRST_ORDER,)))
+    monkeypatch.setitem(INTEGRATORS, "heun", integrators.Integrator(heun, (), reversible=False, forms=(FIRST_ORDER,)))
     row = linear_stability.limit_rows()[-1]
     assert {"integrator": "heun", r"largest stable $h \omega$": "0"}.items() <= row.items()
     h, errors = problems.convergence()

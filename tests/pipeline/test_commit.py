@@ -6,7 +6,8 @@ import nbformat
 import pytest
 
 from resode import cli
-from resode.base import config, paths
+from resode.base import paths
+from resode.config import parameters
 from resode.pipeline import dvc
 from resode.training import outputs
 
@@ -14,9 +15,9 @@ from resode.training import outputs
 @pytest.fixture
 def committed(noise, tmp_path, monkeypatch):
     """Results of stages as params.yaml has them, on a data set of noise; the list of what DVC is told to commit."""
-    content = config.read()
+    content = parameters.read()
     content["data"]["name"] = "digits"
-    monkeypatch.setattr(config, "read", lambda: content)
+    monkeypatch.setattr(parameters, "read", lambda: content)
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     monkeypatch.setattr(paths, "check_for_dvc", lambda: None)
     for stage in ("model", "training", "evaluation", "report"):
@@ -51,7 +52,7 @@ def test_results_of_params_yaml_are_given_to_dvc(committed):
 
 
 def test_parameter_that_did_not_exist_then_is_no_difference(committed):
-    model = dict(config.read()["model"])
+    model = dict(parameters.read()["model"])
     del model["kernel_initializer"]
     page("model", {"model": model})
     assert cli.main(["commit", "model"]) == 0 and committed
@@ -60,7 +61,7 @@ def test_parameter_that_did_not_exist_then_is_no_difference(committed):
 @pytest.mark.parametrize("stage", ["model", "training", "evaluation"])
 @pytest.mark.parametrize("key", ["h", "channels", "activation"])
 def test_results_of_other_parameters_are_refused(stage, key, committed, capsys):
-    page(stage, {"model": config.read()["model"] | {key: "other"}})
+    page(stage, {"model": parameters.read()["model"] | {key: "other"}})
     assert cli.main(["commit", stage]) == 1
     error = capsys.readouterr().err
     assert f"{stage} is of other parameters than params.yaml: model.{key} was other, is " in error

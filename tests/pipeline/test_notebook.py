@@ -12,8 +12,9 @@ from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 from resode import cli
-from resode.base import config, paths, settings, strict_yaml
+from resode.base import environment, paths
 from resode.base.errors import InputError
+from resode.config import parameters, yaml
 from resode.pipeline import inputs, notebook
 from resode.training import progress
 
@@ -51,7 +52,7 @@ def repository(tmp_path, monkeypatch):
     }
     for name, path in {**names, "RUNS": ".runs"}.items():
         monkeypatch.setattr(paths, name, tmp_path / path)
-    for name in ("PYTHONPATH", "JUPYTER_PATH", "KERAS_HOME", *settings.FOLDERS, *settings.LEFT_OUT):
+    for name in ("PYTHONPATH", "JUPYTER_PATH", "KERAS_HOME", *environment.FOLDERS, *environment.LEFT_OUT):
         # Put back after the test.
         monkeypatch.setenv(name, "")
     return tmp_path
@@ -105,7 +106,7 @@ def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_re
 def test_a_data_set_whose_sources_changed_is_not_said_to_be_the_last(repository):
     (repository / "dvc.yaml").write_text("stages: {digits: {deps: [src/toys.py]}}", encoding="utf-8")
     told = pytest.raises(InputError, match="^src/toys.py changed while digits ran; run it again$")
-    with told, inputs.unchanged("digits", config.read()):
+    with told, inputs.unchanged("digits", parameters.read()):
         (repository / "src" / "toys.py").write_text("second = 2\n", encoding="utf-8")
 
 
@@ -113,7 +114,7 @@ def test_a_notebook_has_the_parameters_of_the_start(repository):
     path = repository / "params.yaml"
     change = f"from pathlib import Path; path = Path({str(path)!r}); text = path.read_text(encoding='utf-8')\n"
     change += "path.write_text(text.replace('updates: 600', 'updates: 700'), encoding='utf-8')\n"
-    read = "from resode.base import config\nassert config.load(params).toys.updates == 600"
+    read = "from resode.base import config\nassert parameters.load(params).toys.updates == 600"
     write(repository, change + read)
     # At the end, so that the notebook has found what it was to find.
     with pytest.raises(InputError, match="^toys of params.yaml changed while toys ran"):
@@ -226,7 +227,7 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
     monkeypatch.setenv("JUPYTER_PATH", str(home / ".local" / "share" / "jupyter"))
     monkeypatch.setenv("MATPLOTLIBRC", str(home / "matplotlibrc"))
     monkeypatch.setenv("PYTHONSTARTUP", str(home / "startup.py"))
-    for name in ("KERAS_HOME", *settings.FOLDERS):
+    for name in ("KERAS_HOME", *environment.FOLDERS):
         monkeypatch.delenv(name)
     checks = f"import sys; assert sys.executable == {sys.executable!r}\n"
     checks += "from resode.figures import style; import matplotlib\nassert matplotlib.rcParams['figure.dpi'] == 100\n"
@@ -285,11 +286,11 @@ def test_a_kernel_that_works_is_interrupted_with_its_stage(repository, monkeypat
 
 def test_folders_of_settings_are_there_where_they_can_be_made(repository, monkeypatch):
     """IPython warns of one that is not."""
-    settings.own()
+    environment.own()
     assert (repository / ".runs" / "settings" / "ipythondir").is_dir()
     (repository / "file").touch()
     monkeypatch.setattr(paths, "RUNS", repository / "file")
-    settings.own()
+    environment.own()
 
 
 @pytest.mark.slow
@@ -307,7 +308,7 @@ def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(tmp_pa
     for name in copied:
         shutil.copytree(paths.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     small = {"model.channels": [4, 16]}
-    content = strict_yaml.text(config.changed({**small, "model.pool_after": [1]}))
+    content = yaml.text(parameters.changed({**small, "model.pool_after": [1]}))
     (tmp_path / "params.yaml").write_text(content, encoding="utf-8")
     for name in ("RESODE_PARAMS", "RESODE_RESULTS", "RESODE_STAGE"):
         monkeypatch.delenv(name, raising=False)

@@ -15,12 +15,13 @@ import nbformat
 import pytest
 
 from resode import cli
-from resode.base import config, paths, strict_yaml
+from resode.base import paths
 from resode.base.errors import InputError
+from resode.config import parameters, yaml
 from resode.pipeline import inputs, notebook
-from resode.publication import demo
+from resode.report import demo
 
-STAGES = strict_yaml.read(paths.DVC_YAML)["stages"]
+STAGES = yaml.read(paths.DVC_YAML)["stages"]
 # The page of the sweeps is made by the command that makes them.
 NO_STAGES = {"sweep"}
 NOTEBOOKS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
@@ -70,8 +71,8 @@ def imports(source: str) -> set[str]:
 def test_stages_depend_on_what_their_notebooks_import(stage):
     source = nbformat.read(paths.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
     modules = imports("\n".join(cell.source for cell in source.cells if cell.cell_type == "code"))
-    # `base` decides no result: parameters are checked there, and the stage depends on their values.
-    modules = {module for module in modules if not module.startswith("base/")}
+    # `base` and `config` decide no result: parameters are checked there, and the stage depends on their values.
+    modules = {module for module in modules if not module.startswith(("base/", "config/"))}
     assert modules
     for module in modules:
         possible = {f"src/resode/{module}.py", f"src/resode/{module.split('/')[0]}"}
@@ -83,6 +84,7 @@ def test_stages_depend_on_what_their_notebooks_import(stage):
 FLOORS = (
     "ode",
     "base",
+    "config",
     "data",
     "nn",
     "training",
@@ -90,8 +92,9 @@ FLOORS = (
     "inference",
     "figures",
     "pipeline",
-    "studies",
-    "publication",
+    "experiments",
+    "benchmarks",
+    "report",
     "cli",
 )  # fmt: skip
 SOURCE = paths.ROOT / "src" / "resode"
@@ -135,7 +138,7 @@ def test_equations_and_prediction_in_little_memory_need_no_keras(package):
 
 
 def test_dvc_has_metrics_and_plots_in_a_fresh_clone_and_plots_need_no_network():
-    declared = strict_yaml.read(paths.DVC_YAML)
+    declared = yaml.read(paths.DVC_YAML)
     for kind in ("metrics", "plots"):
         assert any((paths.ROOT / name).is_file() for name in declared[kind])
     # The tables of DVC's plots are drawn by scripts from the network; images are not.
@@ -162,9 +165,9 @@ def test_source_notebooks_are_valid_and_hold_no_outputs(stage):
 
 
 def test_a_notebook_gets_the_sections_that_its_stage_declares():
-    given = inputs.sections("augmentation", config.read())
+    given = inputs.sections("augmentation", parameters.read())
     assert set(given) == {"seed", "data", "augmentation"} and set(given["data"]) == {"name"}
-    assert not hasattr(config.load(given), "training")
+    assert not hasattr(parameters.load(given), "training")
 
 
 def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_notebooks():
@@ -231,7 +234,7 @@ def test_normalised_notebooks_of_two_runs_are_equal():
 )
 def test_wrong_parameters_are_named(change, words):
     with pytest.raises(InputError) as caught:
-        config.load(change)
+        parameters.load(change)
     message = str(caught.value)
     assert "\n" not in message and all(word in message for word in words), message
 
@@ -282,12 +285,12 @@ def test_results_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch
     ],
 )
 def test_messages_name_the_file_that_the_wrong_value_stands_in(settings, words, monkeypatch):
-    content = config.read()
+    content = parameters.read()
     if "much" in words:
         content["model"]["h"] = "much"
-    monkeypatch.setattr(config, "read", lambda: content)
+    monkeypatch.setattr(parameters, "read", lambda: content)
     with pytest.raises(InputError) as caught:
-        config.changed(settings, "here")
+        parameters.changed(settings, "here")
     assert str(caught.value).startswith(words)
 
 
@@ -327,8 +330,8 @@ def test_demo_leaves_the_clone_as_it_was_and_its_stages_write_equal_bytes_again(
     assert b'href="../integrators/integrators.html"' in found["site/results/story/story.html"]
     # In the clone itself, where nothing was trained any more.
     shutil.rmtree(clone / ".runs")
-    content = config.changed(config.read_settings(demo.SETTINGS) | config.settings(settings), "here")
-    (clone / "params.yaml").write_text(strict_yaml.text(content), encoding="utf-8")
+    content = parameters.changed(parameters.read_settings(demo.SETTINGS) | parameters.settings(settings), "here")
+    (clone / "params.yaml").write_text(yaml.text(content), encoding="utf-8")
     for stage in ("digits", "augmentation", "training", "evaluation"):
         run(stage)
         again = {f"{stage}/{name}": one for name, one in written(clone / "results" / stage).items()}

@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from resode.base.config import AugmentationParams
+from resode.config.schema import AugmentationParams
 from resode.training import augmentation
 
 pytestmark = pytest.mark.jax

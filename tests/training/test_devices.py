@@ -11,9 +11,9 @@ import pytest
 
 from helpers import ENVIRONMENT, SMALL, settings, small_dataset
 from resode.analysis import evaluation
-from resode.base import config
 from resode.base.errors import InputError
-from resode.training import loop
+from resode.config import parameters
+from resode.training import compiling, loop
 
 # Two epochs of 25 updates; the second is tested on 21 images, which two devices could not share.
 CHANGES = {
@@ -37,7 +37,7 @@ def losses(devices: int) -> list[float]:
 
     chosen, dataset = settings(**CHANGES), small_dataset(samples=401)
     with engine.distributed(devices):
-        network = loop.compiled(chosen.model, chosen.training, 0, 2)
+        network = compiling.compiled(chosen.model, chosen.training, 0, 2)
     mean = augmentation.mean_image(dataset.train_images)
     run = engine.Engine(network, dataset, mean, chosen.augmentation, devices)
     found = []
@@ -71,7 +71,7 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
 
 def test_a_batch_that_does_not_divide_is_refused_by_the_schema():
     with pytest.raises(InputError, match="batch_size 8 does not divide into equal parts for 3 devices"):
-        config.load({**SMALL, "training": {**SMALL["training"], "devices": 3}})
+        parameters.load({**SMALL, "training": {**SMALL["training"], "devices": 3}})
 
 
 @pytest.mark.jax

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from helpers import ENVIRONMENT, SMALL, small_dataset
-from resode.base import config
-from resode.training import augmentation, engine, loop
+from resode.base.errors import InputError
+from resode.config import parameters
+from resode.training import augmentation, compiling, engine
 
 pytestmark = pytest.mark.jax
 
 BACKEND = keras.backend.backend()
 GOLDEN = Path(__file__).parents[1] / "golden_losses.json"
 # Noise that the network cannot learn by heart, at a rate at which rounding errors do not grow exponentially.
-CHOSEN = config.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
+CHOSEN = parameters.load({**SMALL, "training": {**SMALL["training"], "learning_rate": 0.01}})
 
 
 def losses(updates: int, block_length: int, weights: Path | None = None, **training: str) -> list[float]:
@@ -32,7 +33,7 @@ def trained(updates: int, block_length: int, weights: Path | None = None, **trai
     """`losses`, and the weights at the end; `training` are parameters of that section."""
     dataset = small_dataset(samples=401)
     chosen = CHOSEN.training.model_copy(update=training)
-    network = loop.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
+    network = compiling.compiled(CHOSEN.model, chosen, CHOSEN.seed, 2)
     if weights:
         with np.load(weights) as archive:
             network.set_weights([archive[name] for name in archive.files])
@@ -58,7 +59,7 @@ def test_blocks_of_1_and_of_10_updates_give_the_same_losses():
 @pytest.mark.slow
 def test_both_backends_give_the_same_losses(tmp_path):
     other = "jax" if BACKEND == "tensorflow" else "tensorflow"
-    network = loop.compiled(CHOSEN.model, CHOSEN.training, 0, 2)
+    network = compiling.compiled(CHOSEN.model, CHOSEN.training, 0, 2)
     np.savez(tmp_path / "weights.npz", *network.get_weights())
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import json, test_engine as t\n"
@@ -104,12 +105,10 @@ def test_products_train_the_same_network():
 
 
 def test_an_unknown_precision_and_a_block_of_nothing_are_refused():
-    with pytest.raises(config.InputError, match="training.precision = 'float16'"):
-        config.load({"training": {"precision": "float16"}})
-    with pytest.raises(
-        config.InputError, match="training.block_length = 0: input should be greater than or equal to 1"
-    ):
-        config.load({"training": {"block_length": 0}})
+    with pytest.raises(InputError, match="training.precision = 'float16'"):
+        parameters.load({"training": {"precision": "float16"}})
+    with pytest.raises(InputError, match="training.block_length = 0: input should be greater than or equal to 1"):
+        parameters.load({"training": {"block_length": 0}})
 
 
 def write_golden() -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from helpers import SMALL, files, settings, small_dataset, train
 from resode import cli
-from resode.base import config, paths
+from resode.base import paths
 from resode.base.errors import Diverged, InputError
+from resode.config import parameters
 from resode.data import records
+from resode.experiments import runs
 from resode.nn import loops
-from resode.studies import runs
-from resode.training import checkpoint, engine, loop
+from resode.training import checkpoint, compiling, engine, identity, loop
 
 # 20 updates, blocks that end at the drop after 15 before they are whole; the longer ones have 40. XLA:CPU compiles blocks for
 # half a minute.
@@ -112,7 +113,7 @@ def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
 )
 def test_checkpoint_of_another_training_is_not_gone_on_from(change):
     chosen = settings(training=LONGER)
-    ours = loop.all_inputs(small_dataset(), chosen)
+    ours = identity.all_inputs(small_dataset(), chosen)
 
     def changed(inputs, change):
         both = {key: changed(inputs[key], value) for key, value in change.items() if isinstance(value, dict)}
@@ -126,8 +127,8 @@ def test_checkpoint_of_another_training_is_not_gone_on_from(change):
 
 
 def test_after_one_drop_its_factor_has_to_be_equal():
-    ours = loop.all_inputs(small_dataset(), settings(training=LONGER))
-    theirs = loop.all_inputs(small_dataset(), settings(training=LONGER | {"drop_factor": 0.2}))
+    ours = identity.all_inputs(small_dataset(), settings(training=LONGER))
+    theirs = identity.all_inputs(small_dataset(), settings(training=LONGER | {"drop_factor": 0.2}))
     assert checkpoint.agree(ours, theirs, 15) and not checkpoint.agree(ours, theirs, 16)
 
 
@@ -201,7 +202,7 @@ def test_wrong_checkpoint_with_a_right_checksum_is_refused(change, words, short,
 
 @pytest.mark.parametrize("where", ["own", "beside"])
 def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where, short, tmp_path):
-    inputs = json.loads(json.dumps(loop.all_inputs(small_dataset(), settings(training=SHORT))))
+    inputs = json.loads(json.dumps(identity.all_inputs(small_dataset(), settings(training=SHORT))))
     (path,) = short.glob("runs/*/000000015.checkpoint")
     values, state = checkpoint.read(path)
     folder = tmp_path / where
@@ -264,7 +265,7 @@ def test_odd_folders_beside_are_passed_over(text, tmp_path):
     beside.mkdir()
     (beside / "foo.checkpoint").write_bytes(b"no checkpoint")
     (beside / "000000005.checkpoint").write_bytes(b"no checkpoint")
-    inputs = loop.all_inputs(small_dataset(), settings())
+    inputs = identity.all_inputs(small_dataset(), settings())
     if text == "folder":
         (beside / "inputs.json").mkdir()
     else:
@@ -376,7 +377,7 @@ SOURCE = '"""What it is."""\n\nRATE = 0.1\n\n\ndef f(x):\n    """One."""\n    re
 def test_code_is_what_the_sources_say_without_comments_and_docstrings(before, after, same):
     assert before in SOURCE
     changed = SOURCE.replace(before, after)
-    assert (loop._meaning(changed.encode()) == loop._meaning(SOURCE.encode())) is same
+    assert (identity._meaning(changed.encode()) == identity._meaning(SOURCE.encode())) is same
 
 
 def test_copies_that_editors_leave_are_no_code(tmp_path):
@@ -394,7 +395,7 @@ def test_copies_that_editors_leave_are_no_code(tmp_path):
 def test_a_patch_of_python_is_the_same_software(monkeypatch):
     def software(version):
         monkeypatch.setattr(loop.provenance.platform, "python_version", lambda: version)
-        return loop.all_inputs(small_dataset(), settings())["software"]
+        return identity.all_inputs(small_dataset(), settings())["software"]
 
     assert software("3.11.7") == software("3.11.12") != software("3.12.7")
 
@@ -407,7 +408,7 @@ def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tin
 
     def stage(command, env):
         # The parameters of the run reach the stage, whatever lies beside the results.
-        assert config.read(Path(env["RESODE_PARAMS"])) == runs.parameters("tiny")
+        assert parameters.read(Path(env["RESODE_PARAMS"])) == runs.params_of("tiny")
         return subprocess.CompletedProcess(command, statuses.get(command[-1], 0))
 
     monkeypatch.setattr(runs.subprocess, "run", stage)
@@ -416,7 +417,7 @@ def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tin
     assert path.read_text(encoding="utf-8") == "of the last"
     statuses.update(training=0, evaluation=1)
     assert cli.main(["run", "tiny"]) == 1
-    assert config.read(path) == runs.parameters("tiny")
+    assert parameters.read(path) == runs.params_of("tiny")
     assert "the stage evaluation stopped" in capsys.readouterr().err
 
 
@@ -442,7 +443,7 @@ def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch,
     ],
 )
 def test_variables_have_names_of_their_own(network):
-    chosen = config.load({**SMALL, "model": SMALL["model"] | network})
-    made = loop.compiled(chosen.model, chosen.training, 0, 2)
+    chosen = parameters.load({**SMALL, "model": SMALL["model"] | network})
+    made = compiling.compiled(chosen.model, chosen.training, 0, 2)
     named = engine.Engine(made, small_dataset(), 0.0, chosen.augmentation).variables()
     assert len(named) == len(made.variables) + len(made.optimizer.variables) + len(made.metrics_variables)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers import SMALL, settings
-from resode.training import loop, muon
+from resode.training import compiling, muon
 
 pytestmark = pytest.mark.jax
 
@@ -100,7 +100,7 @@ def test_updates_are_those_of_the_formulas(momentum):
 )
 def test_it_trains_the_kernels_of_units_which_have_no_penalty_then(model, names):
     chosen = settings(model=SMALL["model"] | model, training={"optimizer": "muon"})
-    network = loop.compiled(chosen.model, chosen.training, 0, 2)
+    network = compiling.compiled(chosen.model, chosen.training, 0, 2)
     expected = {f"unit{unit}/{name}" for unit in (1, 2) for name in names}
     assert set(network.optimizer.kernels) == expected
     penalized = {one.path for one in network.weights if one.regularizer}
@@ -110,7 +110,7 @@ def test_it_trains_the_kernels_of_units_which_have_no_penalty_then(model, names)
         one.path for one in network.optimizer.variables
     }
     sgd = settings(model=SMALL["model"] | model)
-    theirs = loop.compiled(sgd.model, sgd.training, 0, 2)
+    theirs = compiling.compiled(sgd.model, sgd.training, 0, 2)
     assert {one.path for one in theirs.weights if one.regularizer} == penalized | expected
 
 

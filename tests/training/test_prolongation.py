@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from helpers import SMALL, files, settings, small_dataset, train
-from resode.base import config
 from resode.base.errors import InputError, TimeOver
-from resode.training import checkpoint, loop, prolongation, schedule
+from resode.config import parameters
+from resode.training import checkpoint, identity, loop, prolongation, schedule
 from units import array, built, images
 
 # Steps change in the middle of both epochs of 10 updates, before the drop after 15.
@@ -103,10 +103,10 @@ def test_coarser_networks_take_larger_steps_over_the_same_time():
 
 
 def test_levels_are_counted_as_drops_are():
-    given = config.load({"training": {"unroll_schedule": [[1, 0.0], [2, 32000.0], [4, 48000.0]]}}).training
+    given = parameters.load({"training": {"unroll_schedule": [[1, 0.0], [2, 32000.0], [4, 48000.0]]}}).training
     assert schedule.levels(given, 512_000) == [(0, 1), (256_000, 2), (384_000, 4)]
     assert schedule.levels(given, 256_000) == [(0, 1)]
-    assert schedule.levels(config.load().training, 512_000) == []
+    assert schedule.levels(parameters.load().training, 512_000) == []
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_checkpoints_at_changes_stay_and_serve_another_schedule_up_to_there(tmp_
 
 
 def test_a_training_without_a_schedule_agrees_with_inputs_from_before_there_was_one():
-    ours = loop.all_inputs(small_dataset(), settings())
+    ours = identity.all_inputs(small_dataset(), settings())
     theirs = json.loads(json.dumps(ours))
     assert theirs["params"]["training"].pop("unroll_schedule") == []
     assert checkpoint.agree(ours, theirs, 20)
-    ours = loop.all_inputs(small_dataset(), settings(**levels()))
+    ours = identity.all_inputs(small_dataset(), settings(**levels()))
     assert checkpoint.agree(ours, json.loads(json.dumps(ours)), 20)
-    assert not checkpoint.agree(ours, loop.all_inputs(small_dataset(), settings(model=SHARED)), 1)
+    assert not checkpoint.agree(ours, identity.all_inputs(small_dataset(), settings(model=SHARED)), 1)
 
 
 @pytest.mark.parametrize(

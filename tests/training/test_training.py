@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 
 from helpers import files, settings, small_dataset, train
-from resode.base import config
 from resode.base.errors import STOP_AT, InputError, TimeOver
-from resode.training import checkpoint, loop, schedule
+from resode.config import parameters
+from resode.training import checkpoint, compiling, identity, loop, schedule
 
 
 def test_the_schedule_of_params_yaml_is_the_posts():
-    given = config.load().training
+    given = parameters.load().training
     assert (schedule.updates(given), schedule.drops(given)) == (512_000, [256_000, 384_000])
     assert schedule.updates(given) // (50_000 // given.batch_size) == 327
 
 
 def test_the_notebooks_schedule_drops_after_epochs_109_and_218():
-    given = config.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
+    given = parameters.load({"training": {"reference_drops": [21282.25, 42564.5]}}).training
     assert schedule.drops(given) == [109 * 1562, 218 * 1562]
 
 
 def test_learning_rate_drops_after_the_given_number_of_updates():
-    rate = loop.learning_rate(config.load().training, 512_000)
+    rate = compiling.learning_rate(parameters.load().training, 512_000)
     # Keras asks with the number of finished updates.
     rates = [float(rate(done)) for done in (0, 255_999, 256_000, 383_999, 384_000, 511_999)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)
@@ -35,9 +35,9 @@ LINEAR = {"schedule": "linear", "reference_drops": []}
 
 
 def test_linear_rate_rises_to_its_peak_and_falls_to_zero():
-    given = config.load({"training": LINEAR | {"learning_rate": 0.2, "warmup": 0.25}}).training
+    given = parameters.load({"training": LINEAR | {"learning_rate": 0.2, "warmup": 0.25}}).training
     # Of 20 updates five rise; after the last it would be zero.
-    rate = loop.learning_rate(given, 20)
+    rate = compiling.learning_rate(given, 20)
     rates = [float(rate(done)) for done in (0, 1, 4, 5, 6, 19, 20)]
     np.testing.assert_allclose(rates, [0, 0.04, 0.16, 0.2, 0.2 * 14 / 15, 0.2 / 15, 0], rtol=1e-5, atol=1e-9)
     assert schedule.drops(given) == []
@@ -52,7 +52,7 @@ def test_linear_schedule_spans_the_whole_epochs_and_stands_in_the_history(tmp_pa
 
 def test_linear_trainings_of_other_lengths_have_nothing_in_common():
     def inputs(**training):
-        return loop.all_inputs(small_dataset(), settings(training=LINEAR | training))
+        return identity.all_inputs(small_dataset(), settings(training=LINEAR | training))
 
     ours = inputs()
     assert checkpoint.agree(ours, inputs(), 20)
@@ -62,14 +62,14 @@ def test_linear_trainings_of_other_lengths_have_nothing_in_common():
 
 
 def test_checkpoints_from_before_there_was_a_choice_of_optimizer_are_gone_on_from():
-    ours = loop.all_inputs(small_dataset(), settings())
+    ours = identity.all_inputs(small_dataset(), settings())
     theirs = json.loads(json.dumps(ours))
     for name in ("schedule", "warmup", "optimizer", "nesterov", "muon_learning_rate", "muon_momentum", "muon_decay"):
         del theirs["params"]["training"][name]
     del theirs["params"]["training"]["label_smoothing"], theirs["params"]["augmentation"]["crop_edges"]
     assert checkpoint.agree(ours, theirs, 20)
     assert not checkpoint.agree(
-        loop.all_inputs(small_dataset(), settings(training={"label_smoothing": 0.1})), theirs, 20
+        identity.all_inputs(small_dataset(), settings(training={"label_smoothing": 0.1})), theirs, 20
     )
 
 
@@ -113,14 +113,16 @@ def test_equal_runs_give_equal_bytes(uninterrupted, tmp_path):
 
 
 def test_another_seed_begins_with_other_weights():
-    first, other = (loop.compiled(settings().model, settings().training, seed, 2).get_weights()[0] for seed in (0, 1))
+    first, other = (
+        compiling.compiled(settings().model, settings().training, seed, 2).get_weights()[0] for seed in (0, 1)
+    )
     assert (first != other).any()
 
 
 @pytest.mark.jax
 def test_weights_are_those_that_the_history_was_measured_with(uninterrupted):
-    network = loop.compiled(settings().model, settings().training, seed=5, classes=2)
-    loop.load_weights(network, uninterrupted / "results")
+    network = compiling.compiled(settings().model, settings().training, seed=5, classes=2)
+    compiling.load_weights(network, uninterrupted / "results")
     dataset = small_dataset()
     images = loop.augmentation.normalise(dataset.test_images, loop.augmentation.mean_image(dataset.train_images))
     found = network.evaluate(images, dataset.test_labels, verbose=0, return_dict=True)
@@ -243,8 +245,8 @@ def test_folders_that_cannot_be_written(finished, tmp_path):
 
 
 def test_missing_and_foreign_weights(uninterrupted, tmp_path):
-    network = loop.compiled(settings(model={"channels": [8, 16]}).model, settings().training, 0, 2)
+    network = compiling.compiled(settings(model={"channels": [8, 16]}).model, settings().training, 0, 2)
     with pytest.raises(InputError, match="no trained weights"):
-        loop.load_weights(network, tmp_path)
+        compiling.load_weights(network, tmp_path)
     with pytest.raises(InputError, match="is damaged, or of another network"):
-        loop.load_weights(network, uninterrupted / "results")
+        compiling.load_weights(network, uninterrupted / "results")

@@ -8,9 +8,9 @@ import pytest
 
 from helpers import settings, small_dataset
 from resode.analysis import evaluation
-from resode.base import config
 from resode.base.errors import InputError
-from resode.training import augmentation, loop, outputs, validation
+from resode.config import parameters
+from resode.training import augmentation, compiling, loop, outputs, validation
 
 
 def test_each_class_gives_its_share_and_the_rest_keeps_its_order():
@@ -45,7 +45,7 @@ def test_a_fraction_that_leaves_nothing_is_refused(fraction, words):
 @pytest.mark.parametrize("fraction", [1.0, -0.1, "a tenth"])
 def test_the_schema_refuses_what_is_no_fraction(fraction):
     with pytest.raises(InputError, match="data.validation_fraction"):
-        config.load({"data": {"validation_fraction": fraction}})
+        parameters.load({"data": {"validation_fraction": fraction}})
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
     assert list(history[0])[-2:] == ["validation_loss", "validation_accuracy"]
     assert json.loads((trained / loop.METRICS).read_text(encoding="utf-8")) == history[-1]
     np.testing.assert_array_equal(outputs.mean_image(trained), augmentation.mean_image(rest.train_images))
-    network = loop.compiled(settings().model, settings().training, seed=5, classes=2)
-    loop.load_weights(network, trained)
+    network = compiling.compiled(settings().model, settings().training, seed=5, classes=2)
+    compiling.load_weights(network, trained)
     found = network.evaluate(
         augmentation.normalise(images, outputs.mean_image(trained)), labels, verbose=0, return_dict=True
     )

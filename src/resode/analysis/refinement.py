@@ -19,8 +19,8 @@ from keras import ops
 
 from resode.analysis.evaluation import wilson_interval
 from resode.base import files
-from resode.base.config import ModelParams
 from resode.base.text import percent
+from resode.config.schema import ModelParams
 from resode.nn import model
 from resode.ode.equations import ODES
 from resode.ode.integrators import refusal

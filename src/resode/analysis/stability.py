@@ -34,7 +34,7 @@ from keras import ops
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from resode.base import files
-from resode.base.config import ModelParams
+from resode.config.schema import ModelParams
 from resode.nn import model
 from resode.nn.blocks import BLOCKS, ODEConv2D
 from resode.ode import linear_stability

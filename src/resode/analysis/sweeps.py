@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from resode.analysis.published import older
+from resode.analysis.reference import older
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, rows_table

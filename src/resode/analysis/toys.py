@@ -18,7 +18,7 @@ import numpy as np
 from keras import layers, ops
 
 from resode.base import files
-from resode.base.config import ToysParams
+from resode.config.schema import ToysParams
 from resode.nn.blocks import BLOCKS, ChannelZeroPadding
 from resode.ode import equations, integrators
 from resode.training.losses import cross_entropy

@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from resode.base import paths, settings
+from resode.base import environment, paths
 
 
 def software() -> dict[str, str]:
@@ -19,7 +19,7 @@ def software() -> dict[str, str]:
     found = {"backend": backend, "python": platform.python_version(), **{name: version(name) for name in names}}
     if backend == "tensorflow":
         # Its kernels round otherwise than TensorFlow's own.
-        found["onednn"] = os.environ.get(settings.ONEDNN, "default")
+        found["onednn"] = os.environ.get(environment.ONEDNN, "default")
     return found
 
 

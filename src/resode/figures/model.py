@@ -1,6 +1,5 @@
 """Drawings of the network, made from the built model."""
 
-import inspect
 import io
 import math
 import textwrap
@@ -12,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
+from resode.analysis import summary
 from resode.base import files
 from resode.figures.style import BLUE, GREEN, ORANGE, WIDTH
-from resode.nn import summary
 from resode.nn.blocks import ChannelZeroPadding, HamiltonianConv2D, ODEConv2D
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS, PARTITIONED
@@ -151,24 +150,18 @@ Kᵀ: transposed convolution, same kernel
 
 
 def _write_equations(axes: Axes, layer: ODEConv2D) -> None:
-    own = ODES[layer.block].own_steps
-    parts = [type(layer)] if own else [type(layer), INTEGRATORS[layer.integrator].method]
+    ode = ODES[layer.block]
+    parts = {f"Block {layer.block}": ode.equations}
+    if not ode.own_steps:
+        parts[f"A step of {layer.integrator}"] = INTEGRATORS[layer.integrator].equations
     top = 3.6
-    for part in parts:
-        headline, _, _ = inspect.getdoc(part).partition("\n")
-        lines = [(0.1, "0.35", line) for line in textwrap.wrap(headline, 64)]
-        lines += [(0.3, "black", part) for line in _equations(part) for part in line.split(",    ")]
-        for left, colour, line in lines:
-            axes.text(left, top, line, size=SMALL if left == 0.1 else 10, color=colour, va="center")
+    for headline, equations in parts.items():
+        lines = [(0.1, SMALL, "0.35", headline)]
+        lines += [(0.3, 10, "black", line) for equation in equations for line in textwrap.wrap(equation, 64)]
+        for left, size, colour, line in lines:
+            axes.text(left, top, line, size=size, color=colour, va="center")
             top -= 0.26
         top -= 0.12
-
-
-def _equations(part: object) -> list[str]:
-    """The lines of the first paragraph with an equation below the headline of the docstring of `part`."""
-    _, *paragraphs = inspect.getdoc(part).split("\n\n")
-    first = next((paragraph for paragraph in paragraphs if " = " in paragraph), "")
-    return [line.strip() for line in first.split("\n")]
 
 
 def _draw_posts_step(axes: Axes, layer: ODEConv2D) -> None:

@@ -134,7 +134,7 @@ def _whole(network: Any, convolution: str) -> Any:
     """The Keras model from images, uint8, to probabilities."""
     import keras
 
-    from resode.base.config import ModelParams
+    from resode.config.schema import ModelParams
     from resode.nn import model
     from resode.training import augmentation
 

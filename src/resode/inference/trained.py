@@ -8,12 +8,12 @@ import numpy as np
 
 from resode.analysis import evaluation
 from resode.base import files, tensors
-from resode.base.config import ModelParams
 from resode.base.errors import InputError
+from resode.config.schema import ModelParams
 from resode.inference import low_memory
 from resode.inference.weights_schema import Weights
 from resode.nn import model
-from resode.training import augmentation, loop, outputs
+from resode.training import augmentation, compiling, outputs
 
 _TRAIN = "run: dvc repro training"
 
@@ -24,7 +24,7 @@ class Network:
     Built from the parameters it was trained with, which may not be those that params.yaml has now.
 
     Args:
-        source: the folder that `loop.train` wrote, or a file that `export` or `publish.write` did.
+        source: the folder that `loop.train` wrote, or a file that `export` or `release.write` did.
         unroll_length: steps a unit, if other than trained with; only where they share their weights.
 
     Attributes:
@@ -81,7 +81,7 @@ class Network:
                 f"{folder / outputs.PROVENANCE} was written by another version of this code, or is damaged; {_TRAIN}"
             ) from error
         self._build(params, unroll_length)
-        loop.load_weights(self.keras, folder)
+        compiling.load_weights(self.keras, folder)
         self.told = {"data": provenance["data"], "training": provenance.get("training")}
 
     def predict(self, images: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def shapes(model: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]
 
 
 def told(weights: Any, published: bool = True) -> dict:
-    """The `told` of `Weights` or of an exported network: its data set and, if `publish.write` wrote them, run and test accuracy.
+    """The `told` of `Weights` or of an exported network: its data set and, if `release.write` wrote them, run and test accuracy.
 
     Args:
         published: all of them are needed.

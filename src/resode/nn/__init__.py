@@ -7,12 +7,12 @@ Raises:
 
 import keras
 
-from resode.base import settings
+from resode.base import environment
 from resode.base.errors import InputError
 
-if keras.backend.backend() not in settings.BACKENDS:
+if keras.backend.backend() not in environment.BACKENDS:
     raise InputError(
-        f"Keras has the backend {keras.backend.backend()}; set the environment variable KERAS_BACKEND to {' or '.join(settings.BACKENDS)}"
+        f"Keras has the backend {keras.backend.backend()}; set the environment variable KERAS_BACKEND to {' or '.join(environment.BACKENDS)}"
     )
 
 # They register their layers.

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from resode.base.config import ARCHITECTURE, ModelParams
+from resode.config.schema import ARCHITECTURE, ModelParams
 from resode.nn import hamiltonian_network, preactivation, resnet
 from resode.nn.blocks import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
 from resode.ode.equations import ODES
@@ -46,7 +46,7 @@ def build(
         A model from images (batch, *input_shape) to class probabilities (batch, classes), float32.
 
     Example:
-        >>> build(resode.base.config.load().model).count_params()
+        >>> build(resode.config.parameters.load().model).count_params()
         3157914
     """
     if params.architecture != "units":

@@ -87,6 +87,7 @@ class ODE:
 
     Attributes:
         right_hand_side: (on, *weights) to the functions of the right-hand side.
+        equations: as figures show them; of a step where the block has its own.
         form: one of the forms of `integrators`.
         weight_shapes: (kernel size, channels of a part of the state) to the shapes of one step's weights, by name.
         convolutions: how many convolutions, transposed ones included, each of the functions takes.
@@ -97,6 +98,7 @@ class ODE:
     """
 
     right_hand_side: Callable[..., RightHandSide]
+    equations: tuple[str, ...]
     form: str
     weight_shapes: Callable[[int, int], Shapes]
     convolutions: tuple[int, ...]
@@ -107,14 +109,62 @@ class ODE:
 
 
 ODES = {
-    "hamiltonian": ODE(hamiltonian, PARTITIONED, _shared_kernel, (1, 1), oscillates=True, normal=True),
-    "one_bias_hamiltonian": ODE(one_bias_hamiltonian, PARTITIONED, _one_kernel, (1, 1), oscillates=True, normal=True),
-    "two_layer_hamiltonian": ODE(two_layer_hamiltonian, PARTITIONED, _two_kernels, (2, 2), oscillates=True),
-    "antisymmetric": ODE(
-        antisymmetric, FIRST_ORDER, _one_kernel, (2,), oscillates=True, normal=True, antisymmetric=True
+    "hamiltonian": ODE(
+        hamiltonian,
+        ("y' = σ(K z + b₁), z' = σ(−Kᵀ y + b₂)",),
+        PARTITIONED,
+        _shared_kernel,
+        (1, 1),
+        oscillates=True,
+        normal=True,
     ),
-    "second_order": ODE(second_order, SECOND_ORDER, _one_kernel, (2, 0), oscillates=True, normal=True),
-    "residual": ODE(residual, FIRST_ORDER, _two_kernels, (2,)),
+    "one_bias_hamiltonian": ODE(
+        one_bias_hamiltonian,
+        ("y' = σ(K z + b), z' = −σ(Kᵀ y + b)",),
+        PARTITIONED,
+        _one_kernel,
+        (1, 1),
+        oscillates=True,
+        normal=True,
+    ),
+    "two_layer_hamiltonian": ODE(
+        two_layer_hamiltonian,
+        ("y' = K₁ᵀ σ(K₁ z + b₁), z' = −K₂ᵀ σ(K₂ y + b₂)",),
+        PARTITIONED,
+        _two_kernels,
+        (2, 2),
+        oscillates=True,
+    ),
+    "antisymmetric": ODE(
+        antisymmetric,
+        ("x' = σ((K − Kᵀ − γ I) x + b)",),
+        FIRST_ORDER,
+        _one_kernel,
+        (2,),
+        oscillates=True,
+        normal=True,
+        antisymmetric=True,
+    ),
+    "second_order": ODE(
+        second_order,
+        ("x'' = −Kᵀ σ(K x + b)", "x'(0) = 0"),
+        SECOND_ORDER,
+        _one_kernel,
+        (2, 0),
+        oscillates=True,
+        normal=True,
+    ),
+    "residual": ODE(residual, ("x' = F(x) = K₂ σ(K₁ x + b₁) + b₂",), FIRST_ORDER, _two_kernels, (2,)),
     # Its ODE is the residual block's; what differs is the step, integrators.linear_multistep.
-    "linear_multistep": ODE(residual, FIRST_ORDER, _two_kernels, (2,), own_steps=True),
+    "linear_multistep": ODE(
+        residual,
+        (
+            "x_{n+1} = (1 − k) x_n + k x_{n−1} + h F(x_n)",
+            "F(x) = K₂ σ(K₁ x + b₁) + b₂",
+        ),
+        FIRST_ORDER,
+        _two_kernels,
+        (2,),
+        own_steps=True,
+    ),
 }

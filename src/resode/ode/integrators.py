@@ -182,6 +182,7 @@ class Integrator:
 
     Attributes:
         method: a step, or the shears of one.
+        equations: of a step, as figures show them.
         start: the first step of a method that needs two states. From there on the state is the old one and behind it the
             new one, and they change places after the shears have made the next one of the old one.
         reversible: whether `method` gives shears.
@@ -190,6 +191,7 @@ class Integrator:
     """
 
     method: Callable[..., Any]
+    equations: tuple[str, ...]
     start: Callable[[State, RightHandSide, float], State] | None = None
     reversible: bool = True
     forms: tuple[str, ...] = (PARTITIONED, FIRST_ORDER, SECOND_ORDER)
@@ -217,15 +219,35 @@ class Integrator:
 
 _HALVES = "it advances two halves of a state in turn, and this block's state has none"
 INTEGRATORS = {
-    "euler": Integrator(euler, reversible=False),
-    "symplectic_euler": Integrator(symplectic_euler, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
-    "symplectic_euler_z_first": Integrator(symplectic_euler_z_first, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
-    "verlet": Integrator(verlet, forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES),
-    "midpoint": Integrator(midpoint, midpoint_start),
-    "leapfrog": Integrator(
-        leapfrog, leapfrog_start, forms=(SECOND_ORDER,), reason="it solves x'' = f(x), which is block second_order"
+    "euler": Integrator(euler, ("x⁺ = x + h f(x)",), reversible=False),
+    "symplectic_euler": Integrator(
+        symplectic_euler, ("y⁺ = y + h f(z)", "z⁺ = z + h g(y⁺)"), forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES
     ),
-    "rk4": Integrator(rk4, reversible=False),
+    "symplectic_euler_z_first": Integrator(
+        symplectic_euler_z_first,
+        ("z⁺ = z + h g(y)", "y⁺ = y + h f(z⁺)"),
+        forms=(PARTITIONED, SECOND_ORDER),
+        reason=_HALVES,
+    ),
+    "verlet": Integrator(
+        verlet,
+        ("y½ = y + h/2 f(z)", "z⁺ = z + h g(y½)", "y⁺ = y½ + h/2 f(z⁺)"),
+        forms=(PARTITIONED, SECOND_ORDER),
+        reason=_HALVES,
+    ),
+    "midpoint": Integrator(midpoint, ("x_{j+1} = x_{j−1} + 2 h f(x_j)",), midpoint_start),
+    "leapfrog": Integrator(
+        leapfrog,
+        ("x_{j+1} = 2 x_j − x_{j−1} + h² f(x_j)",),
+        leapfrog_start,
+        forms=(SECOND_ORDER,),
+        reason="it solves x'' = f(x), which is block second_order",
+    ),
+    "rk4": Integrator(
+        rk4,
+        ("k₁ = f(x), k₂ = f(x + h/2 k₁), k₃ = f(x + h/2 k₂), k₄ = f(x + h k₃)", "x⁺ = x + h/6 (k₁ + 2 k₂ + 2 k₃ + k₄)"),
+        reversible=False,
+    ),
 }
 
 

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Sequence
 
-from resode.base import config, files, paths
+from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import quoted
+from resode.config import parameters
 from resode.data import records
 from resode.pipeline import dvc, inputs
 from resode.pipeline.stages import STAGES
@@ -27,8 +28,8 @@ def run(stages: Sequence[str]) -> None:
     Raises:
         InputError: no such stage; no results, or results of other parameters, data or another training; DVC failed.
     """
-    content = config.read()
-    checked = config.validate(content)
+    content = parameters.read()
+    checked = parameters.validate(content)
     for stage in stages:
         if stage not in STAGES:
             raise InputError(f"no stage {quoted(repr(stage))} is a notebook; there are {', '.join(STAGES)}")

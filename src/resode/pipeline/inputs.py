@@ -9,8 +9,9 @@ from typing import Any
 
 import nbformat
 
-from resode.base import config, paths, strict_yaml
+from resode.base import paths
 from resode.base.errors import InputError
+from resode.config import parameters, yaml
 from resode.pipeline import stages
 
 
@@ -28,7 +29,7 @@ def unchanged(stage: str, content: dict[str, Any]) -> Iterator[None]:
     """
     before = _of(stage, content)
     yield
-    after = _of(stage, config.read())
+    after = _of(stage, parameters.read())
     changed = [name for name in before if before[name] != after[name]]
     if changed:
         # Data sets are in place already; they do not come from stages that are notebooks.
@@ -72,7 +73,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str) -> Iter
 
 
 def _declared(stage: str, kind: str) -> list[str]:
-    return strict_yaml.read(paths.DVC_YAML)["stages"].get(stage, {}).get(kind, [])
+    return yaml.read(paths.DVC_YAML)["stages"].get(stage, {}).get(kind, [])
 
 
 def _of(stage: str, content: dict[str, Any]) -> dict[str, Any]:

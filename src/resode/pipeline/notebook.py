@@ -18,9 +18,10 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from resode.base import config, paths
+from resode.base import paths
 from resode.base.errors import Diverged, InputError, TimeOver
 from resode.base.files import write_text
+from resode.config import parameters
 from resode.pipeline import inputs
 from resode.pipeline.stages import OF_A_RUN
 from resode.training import checkpoint, progress
@@ -35,8 +36,8 @@ def run(stage: str) -> None:
         InputError: wrong parameters, wrong input that the notebook found, or inputs that changed meanwhile; the last results
             stay as they are then.
     """
-    content = config.read()
-    config.validate(content)
+    content = parameters.read()
+    parameters.validate(content)
     folder, partial = paths.RESULTS / stage, paths.partial(stage)
     # Runs of runs.yaml have results of their own.
     lock = hashlib.sha256(bytes(partial)).hexdigest()[:16]

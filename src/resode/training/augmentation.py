@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from keras import ops
 
-from resode.base.config import AugmentationParams
+from resode.config.schema import AugmentationParams
 
 # Philox streams: two draws with the same seed and counter must not share numbers.
 ORDER, AUGMENTATION, VALIDATION = 0, 1, 2

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from resode.base import config, paths, tensors
-from resode.base.config import TrainingParams
+from resode.base import paths, tensors
 from resode.base.errors import InputError
 from resode.base.files import parse_json, read_bytes, write_bytes
 from resode.base.text import quoted
+from resode.config import parameters
+from resode.config.schema import TrainingParams
 from resode.training import schedule
 
 _KEPT = 2
@@ -269,7 +270,7 @@ def _first_intact(found: list[Path], check: Check | None = None) -> tuple[Path, 
 def _lasting(inputs: Mapping, anywhere: bool) -> dict:
     """The inputs that hold for all updates."""
     changing = _SCHEDULE | (_SPEED if anywhere else set())
-    params = config.with_defaults(inputs["params"])
+    params = parameters.with_defaults(inputs["params"])
     training = {name: value for name, value in params["training"].items() if name not in changing}
     lasting = {name: value for name, value in inputs.items() if not (anywhere and name in ("code", "software"))}
     return lasting | {"params": params | {"training": training}}

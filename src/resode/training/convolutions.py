@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from resode.base import files, paths, provenance
-from resode.base.config import ModelParams, TrainingParams
+from resode.config.schema import ModelParams, TrainingParams
 from resode.nn import model
 from resode.nn.blocks import ODEConv2D
 

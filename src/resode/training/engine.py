@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from resode.base.config import AugmentationParams
 from resode.base.errors import InputError
+from resode.config.schema import AugmentationParams
 from resode.data.records import Dataset
 from resode.nn.loops import loops_are_slow
 from resode.training.augmentation import augment, normalise

@@ -1,8 +1,6 @@
 """Training: the scheduled updates, one row an epoch, resumable after a kill."""
 
-import ast
 import csv
-import gc
 import hashlib
 import io
 import json
@@ -10,26 +8,32 @@ import os
 import tempfile
 import threading
 import time
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from resode.base import paths, provenance, stopping, strict_yaml
-from resode.base.config import ModelParams, Params, TrainingParams, trained_with
+from resode.base import paths, provenance, stopping
 from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
 from resode.base.text import quoted
+from resode.config.schema import Params, TrainingParams
 from resode.data.records import Dataset
 from resode.nn import model
-from resode.training import augmentation, checkpoint, convolutions, engine, prolongation, schedule, validation
+from resode.training import (
+    augmentation,
+    checkpoint,
+    compiling,
+    convolutions,
+    engine,
+    identity,
+    prolongation,
+    schedule,
+    validation,
+)
 from resode.training.curves import Curves
-from resode.training.losses import cross_entropy, smoothed_cross_entropy
-from resode.training.muon import Muon
-from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, names, weights_file
+from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, names
 from resode.training.progress import Clock, Progress
 
 CHECKPOINT_SECONDS = 60
@@ -37,107 +41,6 @@ CHECKPOINT_SECONDS = 60
 # schedule, seconds, and the processes that did it one after another.
 PIECE = ("of", "from", "to", "seconds", "processes")
 _TEST_BATCH = 500
-
-
-class Linear(keras.optimizers.schedules.LearningRateSchedule):
-    """The linear schedule of `updates` updates, see `schedule`: it rises to `peak` over the share `warmup` of them and falls to 0."""
-
-    def __init__(self, peak: float, warmup: float, updates: int):
-        self.peak, self.warmup, self.updates = peak, warmup, updates
-
-    def __call__(self, step: Any) -> Any:
-        """The rate of the update that follows `step` updates."""
-        done = keras.ops.cast(step, "float32") / self.updates
-        return self.peak * keras.ops.minimum(done / self.warmup, (1 - done) / (1 - self.warmup))
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that build an equal schedule."""
-        return {"peak": self.peak, "warmup": self.warmup, "updates": self.updates}
-
-
-def learning_rate(params: TrainingParams, updates: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """The learning rates of a training of `updates` updates for Keras' optimisers.
-
-    The update that follows the drop after n updates is the first at the lower rate.
-    """
-    if params.schedule == "linear":
-        return Linear(params.learning_rate, params.warmup, updates)
-    if not params.reference_drops:
-        return params.learning_rate
-    values = [rate for _, rate in schedule.rates(params, schedule.updates(params))]
-    # Keras compares the number of finished updates with `step <= boundary`.
-    return keras.optimizers.schedules.PiecewiseConstantDecay([drop - 1 for drop in schedule.drops(params)], values)
-
-
-def compiled(
-    params: ModelParams,
-    training: TrainingParams,
-    seed: int,
-    classes: int,
-    updates: int | None = None,
-    convolution: str | Collection[str] | None = None,
-) -> keras.Model:
-    """The network with its initial weights, its loss and its optimiser.
-
-    Args:
-        updates: of the whole training; None: as many as are scheduled, though they may end within an epoch.
-        convolution: see `model.build`; None: what `convolutions.chosen` says.
-    """
-    if convolution is None:
-        convolution = convolutions.chosen(params, training)
-    keras.utils.set_random_seed(seed)
-    default = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(training.precision)
-    try:
-        # The kernels that Muon trains have its decay instead: a penalty's gradient would enter their momentum.
-        sgd = training.optimizer == "sgd"
-        network = model.build(params, classes, convolution=convolution, penalize_units=sgd)
-    finally:
-        keras.config.set_dtype_policy(default)
-    network.compile(
-        optimizer=_optimizer(network, training, updates or schedule.updates(training)),
-        loss=smoothed_cross_entropy(training.label_smoothing) if training.label_smoothing else cross_entropy,
-        metrics=["accuracy"],
-    )
-    network.optimizer.build(network.trainable_variables)
-    # Keras makes the accuracy's variables at the first batch; a checkpoint needs them before.
-    network.compute_metrics(None, np.zeros(1, "int32"), np.ones((1, classes), "float32"), None)
-    network.reset_metrics()
-    return network
-
-
-def _optimizer(network: keras.Model, training: TrainingParams, updates: int) -> keras.optimizers.Optimizer:
-    rate = learning_rate(training, updates)
-    # Named, lest Keras number it: checkpoints hold variables by name.
-    sgd = {"momentum": training.momentum, "nesterov": training.nesterov, "name": training.optimizer}
-    if training.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, **sgd)
-    return Muon(
-        rate,
-        # Biases, and the factors of linear multistep units, have fewer axes.
-        kernels=[one.path for unit in model.units(network) for one in unit.weights if len(one.shape) >= 4],
-        kernel_rate=training.muon_learning_rate / training.learning_rate,
-        kernel_momentum=training.muon_momentum,
-        kernel_decay=training.muon_decay,
-        **sgd,
-    )
-
-
-def load_weights(network: keras.Model, folder: Path) -> None:
-    """Give `network` the weights that training left in `folder`.
-
-    Raises:
-        InputError: there are none, they are damaged, or they belong to other parameters.
-    """
-    path = weights_file(folder)
-    try:
-        with warnings.catch_warnings():
-            # Keras also warns of what it then raises.
-            warnings.simplefilter("ignore")
-            network.load_weights(path)
-    except Exception as error:
-        # HDF5 and Keras raise many kinds for a damaged file.
-        raise InputError(f"{path} is damaged, or of another network; run: dvc repro training") from error
 
 
 def train(
@@ -174,7 +77,7 @@ def train(
         dataset, *held_out = validation.split(dataset, params.data.validation_fraction, params.seed)
         tested = ("validation", *held_out)
     _epochs(dataset, params.training)
-    inputs = all_inputs(dataset, params)
+    inputs = identity.all_inputs(dataset, params)
     folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     with checkpoint.locked(folder), stopping.noticed() as told:
         _Run(dataset, tested, params, folder, told).finish(results, handed_over)
@@ -229,7 +132,7 @@ class _Run:
             # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
             tf.config.experimental.enable_op_determinism()
         self.dataset, self.params, self.folder, self.told = dataset, params, folder, told
-        self.inputs = all_inputs(dataset, params)
+        self.inputs = identity.all_inputs(dataset, params)
         self.epochs, self.per_epoch = _epochs(dataset, params.training)
         self.total = self.epochs * self.per_epoch
         self.levels = schedule.levels(params.training, self.total) or [(0, params.model.unroll_length)]
@@ -254,7 +157,7 @@ class _Run:
         params, training = prolongation.coarser(self.params.model, unroll_length), self.params.training
         with engine.distributed(training.devices):
             classes = len(self.dataset.class_names)
-            self.network = compiled(params, training, self.params.seed, classes, self.total, self.convolution)
+            self.network = compiling.compiled(params, training, self.params.seed, classes, self.total, self.convolution)
         self.engine = engine.Engine(self.network, self.dataset, self.mean, self.params.augmentation, training.devices)
 
     def _unroll_length(self, number: int) -> int:
@@ -452,7 +355,7 @@ class _Run:
         self.network.reset_metrics()
         epoch = self.update // self.per_epoch
         # The rate of the epoch's last update, as the optimiser applied it.
-        rate = learning_rate(self.params.training, self.total)
+        rate = compiling.learning_rate(self.params.training, self.total)
         rate = rate if isinstance(rate, float) else float(rate(self.update - 1))
         row = {
             "epoch": epoch,
@@ -565,38 +468,3 @@ class _Run:
         writer.writeheader()
         writer.writerows(self.history)
         write_text(folder / HISTORY, table.getvalue())
-
-
-def all_inputs(dataset: Dataset, params: Params) -> dict:
-    """All that decides the weights."""
-    return {
-        "params": trained_with(params),
-        "validation_fraction": params.data.validation_fraction,
-        "data": dataset.provenance["sha256"],
-        "code": _code(),
-        "software": provenance.same_software(),
-    }
-
-
-def _code() -> dict[str, str]:
-    """SHA-256 of what each module says that decides the weights: those on which dvc.yaml lets the stage training depend."""
-    dependencies = strict_yaml.read(paths.DVC_YAML)["stages"]["training"]["deps"]
-    root = Path(__file__).parents[3]
-    sources = [root / dependency for dependency in dependencies if dependency.startswith("src/")]
-    modules = [file for source in sources for file in (paths.modules(source) if source.is_dir() else [source])]
-    return {str(file.relative_to(root)): hashlib.sha256(_meaning(file.read_bytes())).hexdigest() for file in modules}
-
-
-def _meaning(source: bytes) -> bytes:
-    """The syntax tree of `source` as text, without docstrings; Python has left out comments and the layout."""
-    # Python 3.11 cannot build a tree while a traceback is printed of an object that is collected, since that parses too.
-    gc.disable()
-    try:
-        tree = ast.parse(source)
-    finally:
-        gc.enable()
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return ast.dump(tree).encode()

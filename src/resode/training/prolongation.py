@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resode.base.config import ModelParams
+from resode.config.schema import ModelParams
 
 
 def coarser(model: ModelParams, unroll_length: int) -> ModelParams:

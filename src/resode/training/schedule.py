@@ -11,7 +11,7 @@ Learning rates are the post's, constant between drops, or linear: of T updates, 
 which rises from 0 over the share w = `warmup` of the updates to η = `learning_rate` and falls towards 0 at the end.
 """
 
-from resode.base.config import TrainingParams
+from resode.config.schema import TrainingParams
 
 
 def updates(params: TrainingParams) -> int:

@@ -1,0 +1,188 @@
+"""The runs of results/runs side by side: their settings, effort and accuracy, and two of them in pairs."""
+
+import json
+import statistics
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resode.analysis import evaluation, predictions
+from resode.analysis.reference import (
+    older,
+    read_published,
+    shown,
+)
+from resode.base import paths
+from resode.base.text import percent, table
+from resode.config import parameters
+from resode.experiments import runs
+from resode.report.verdicts import of_training, read_training, signed
+from resode.training import outputs
+
+# --- other runs
+
+
+def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
+    """The runs in results/runs by name, in the order of runs.yaml: {"history", "provenance", "metrics"}; see `read_trained`."""
+    return {name: run for name in runs.read() if (run := read_trained(results / "runs" / name))}
+
+
+def read_trained(folder: Path) -> dict | None:
+    """Read the files that training and evaluation wrote in `folder`: {"history", "provenance", "metrics"}; None before both are done.
+
+    Raises:
+        InputError: they are not of one training.
+    """
+    if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
+        return None
+    found = read_training(folder)
+    # Older evaluations have them among the metrics.
+    if (by_class := folder / "evaluation" / evaluation.CLASS_ACCURACY).is_file():
+        found["metrics"] |= of_training(found["provenance"], by_class)
+    return found
+
+
+def runs_table(results: Path = paths.RESULTS) -> str:
+    """Results of the runs in results/runs, as a Markdown table; below it on which data and hardware each was made, and the scatter over seeds.
+
+    Changes are what a run was trained with, whatever runs.yaml says now, where it is not what the pipeline trains with.
+    """
+    rows, made = [], []
+    usual = published_setting()
+    for name, run in read_runs(results).items():
+        metrics, provenance = run["metrics"], run["provenance"]
+        low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
+        rows.append(
+            (
+                name,
+                "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
+                percent(metrics["test_accuracy"]),
+                f"{100 * low:.2f} to {100 * high:.2f}",
+                *(
+                    percent(metrics[key]) if key in metrics else "—"
+                    for key in ("best_test_accuracy", "last_ten_test_accuracy")
+                ),
+                percent(metrics["train_accuracy"]),
+            )
+        )
+        older_model = older(provenance["params"]["model"])
+        made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older_model}.")
+    if not rows:
+        return "No other run yet: `resode run NAME`."
+    header = (
+        "Run",
+        "Changes",
+        "Test, last epoch",
+        "95 % interval",
+        "Test, best epoch",
+        "Test, last ten epochs",
+        "Train",
+    )
+    return "\n".join((table(header, rows, "llrrrrr"), "", *made)) + _scatter(results)
+
+
+def paired_table(results: Path = paths.RESULTS) -> str:
+    """docs/runs.md: the runs with predictions compared in pairs, image by image, as a section; "" where no two were tested on the same images.
+
+    Raises:
+        InputError: predictions are damaged, or of another training than the run's.
+    """
+    found = {}
+    folders = {name: results / "runs" / name for name in runs.read()}
+    for name, folder in {"the pipeline's": results, **folders}.items():
+        path = folder / "evaluation" / predictions.FILE
+        if path.is_file() and (run := read_trained(folder)):
+            found[name] = predictions.read(path)
+            outputs.check_of(run["provenance"], {"training": found[name].training}, path)
+    rows = []
+    for (one, first), (other, second) in combinations(found.items(), 2):
+        if not np.array_equal(first.labels, second.labels):
+            continue
+        b, c, p = predictions.mcnemar(first.right, second.right)
+        difference = signed(100 * (first.right.mean() - second.right.mean()))
+        rows.append((one, other, difference, f"{b:,}", f"{c:,}", f"{p:.2g}"))
+    if not rows:
+        return ""
+    header = ("Run", "Other run", "Difference in points", "Right alone", "Other right alone", "p")
+    return (
+        "## Runs in pairs\n\nTwo intervals that overlap say little of two runs that were tested on the same images. McNemar's exact test looks at those that"
+        " exactly one of the two gets right: *p* is the probability that they are shared out as unevenly as here or more if both runs are right"
+        " equally often. It is of these two trainings; another seed is another training.\n\n"
+        f"{table(header, rows, 'llrrrr')}"
+    )
+
+
+def effort(provenance: Mapping) -> str:
+    """Hardware, software and commits of a training, each once, the time of all, and how often it was resumed.
+
+    What was done where, with which commit, stands piece by piece in provenance.json.
+    """
+    # A training from before pieces were told is one.
+    pieces = provenance.get("pieces", [provenance])
+    machines = dict.fromkeys(f"{one['hardware']}, {one['backend']}, {one['precision']}" for one in pieces)
+    commits = dict.fromkeys(
+        (one["commit"] or "unknown")[:7] + (" (modified)" if one.get("modified") else "") for one in pieces
+    )
+    times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
+    return (
+        f"{', and '.join(machines)}, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)};"
+        f" {provenance['wall_seconds'] / 3600:.2f} h{times}"
+    )
+
+
+def published_setting() -> dict[str, Any]:
+    """What the pipeline trains with, {"section.key": value}: params.yaml's, with the claim's values where a claim is made."""
+    content = parameters.read()
+    claimed = read_published()
+    for section, keys in claimed["claim"].items():
+        content[section] |= keys
+    content["training"]["reference_drops"] = next(iter(claimed["schedules"].values()))
+    return _flat(content)
+
+
+def changes(provenance: Mapping, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training was made with other than `usual`, {"section.key": value}; what its provenance does not tell is left out."""
+    found = _flat(provenance["params"] | {"data": {"name": provenance["data"]["name"], **_held_out(provenance)}})
+    return {
+        key: found[key]
+        for key in [*(key for key in usual if key in found), *sorted(found.keys() - usual.keys())]
+        if found[key] != usual.get(key)
+    }
+
+
+def _held_out(provenance: Mapping) -> dict[str, float]:
+    return {"validation_fraction": provenance["data"].get("validation_fraction", 0.0)}
+
+
+def _flat(params: Mapping) -> dict[str, Any]:
+    """The parameters as {"section.key": value}."""
+    return {
+        f"{section}.{key}" if key else section: value
+        for section, keys in params.items()
+        for key, value in (keys if isinstance(keys, Mapping) else {"": keys}).items()
+    }
+
+
+def _scatter(results: Path) -> str:
+    """A sentence on the scatter over seeds for each set of runs, the pipeline's among them, in which all but the seed is equal."""
+    alike: dict[str, dict[int, float]] = {}
+    for run in [read_trained(results), *read_runs(results).values()]:
+        if run:
+            seeds = alike.setdefault(_but_for_the_seed(run["provenance"]), {})
+            seeds.setdefault(run["provenance"]["params"]["seed"], run["metrics"]["test_accuracy"])
+    return "".join(
+        f"\n\nOver {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found.values()))}"
+        f" ± {100 * statistics.stdev(found.values()):.2f} points (mean ± standard deviation)."
+        for found in alike.values()
+        if len(found) > 1
+    )
+
+
+def _but_for_the_seed(provenance: Mapping) -> str:
+    """A text that is the same for trainings with the same parameters, data, code, backend and arithmetic, whatever their seed."""
+    params = {name: value for name, value in provenance["params"].items() if name != "seed"}
+    how = [provenance.get(name) for name in ("code", "backend", "precision")]
+    return json.dumps([params, provenance["data"], how], sort_keys=True)

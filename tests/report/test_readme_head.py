@@ -1,0 +1,210 @@
+"""The head of the README and accuracy over the share of the schedule: from finished runs and from a checkpoint handed over."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers import PUBLISHED, make_run, write_run
+from resode.analysis import reference
+from resode.base import files, paths
+from resode.base.errors import InputError
+from resode.config import parameters
+from resode.experiments import runs
+from resode.report import readme, readme_head, verdicts
+from resode.training import checkpoint
+
+EIGHTH = {"reference_iterations": 8000.0, "reference_drops": [4000.0, 6000.0]}
+
+
+def write_short_run(results, name="eighth", accuracy=0.885, **changes):
+    """A finished run with an eighth of the schedule, and `changes` of it."""
+    run = make_run(accuracy, **{"training": EIGHTH} | changes)
+    run.provenance.update(backend="tensorflow", precision="float32", resumes=2)
+    write_run(run, results / "runs" / name)
+
+
+def hand_over(results, name, history, update):
+    folder = results / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = {
+        "hardware": "CPU: test",
+        "backend": "tensorflow",
+        "precision": "float32",
+        "commit": "a" * 40,
+        "modified": False,
+    }
+    piece = {"from": 0, "to": update, "of": update, "seconds": 7200.0, "processes": 3, **machine}
+    params = parameters.trained_with(parameters.validate(runs.params_of(name)))
+    inputs = {"params": params, "validation_fraction": 0.0, "data": {}}
+    state = {"update": update, "inputs": inputs, "history": history, "pieces": [piece]}
+    checkpoint.save(folder, update, {"unit/kernel": np.zeros(1)}, state)
+    (folder / f"{update:09d}.checkpoint").rename(folder / checkpoint.HANDED_OVER)
+
+
+ROWS = [
+    {"epoch": epoch, "updates": 1562 * epoch, "learning_rate": 0.1, "train_loss": 1.9, "test_loss": 1.6,
+     "train_accuracy": train, "test_accuracy": test}
+    for epoch, train, test in [(1, 0.357, 0.473), (2, 0.497, 0.571)]
+]  # fmt: skip
+
+
+def test_nothing_is_shown_where_nothing_was_run(tmp_path):
+    assert readme_head.head(tmp_path) == ""
+    assert readme_head.share_table(readme_head.points(tmp_path)) == ""
+    readme_head.draw(tmp_path, tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
+    write_short_run(tmp_path)
+    longer = {"reference_iterations": 32000.0, "reference_drops": [16000.0, 24000.0]}
+    write_short_run(tmp_path, "notebook", 0.897, training=longer)
+    head = readme_head.head(tmp_path)
+    assert head.startswith("**Not settled yet:** ")
+    assert (
+        "**89.70 % with 1/2 of the schedule** (run notebook; 8,970 of 10,000 test images, 95 % interval 89.10" in head
+    )
+    assert "to 90.30 %), published 90.37 % with all of it. With 1/8 of it: 88.50 %. Only the whole schedule" in head
+    rows = readme_head.result_table(tmp_path).splitlines()
+    assert rows[2] == "| Test accuracy, last epoch | 90.37 % | 89.70 % | −0.67 | partial: 1/2 of the schedule |"
+    write_run(make_run(0.904), tmp_path)
+    path = tmp_path / "training" / "provenance.json"
+    whole = json.loads(path.read_text()) | {"backend": "jax", "precision": "float32", "resumes": 0}
+    path.write_text(json.dumps(whole))
+    head = readme_head.head(tmp_path)
+    assert head.startswith("**90.40 % with the whole schedule**")
+
+
+def test_head_tells_where_the_trained_steps_lie(tmp_path):
+    write_short_run(tmp_path)
+    folder = tmp_path / "runs" / "eighth" / "stability"
+    units = [{"h_omega": h_omega, "inside": {"euler": False}} for h_omega in (0.88, 1.62)]
+    files.write_json(folder / "stability.json", {"units": units})
+    assert "in the trained units h ω is 0.9 to 1.6. The network classifies all the same" in readme_head.head(tmp_path)
+    units[0]["inside"] = {}
+    files.write_json(folder / "stability.json", {"units": units})
+    assert "h ω" not in readme_head.head(tmp_path)
+
+
+def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
+    write_short_run(tmp_path)
+    rows = readme_head.share_table(readme_head.points(tmp_path)).splitlines()
+    assert rows[2] == "| 1/8 | eighth | 3 | 88.50 % (87.90 to 89.10 %) | 99.70 % |"
+    assert rows[3] == "| the whole | published | 327 | 90.37 % | 99.63 % |"
+    readme_head.draw(tmp_path, tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "curve.png",
+        "resampling.png",
+        "share.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({}, 1),
+        ({"training": EIGHTH}, 1 / 8),
+        ({"training": {"reference_iterations": 8000.0, "reference_drops": [21282.25 / 8, 42564.5 / 8]}}, 1 / 8),
+        ({"training": {"reference_iterations": 8000.0, "reference_drops": [2000.0, 6000.0]}}, None),
+        ({"training": EIGHTH | {"learning_rate": 0.05}}, None),
+        ({"training": EIGHTH, "model": {"channels": [4, 16, 32, 64, 128, 256]}}, None),
+        ({"training": EIGHTH, "data": "digits"}, None),
+        ({"training": EIGHTH, "published": False}, None),
+    ],
+)
+def test_share_is_of_runs_that_differ_in_nothing_else(changes, share):
+    assert reference.share(make_run(**changes).provenance, PUBLISHED) == share
+
+
+def test_report_of_a_shorter_schedule_says_so():
+    built = verdicts.build(make_run(training=EIGHTH), PUBLISHED)
+    assert "It is the post's setting with 1/8 of its schedule." in verdicts.banner(built)
+    assert {line["id"]: line["verdict"] for line in built["lines"]}["parameters"] == "reproduced"
+
+
+def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    head = readme_head.head(tmp_path)
+    assert head.startswith(
+        "**In progress:** run `quarter`, 2 of 81 epochs. After epoch 2: train accuracy 49.70 %, test"
+    )
+    assert "(CIFAR-10; CPU: test, tensorflow, float32, commit aaaaaaa; 2.00 h, resumed 2 times)" in head
+    assert "`resode run quarter` starts from its [checkpoint]" in head
+    # 35.57 and 49.48 % published.
+    assert (
+        str(readme_head.curves(tmp_path)["bilinear shifts"]["train"])
+        == "2 of 2 epochs above it, on average by 0.17 points, standard deviation 0.06"
+    )
+    readme_head.draw(tmp_path, tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["resampling.png"]
+
+
+def test_a_run_with_other_shifts_is_labelled_and_gets_no_verdict(tmp_path):
+    other = {"interpolation": "bilinear"}
+    write_short_run(tmp_path, augmentation=other)
+    assert "(run eighth, bilinear shifts; 8,850 of 10,000" in readme_head.head(tmp_path)
+    assert "| 1/8 | eighth, bilinear shifts | 3 |" in readme_head.share_table(readme_head.points(tmp_path))
+    built = verdicts.build(make_run(augmentation=other), PUBLISHED)
+    assert built["kind"] == "different setting"
+    assert "the post's setting with the whole of its schedule and bilinear shifts." in verdicts.banner(built)
+    assert reference.setting(make_run(augmentation=other).provenance, PUBLISHED).endswith("but for bilinear shifts.")
+
+
+CURVE = [{"epoch": float(i), "learning_rate": 0.1 if i < 4 else 0.01, "train_accuracy": 0.5} for i in range(1, 6)]
+
+
+def test_curves_are_compared_over_all_epochs_with_equal_rates():
+    mine = [{"learning_rate": 0.1, "train_accuracy": one} for one in (0.49, 0.47, 0.52, 0.9)]
+    found = reference.distance(mine, CURVE, "train_accuracy")
+    assert found.by_epoch == pytest.approx({1: -1, 2: -3, 3: 2})
+    assert (found.mean, found.same_sign) == (pytest.approx(-2 / 3), 2)
+    assert found.deviation == pytest.approx(2.5166, abs=1e-4)
+    assert str(found) == "2 of 3 epochs below it, on average by 0.67 points, standard deviation 2.52"
+    assert reference.distance(mine, CURVE, "test_accuracy") is None
+    assert reference.distance([{"learning_rate": 0.05, "train_accuracy": 1}], CURVE, "train_accuracy") is None
+
+
+def test_of_runs_with_the_same_shifts_the_longer_is_compared(tmp_path):
+    hand_over(tmp_path, "notebook", ROWS, 3200)
+    write_short_run(tmp_path, augmentation={"interpolation": "bilinear"})
+    found = readme_head.curves(tmp_path)
+    assert list(found["nearest shifts"]["train"].by_epoch) == [1, 2]
+    assert "bilinear shifts" in found
+
+
+def test_run_in_progress_before_its_first_epoch(tmp_path):
+    hand_over(tmp_path, "quarter", [], 100)
+    assert "run `quarter`, 100 of 128,000 updates" in readme_head.head(tmp_path)
+    assert "curve.png" not in readme_head.head(tmp_path)
+
+
+def test_run_of_another_setting_in_progress_is_not_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "read", lambda: {"quarter": {"model.h": 0.2}})
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    assert readme_head.head(tmp_path) == ""
+
+
+def test_checkpoint_of_another_training_than_its_run_is_not_told(tmp_path, monkeypatch):
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    monkeypatch.setattr(runs, "read", lambda: {"quarter": {"training.reference_iterations": 64000.0, "seed": 7}})
+    assert readme_head.head(tmp_path) == ""
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    path = tmp_path / "runs" / "quarter" / checkpoint.HANDED_OVER
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"is damaged or no checkpoint \(cut short"):
+        readme_head.head(tmp_path)
+
+
+def test_figures_of_the_readme_are_there():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    begin, end = readme.markers("claim")
+    shown = [part.split(")")[0] for part in text.partition(begin)[2].partition(end)[0].split("](results/")[1:]]
+    assert shown and all((paths.RESULTS / one).is_file() for one in shown)
+
+
+def test_the_readme_is_short():
+    assert len((paths.ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900

@@ -1,0 +1,270 @@
+"""The weights in git: published from a finished run, checked against its accuracy, and used where there are no others."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import make_run, settings
+from resode import cli
+from resode.analysis import evaluation
+from resode.base import files, paths, tensors
+from resode.base.errors import InputError
+from resode.config import parameters, yaml
+from resode.data import digits, records
+from resode.inference import predict, trained, weights_schema
+from resode.report import release
+from resode.training import loop
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Folder of data sets, of which there is one."""
+    folder = tmp_path_factory.mktemp("data")
+    digits.write(folder / "digits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(data, tmp_path_factory):
+    """Results of a finished run, on a few of the images and tested on all that test."""
+    folder = tmp_path_factory.mktemp("results")
+    whole = records.load(data / "digits")
+    short = records.Dataset(
+        **{**vars(whole), "train_images": whole.train_images[:81], "train_labels": whole.train_labels[:81]}
+    )
+    loop.train(short, settings(), folder / "training", folder / "runs")
+    network = trained.Network(folder / "training")
+    history = evaluation.read_history(folder / "training" / "history.csv")
+    probabilities = network.predict(whole.test_images)
+    found = evaluation.metrics(history, probabilities, whole.test_labels, whole.class_names)
+    found["training"] = network.provenance["training"]
+    files.write_json(folder / "evaluation" / "metrics.json", found)
+    return folder
+
+
+@pytest.fixture
+def published(results, data, tmp_path, monkeypatch):
+    """The file that was published, in the place where git carries it; without a training in results/."""
+    monkeypatch.setattr(paths, "DATA", data)
+    monkeypatch.setattr(paths, "RESULTS", results)
+    monkeypatch.setattr(paths, "NETWORK", tmp_path / "network" / "network.safetensors")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    release.write()
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return paths.NETWORK
+
+
+def test_published_weights_have_the_accuracy_of_their_run(published, results, capsys):
+    assert cli.main(["verify"]) == 0
+    correct = json.loads((results / "evaluation" / "metrics.json").read_text())["test_correct"]
+    said = capsys.readouterr().out
+    assert f": {correct} of 360, 95 % interval" in said and f"the pipeline's): {correct} of 360." in said
+
+
+def test_files_of_ones_own_training_have_its_accuracy(published, results, tmp_path, capsys):
+    path = tmp_path / "own.safetensors"
+    assert cli.main(["export", str(path), "--weights", str(results / "training")]) == 0
+    assert cli.main(["verify", "--weights", str(path)]) == 0
+    correct = json.loads((results / "evaluation" / "metrics.json").read_text())["test_correct"]
+    said = capsys.readouterr().out
+    assert f": {correct} of 360, 95 % interval" in said and "published" not in said
+    network = trained.Network(path)
+    path.write_bytes(trained.encoded(network.keras, network.params, network.class_names, network.mean))
+    assert cli.main(["verify", "--weights", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {path} does not tell its data set; resode export NAME writes a file that does\n"
+    )
+
+
+def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, monkeypatch, capsys):
+    network = trained.Network(published)
+
+    def told(**changes):
+        content = trained.encoded(
+            network.keras, network.params, network.class_names, network.mean, network.told | changes
+        )
+        published.write_bytes(content)
+
+    told(test_correct=network.told["test_correct"] + 1)
+    assert cli.main(["verify"]) == 1
+    assert "differs by more than 5 of 10,000 images" in capsys.readouterr().err
+    told(data=network.told["data"] | {"sha256": {}})
+    assert cli.main(["verify"]) == 1
+    assert "holds other images than those" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {"data": {"name": "digits", "sha256": {}}},
+    ],
+)
+def test_file_that_does_not_tell_its_accuracy_is_one_line(told, published, capsys):
+    network = trained.Network(published)
+    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told, network.data)
+    published.write_bytes(content)
+    assert cli.main(["verify"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"error: {published} does not tell its run, data set and test accuracy; resode publish NAME"
+    )
+    assert error.count("\n") == 1
+    with pytest.raises(InputError, match="does not tell its run"):
+        release.text()
+
+
+def test_prediction_without_a_training_uses_them(published, results, tmp_path, capsys):
+    image = tmp_path / "image.png"
+    Image.fromarray(records.load(paths.dataset("digits")).test_images[0]).save(image)
+    assert cli.main(["predict", str(image)]) == 0
+    by_file = capsys.readouterr().out
+    predict.run([image], results / "training", low_memory=False, unroll_length=None)
+    assert capsys.readouterr().out == by_file
+    predict.run([image], published, low_memory=False, unroll_length=2)
+    assert capsys.readouterr().out == by_file
+
+
+def test_file_holds_the_weights_of_the_training(published, results):
+    mine, theirs = trained.Network(published), trained.Network(results / "training")
+    for one, other in zip(mine.keras.get_weights(), theirs.keras.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert mine.class_names == theirs.class_names
+
+
+def test_model_card_tells_what_the_files_tell(published, results):
+    card = published.with_name("README.md").read_text(encoding="utf-8")
+    provenance = json.loads((results / "training" / "provenance.json").read_text())
+    metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
+    assert (
+        "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card
+        and f"commit {provenance['commit'][:7]}" in card
+    )
+    for label, accuracy in metrics["class_accuracy"].items():
+        assert f"| {label} | {100 * accuracy:.2f} % |" in card
+    assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
+    (result,) = yaml.parse(card.split("---\n")[1], "card")["model-index"][0]["results"]
+    assert result["dataset"]["type"] == "digits" and result["metrics"][0]["value"] == pytest.approx(
+        metrics["test_accuracy"], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_card_tells_which_images_were_looked_at_after_each_epoch(fraction):
+    run = vars(make_run())
+    run["provenance"] |= {"backend": "jax", "precision": "float32", "resumes": 0, "params": params()}
+    run["provenance"]["data"]["source"] = "made here"
+    run["metrics"]["class_accuracy"] = {"cat": 0.9}
+    if fraction:
+        run["provenance"]["data"]["validation_fraction"] = fraction
+        for row in run["history"]:
+            row |= {f"validation_{name}": row.pop(f"test_{name}") for name in ("loss", "accuracy")}
+    card = release.card("first", run, 1)
+    assert ("The\ntest images were looked at after each epoch, as in the post, and decided" in card) is not bool(
+        fraction
+    )
+    assert (
+        "without a fraction of 0.1 that was held out.\nThe held-out images were looked at after each epoch" in card
+    ) is bool(fraction)
+
+
+def params():
+    return parameters.trained_with(parameters.load())
+
+
+def test_network_that_no_file_of_weights_can_hold_leaves_the_published_one(published, results, monkeypatch):
+    good = published.read_bytes(), published.with_name("README.md").read_bytes()
+    monkeypatch.setattr(paths, "RESULTS", results)
+    other = trained.Network(results / "training")
+    other.params["architecture"] = "resnet20"
+    monkeypatch.setattr(trained, "Network", lambda folder: other)
+    with pytest.raises(InputError, match="the network is a resnet20; a file of weights, for low-memory inference, is"):
+        release.write()
+    assert (published.read_bytes(), published.with_name("README.md").read_bytes()) == good
+
+
+def test_evaluation_of_another_training_is_not_published(published, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", shutil.copytree(results, tmp_path / "mixed"))
+    path = tmp_path / "mixed" / "evaluation" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": "another"}))
+    good = published.read_bytes()
+    with pytest.raises(InputError, match="metrics.json is not of the training in"):
+        release.write()
+    assert published.read_bytes() == good
+
+
+def test_readme_text_tells_the_run(published, tmp_path):
+    told = weights_schema.Weights(published).told
+    assert (
+        f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)"
+        in release.text()
+    )
+    published.unlink()
+    assert "No weights are in git yet" in release.text()
+    with pytest.raises(
+        InputError, match="no weights at .*bring those of a finished run there with: resode publish NAME"
+    ):
+        release.verify()
+
+
+def test_run_that_is_not_finished_and_file_of_another_version(published, tmp_path):
+    with pytest.raises(InputError, match="holds no finished run; run: resode run eighth"):
+        release.write("eighth")
+    with pytest.raises(InputError, match="runs.yaml has no run 'nosuch'"):
+        release.write("nosuch")
+    assert set(tensors.File(published).texts) == {"model", "class_names", "data", "told"}
+    published.write_bytes(tensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, {"model": "{}"}))
+    with pytest.raises(InputError, match="is of another version of this code"):
+        trained.Network(published)
+
+
+def test_damaged_or_missing_weights_of_git_are_restored_from_git(published, tmp_path, capsys):
+    restore = "restore it with: git checkout network/network.safetensors"
+    content = bytearray(published.read_bytes())
+    content[-1] ^= 1
+    published.write_bytes(content)
+    assert cli.main(["verify"]) == 1
+    assert capsys.readouterr().err == f"error: cannot read {published} as weights: its checksum is another; {restore}\n"
+    published.unlink()
+    assert cli.main(["verify"]) == 1
+    assert f"error: no weights at {published}; {restore}, or bring" in capsys.readouterr().err
+
+
+def test_finished_run_whose_weights_are_elsewhere_names_its_training(published, results, tmp_path):
+    shutil.copytree(results, tmp_path / "runs" / "eighth")
+    (tmp_path / "runs" / "eighth" / "training" / "model.weights.h5").unlink()
+    with pytest.raises(InputError, match="no trained weights at .*model.weights.h5; run: resode run eighth"):
+        release.write("eighth")
+
+
+def test_cost_and_accuracy_of_other_unroll_lengths_of_the_published_weights(published, results, tmp_path):
+    assert release.unroll_lengths(results) == ""
+    training = json.loads((results / "training" / "provenance.json").read_text())["training"]
+    rows = [
+        {
+            "integrator": name,
+            "unroll_length": n,
+            "h": 0.6 / n,
+            "cost": n / 4,
+            "accuracy": accuracy,
+            "low": 0.8,
+            "high": 0.95,
+        }
+        | {"total": 360}
+        for name, n, accuracy in (("euler", 2, 0.85), ("euler", 4, 0.9), ("rk4", 1, 0.5))
+    ]
+    content = {"training": training, "data": "digits", "integrator": "euler", "unroll_length": 4, "rows": rows}
+    path = results / "stability" / "refinement.json"
+    try:
+        files.write_json(path, content)
+        text = release.unroll_lengths(results)
+        assert "| 2 | 0.3 | 50 % | 85.00 % (80.00 to 95.00) |\n| 4 (training) | 0.15 | 100 % | 90.00 %" in text
+        assert "50.00 %" not in text and "360 test images of digits" in text
+        files.write_json(path, content | {"training": "another"})
+        with pytest.raises(InputError, match="is not of the training"):
+            release.unroll_lengths(results)
+    finally:
+        path.unlink()
