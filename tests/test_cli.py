@@ -131,7 +131,7 @@ def test_notebook_of_another_repository_is_one_line(other, monkeypatch):
     monkeypatch.delenv("RESODE_RESULTS", raising=False)
     monkeypatch.chdir(other / "docs")
     with pytest.raises(InputError, match=f"this is the code of {paths.ROOT}, and the notebook lies in {other}"):
-        paths.written("model")
+        paths.output_folder("model")
 
 
 def test_checkpoints_of_an_experiment_in_a_workspace_of_dvc_are_the_projects(tmp_path):

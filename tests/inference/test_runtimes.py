@@ -225,10 +225,10 @@ def test_other_networks_are_one_line(extra, tmp_path, capfd):
 def test_int8_needs_the_images_of_the_training(weights, tmp_path):
     network = trained.Network(weights)
     assert runtimes.training_images(network).shape == (runtimes.CALIBRATION, 32, 32, 3)
-    network.told["data"]["sha256"] = {}
+    network.facts["data"]["sha256"] = {}
     with pytest.raises(InputError, match="holds other images than those"):
         runtimes.training_images(network)
-    network.told = {}
+    network.facts = {}
     with pytest.raises(InputError, match="do not tell their data set, whose images int8 needs"):
         runtimes.training_images(network)
 

@@ -342,7 +342,7 @@ def test_blocks_without_halves_take_an_odd_number_of_channels():
 def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
     """CONTRIBUTING's way, with the block x' = −x + b."""
 
-    def decay(on, b):
+    def decay(ops, b):
         return (lambda x: b - x,)
 
     def shapes(kernel_size, channels):

@@ -76,7 +76,7 @@ def test_units_of_products_are_units_of_convolutions(block, integrator, backward
     how = {"size": (size, size), "integrator": integrator, "backward": backward, "activation": activation, "h": 0.1}
     how["weights_in_time"] = ("shared", "free", "shared", "free", "free")[number % 5]
     direct, products = (built(block, convolution=way, **how) for way in ("direct", "winograd"))
-    assert products.uses_products and not direct.uses_products
+    assert products.uses_winograd and not direct.uses_winograd
     x, limit = images(2, size, size, 4), 1e-4 if activation == "relu" else 1e-5
     assert distance(array(products(x)), array(direct(x))) < limit
     mine, theirs = gradients(products, x), gradients(direct, x)
@@ -119,7 +119,7 @@ def test_a_unit_convolves_with_its_own_kernel():
 def test_auto_takes_products_where_they_are_faster(monkeypatch):
     def chosen(**changes):
         network = model.build(parameters.load(changes).model)
-        return [unit.uses_products for unit in model.units(network)]
+        return [unit.uses_winograd for unit in model.units(network)]
 
     assert chosen() == [False, False, True, True, True, True]
     # Too few channels; 4 × 4 tiles on images of 2 × 2 or 5 × 5 are mostly nothing.
@@ -133,7 +133,7 @@ def test_auto_takes_products_where_they_are_faster(monkeypatch):
 
 def test_mixed_precision_stays_direct():
     assert not any(
-        built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution=way).uses_products
+        built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution=way).uses_winograd
         for way in ("auto", "direct")
     )
 
@@ -165,11 +165,11 @@ def test_the_schema_refuses_what_products_cannot_do(section, key, value):
 def test_chang_et_als_network_computes_with_products():
     chosen = parameters.load({"model": {"architecture": "hamiltonian38"}, "training": {"convolution": "winograd"}})
     network = model.build(chosen.model, convolution=chosen.training.convolution)
-    assert model.units_of_products(network) == [unit.name for unit in model.units(network)]
+    assert model.winograd_units(network) == [unit.name for unit in model.units(network)]
 
 
 def test_a_unit_that_is_not_built_uses_no_products():
-    assert not blocks.HamiltonianConv2D(convolution="winograd").uses_products
+    assert not blocks.HamiltonianConv2D(convolution="winograd").uses_winograd
 
 
 def test_a_unit_with_products_takes_images_of_another_size_as_any_layer():

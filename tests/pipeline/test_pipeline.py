@@ -344,6 +344,6 @@ def test_a_notebook_writes_beside_its_results_when_opened_in_jupyter_and_links_t
     source = nbformat.read(paths.NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
     text = "".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
     code = "".join(cell.source for cell in source.cells if cell.cell_type == "code")
-    assert f'paths.written("{notebook}")' in code
+    assert f'paths.output_folder("{notebook}")' in code
     relative = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert set(relative) <= {f"{stage}.ipynb" for stage in cli.STAGES}

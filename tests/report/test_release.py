@@ -84,14 +84,14 @@ def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, mo
 
     def told(**changes):
         content = trained.encoded(
-            network.keras, network.params, network.class_names, network.mean, network.told | changes
+            network.keras, network.params, network.class_names, network.mean, network.facts | changes
         )
         published.write_bytes(content)
 
-    told(test_correct=network.told["test_correct"] + 1)
+    told(test_correct=network.facts["test_correct"] + 1)
     assert cli.main(["verify"]) == 1
     assert "differs by more than 5 of 10,000 images" in capsys.readouterr().err
-    told(data=network.told["data"] | {"sha256": {}})
+    told(data=network.facts["data"] | {"sha256": {}})
     assert cli.main(["verify"]) == 1
     assert "holds other images than those" in capsys.readouterr().err
 
@@ -197,7 +197,7 @@ def test_evaluation_of_another_training_is_not_published(published, results, tmp
 
 
 def test_readme_text_tells_the_run(published, tmp_path):
-    told = weights_schema.Weights(published).told
+    told = weights_schema.Weights(published).facts
     assert (
         f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)"
         in release.text()

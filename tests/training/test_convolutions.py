@@ -53,7 +53,7 @@ def test_a_training_goes_on_in_the_way_of_its_checkpoint(tmp_path, monkeypatch):
         one = loop._Run(small_dataset(), ("test", *tested), given, tmp_path / str(way["direct"]), None)
         if hardware:
             one._keep_convolutions({"hardware": hardware, "units_of_products": ["unit2"]})
-        return loop.model.units_of_products(one.network)
+        return loop.model.winograd_units(one.network)
 
     dataset = small_dataset()
     tested = dataset.test_images, dataset.test_labels

@@ -213,7 +213,7 @@ def test_checkpoint_of_another_training_in_a_folder_of_this_one_is_refused(where
     state["inputs"]["params"]["seed"] = 5
     checkpoint.save(folder, 15, values, state)
     assert checkpoint.furthest(tmp_path / "own", inputs, 20) is None
-    assert checkpoint.furthest_anywhere(tmp_path, inputs, 20) is None
+    assert checkpoint.furthest_of_any_code(tmp_path, inputs, 20) is None
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, "", '{"params": []}', "folder"])

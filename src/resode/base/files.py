@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from resode.base.errors import InputError
 from resode.base.text import quoted
@@ -79,9 +79,8 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{quoted(str(path), 500)} is not JSON: {quoted(str(error))}") from error
 
 
-@contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
-    """A file to fill, which takes the place of `path` in the end; if the block fails, `path` is as it was.
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` as a whole; if that fails, `path` is as it was.
 
     Raises:
         InputError: the folder or the disk does not take it, or there is something that is no ordinary file.
@@ -95,7 +94,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = file.name
-            yield file
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # NamedTemporaryFile makes files private; results are for everyone who may read the folder.
@@ -106,12 +105,6 @@ def written(path: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path`; see `written`."""
-    with written(path) as file:
-        file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -62,10 +62,10 @@ def dataset(name: str) -> Path:
 
 def results(stage: str) -> Path:
     """Folder of everything `stage` writes; in the stage's own notebook that of its unfinished results."""
-    return partial(stage) if stage == os.environ.get("RESODE_STAGE") else RESULTS / stage
+    return staging_folder(stage) if stage == os.environ.get("RESODE_STAGE") else RESULTS / stage
 
 
-def written(stage: str) -> Path:
+def output_folder(stage: str) -> Path:
     """Folder that the notebook of `stage` writes to. Git ignores that of a notebook opened in Jupyter.
 
     Raises:
@@ -94,7 +94,7 @@ def elsewhere() -> Path | None:
     return None
 
 
-def partial(stage: str) -> Path:
+def staging_folder(stage: str) -> Path:
     """Folder that `stage` writes to while it runs: beside that of its last results, on the same disk even if that is a link."""
     folder = Path(os.path.realpath(RESULTS / stage))
     return folder.with_name(f".{folder.name}.partial")

@@ -80,8 +80,8 @@ def commit() -> dict[str, str | bool | None]:
         changed = _git("diff", "--name-only", "-z", "HEAD", "--", "src", "notebooks", "dvc.yaml").split("\0")
         return {"commit": revision, "modified": any(_changed(name) for name in changed if name)}
     except (OSError, subprocess.CalledProcessError) as error:
-        if told := os.environ.get("RESODE_COMMIT"):
-            return {"commit": told, "modified": None}
+        if commit := os.environ.get("RESODE_COMMIT"):
+            return {"commit": commit, "modified": None}
         said = error.stderr.strip().split("\n")[0] if isinstance(error, subprocess.CalledProcessError) else str(error)
         return {"commit": None, "modified": None, "commit_unknown": f"git: {said.removeprefix('fatal: ')}"}
 
@@ -116,12 +116,12 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    if "model name" not in told:
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in fields:
         return platform.processor() or platform.machine()
-    flags = told.get("flags", "").split()
+    flags = fields.get("flags", "").split()
     widest = [name for flag, name in (("avx2", "AVX2"), ("avx512f", "AVX-512"), ("amx_tile", "AMX")) if flag in flags]
-    return ", ".join([told["model name"], *widest[-1:]])
+    return ", ".join([fields["model name"], *widest[-1:]])
 
 
 def cores() -> int:

@@ -19,15 +19,15 @@ SAID = "stopped; run the same command to continue"
 def noticed() -> Iterator[threading.Event]:
     """An event that one of `_SIGNALS` sets, instead of ending this process.
 
-    A signal that somebody else handles (Ray in its workers), and in other threads than the main one all of them, stay as they are.
+    A signal that somebody else handles (Ray in its workers) is left alone. Outside the main thread this does nothing.
     """
-    told = threading.Event()
+    stop = threading.Event()
     free = threading.current_thread() is threading.main_thread()
     mine = [one for one in _SIGNALS if free and signal.getsignal(one) is signal.SIG_DFL]
     for one in mine:
-        signal.signal(one, lambda *_: told.set())
+        signal.signal(one, lambda *_: stop.set())
     try:
-        yield told
+        yield stop
     finally:
         for one in mine:
             signal.signal(one, signal.SIG_DFL)
@@ -40,11 +40,11 @@ def passed_on() -> Iterator[None]:
     Raises:
         TimeOver: there was such a signal, and the block has ended.
     """
-    told = False
+    signalled = False
 
     def tell(number: int, _) -> None:
-        nonlocal told
-        told = True
+        nonlocal signalled
+        signalled = True
         children = psutil.Process().children()
         if not children:
             raise TimeOver(SAID)
@@ -59,10 +59,10 @@ def passed_on() -> Iterator[None]:
         raise
     except Exception:
         # A child that was not yet, or no longer, prepared for the signal fails; that is no error of its own.
-        if not told:
+        if not signalled:
             raise
     finally:
         for one in _SIGNALS:
             signal.signal(one, signal.SIG_DFL)
-    if told:
+    if signalled:
         raise TimeOver(SAID)

@@ -45,7 +45,7 @@ def run(what: str | None = None) -> Path:
     network = trained.Network(paths.NETWORK)
     with tempfile.TemporaryDirectory() as folder:
         runtimes = contenders(network, Path(folder))
-        common = {**provenance.commit(), "run": network.told["run"], **provenance.software()}
+        common = {**provenance.commit(), "run": network.facts["run"], **provenance.software()}
         if what in (None, SPEED):
             rows = speeds({name: make for name, (_, make) in runtimes.items()})
             files.write_json(FOLDER / f"{SPEED}.json", {**common, "hardware": provenance.hardware(), "rows": rows})
@@ -105,7 +105,7 @@ def accuracies(network: Any, runtimes: dict) -> list[dict]:
     """Test images that are classified correctly, and the largest difference of a probability to Keras'."""
     from resode.data import records
 
-    dataset = records.load(paths.dataset(network.told["data"]["name"]))
+    dataset = records.load(paths.dataset(network.facts["data"]["name"]))
     expected, rows = None, []
     for name, (path, make) in runtimes.items():
         count = FEW if name in (LOW_MEMORY, PRODUCTS, SIGNED, EVERY) else len(dataset.test_images)

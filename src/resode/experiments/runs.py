@@ -142,7 +142,7 @@ def hand_over(name: str | None = None) -> Path:
 
     checked = parameters.validate(params_of(name)) if name else parameters.load()
     inputs = identity.all_inputs(records.load(paths.dataset(checked.data.name)), checked)
-    found = checkpoint.furthest_anywhere(paths.RUNS, inputs, schedule.updates(checked.training))
+    found = checkpoint.furthest_of_any_code(paths.RUNS, inputs, schedule.updates(checked.training))
     if found is None:
         raise InputError(f"{paths.RUNS} has no checkpoint of this run yet; run: resode run {name or ''}".rstrip())
     source, _, state = found

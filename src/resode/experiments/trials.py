@@ -75,7 +75,7 @@ class Watch:
         self.provenance: dict | None = None
         self.started = time.monotonic()
         self.before: int | None = None
-        self.told: tuple[str, float] = ("", 0.0)
+        self.shown: tuple[str, float] = ("", 0.0)
 
     def over(self, trial: Trial, status: str, folder: Path | None = None, reason: str = "") -> None:
         """Record that `trial` is over.
@@ -108,9 +108,9 @@ class Watch:
             row, best = max(done, key=lambda one: one[0][key])
             line += f"; best {percent(row[key])} ({best.label})"
         now = time.monotonic()
-        if line == self.told[0] and now - self.told[1] < 60:
+        if line == self.shown[0] and now - self.shown[1] < 60:
             return
-        self.told = line, now
+        self.shown = line, now
         finished = len(self.rows) - self.before
         if finished:
             each = (now - self.started) / finished

@@ -597,18 +597,18 @@ def trained_units(results: Path) -> tuple[str, list[dict], dict] | None:
     found = {}
     for folder in [results, *sorted(results.glob("runs/*"))]:
         if (path := folder / "stability" / "stability.json").is_file():
-            told, provenance = files.read_json(path), outputs.provenance(folder / "training")
-            outputs.check_of(provenance, told, path)
+            stability, provenance = files.read_json(path), outputs.provenance(folder / "training")
+            outputs.check_of(provenance, stability, path)
             if (
-                told["integrator"] == "euler"
-                and told["units"]
-                and None not in [u["unit_amplification"] for u in told["units"]]
+                stability["integrator"] == "euler"
+                and stability["units"]
+                and None not in [u["unit_amplification"] for u in stability["units"]]
             ):
                 path = folder / "stability" / refinement.FILE
                 refined = files.read_json(path) if path.is_file() else {"rows": []}
                 if refined["rows"]:
                     outputs.check_of(provenance, refined, path)
-                found[folder] = provenance["updates"], told["units"], refined
+                found[folder] = provenance["updates"], stability["units"], refined
     if not found:
         return None
     chosen = results if results in found else max(found, key=lambda folder: found[folder][0])
@@ -629,9 +629,9 @@ def trained_text(name: str, units: Sequence[Mapping]) -> str:
 
 def refined_text(name: str, refined: Mapping) -> str:
     """What `refinement.write` wrote of other steps, as Markdown: what the figure shows, and the verdict."""
-    told = refinement.verdict(*(refined[key] for key in ("rows", "integrator", "unroll_length", "classes")))
+    verdict = refinement.verdict(*(refined[key] for key in ("rows", "integrator", "unroll_length", "classes")))
     return (
         f"*The weights of {name}, over the same time in other steps, on {refined['rows'][0]['total']:,} test images; bars are 95 % intervals. What is over"
-        f" ten points below the best is below the frame.*\n\n{told}"
+        f" ten points below the best is below the frame.*\n\n{verdict}"
         " Many steps of rk4 are all but the solution."
     )

@@ -158,8 +158,8 @@ def _metadata(network: Any, precision: str, libraries: Sequence[str]) -> dict[st
         "precision": precision,
         "made_with": json.dumps({**made_with, "commit": code["commit"], "modified": code["modified"]}),
     }
-    if network.told:
-        texts["told"] = json.dumps(network.told, ensure_ascii=False)
+    if network.facts:
+        texts["told"] = json.dumps(network.facts, ensure_ascii=False)
     return texts | ({"data": network.data} if network.data else {})
 
 
@@ -276,7 +276,7 @@ def training_images(network: Any) -> np.ndarray:
     """
     from resode.data import records
 
-    described = network.told.get("data")
+    described = network.facts.get("data")
     if not described:
         raise InputError(
             "the weights do not tell their data set, whose images int8 needs; name a folder that a training wrote"
@@ -298,7 +298,7 @@ class Network:
         path: of the file.
         metadata: its texts.
         class_names: one name a class.
-        told: what `publish` tells of the network, {name: value}; or empty.
+        facts: what `publish` tells of the network, {name: value}; or empty.
         precision: float32 or int8.
         runtime: the runtime with its version.
 
@@ -314,7 +314,7 @@ class Network:
         try:
             self._run, self.metadata, self.runtime = {ONNX: _onnx, LITERT: _litert}[self.path.suffix](content)
             self.class_names, self.precision = json.loads(self.metadata["class_names"]), self.metadata["precision"]
-            self.told = json.loads(self.metadata.get("told", "{}"))
+            self.facts = json.loads(self.metadata.get("told", "{}"))
             # Some of what is wrong with a file shows only here.
             self.predict(np.zeros((1, *IMAGE), np.uint8))
         except KeyError as error:

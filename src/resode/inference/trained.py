@@ -33,7 +33,7 @@ class Network:
         mean: the mean image (H, W, C).
         keras: the Keras model.
         data: title of the data set it was trained on, or None in files that do not say.
-        told: what the file tells of the network, {name: value}; of a folder its data set and training.
+        facts: what the file tells of the network, {name: value}; of a folder its data set and training.
         provenance: what training wrote of itself, {name: value}; empty for a file.
 
     Raises:
@@ -41,7 +41,7 @@ class Network:
     """
 
     def __init__(self, source: Path, unroll_length: int | None = None):
-        self.told: dict = {}
+        self.facts: dict = {}
         self.provenance: dict = {}
         if source.is_file():
             self._read_file(source, unroll_length)
@@ -50,7 +50,7 @@ class Network:
 
     def _read_file(self, path: Path, unroll_length: int | None) -> None:
         weights = Weights(path)
-        self.class_names, self.data, self.told = weights.class_names, weights.data, weights.told
+        self.class_names, self.data, self.facts = weights.class_names, weights.data, weights.facts
         self.mean = weights["mean_image"]["value"]
         try:
             params = ModelParams.model_validate(weights.model)
@@ -82,7 +82,7 @@ class Network:
             ) from error
         self._build(params, unroll_length)
         compiling.load_weights(self.keras, folder)
-        self.told = {"data": provenance["data"], "training": provenance.get("training")}
+        self.facts = {"data": provenance["data"], "training": provenance.get("training")}
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities of `images`, uint8 (N, H, W, C): float64 (N, classes). See `evaluation.predict`."""
@@ -100,7 +100,7 @@ def export(folder: Path, path: Path) -> None:
         InputError: see `Network` and `encoded`; or the file cannot be written.
     """
     network = Network(folder)
-    content = encoded(network.keras, network.params, network.class_names, network.mean, network.told, network.data)
+    content = encoded(network.keras, network.params, network.class_names, network.mean, network.facts, network.data)
     files.write_bytes(path, content)
 
 
@@ -109,7 +109,7 @@ def encoded(
     params: dict,
     class_names: list[str],
     mean: np.ndarray,
-    told: dict | None = None,
+    facts: dict | None = None,
     data: str | None = None,
 ) -> bytes:
     """The bytes of the file that `low_memory.NumPyNetwork` reads.
@@ -119,7 +119,7 @@ def encoded(
         params: section `model` of the parameters that it was built with, {name: value}.
         class_names: one name a class.
         mean: the mean image (H, W, C).
-        told: what else is to be told of it, {name: value}.
+        facts: what else is to be said of it, {name: value}.
         data: title of the data set it was trained on.
 
     Raises:
@@ -135,8 +135,8 @@ def encoded(
         for weight in layer.weights
     }
     texts = {"model": json.dumps(params), "class_names": json.dumps(class_names, ensure_ascii=False)}
-    if told:
-        texts["told"] = json.dumps(told, ensure_ascii=False)
+    if facts:
+        texts["told"] = json.dumps(facts, ensure_ascii=False)
     if data:
         texts["data"] = data
     return tensors.encode({"mean_image.value": mean, **arrays}, texts)

@@ -30,7 +30,7 @@ class Weights:
             layer and weight of the Keras network, besides `mean_image.value`.
 
     Attributes:
-        path, model, class_names, data, told: see above; without them `data` is None, and `told` empty.
+        path, model, class_names, data, facts: see above; without them `data` is None, and `facts` empty.
 
     Raises:
         InputError: the file cannot be read, is damaged, or its arrays are not those of its parameters.
@@ -48,7 +48,7 @@ class Weights:
         try:
             self.model: dict[str, Any] = json.loads(texts["model"])
             self.class_names: list[str] = json.loads(texts["class_names"])
-            self.data, self.told = texts.get("data"), json.loads(texts.get("told", "{}"))
+            self.data, self.facts = texts.get("data"), json.loads(texts.get("told", "{}"))
             expected = shapes(self.model, len(self.class_names))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is of another version of this code; {advice(self.path)}") from error
@@ -94,8 +94,8 @@ def shapes(model: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]
     return found
 
 
-def told(weights: Any, published: bool = True) -> dict:
-    """The `told` of `Weights` or of an exported network: its data set and, if `release.write` wrote them, run and test accuracy.
+def facts(weights: Any, published: bool = True) -> dict:
+    """The `facts` of `Weights` or of an exported network: its data set and, if `release.write` wrote them, run and test accuracy.
 
     Args:
         published: all of them are needed.
@@ -103,10 +103,10 @@ def told(weights: Any, published: bool = True) -> dict:
     Raises:
         InputError: it does not tell that.
     """
-    if published and not {"data", "run", "test_correct", "test_total"} <= weights.told.keys():
+    if published and not {"data", "run", "test_correct", "test_total"} <= weights.facts.keys():
         raise InputError(
             f"{weights.path} does not tell its run, data set and test accuracy; resode publish NAME writes one that does"
         )
-    if "data" not in weights.told:
+    if "data" not in weights.facts:
         raise InputError(f"{weights.path} does not tell its data set; resode export NAME writes a file that does")
-    return weights.told
+    return weights.facts

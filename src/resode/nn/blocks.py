@@ -102,7 +102,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
         self.convolution = _one_of("convolution", convolution, ("auto", "direct", "winograd"))
-        self._products = False
+        self._winograd = False
         if strides not in (1, (1, 1), [1, 1]):
             raise ValueError(f"strides must be 1: a step keeps the shape of its state. Received: strides={strides!r}")
         if padding != "same":
@@ -121,7 +121,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
                 f"channels of the input must be {needed}. Received: channels={channels}, input_shape={tuple(input_shape)}"
             )
         shapes = self.weight_shapes(channels)
-        self._products = self._choose_products(
+        self._winograd = self._choose_winograd(
             *input_shape[1:3], max(len(shape) == 4 and shape[2] for shape in shapes.values())
         )
         self._names = tuple(shapes)
@@ -153,7 +153,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
 
         return penalty
 
-    def _choose_products(self, height: int | None, width: int | None, channels: int) -> bool:
+    def _choose_winograd(self, height: int | None, width: int | None, channels: int) -> bool:
         possible = self.kernel_size == 3 and height and width and self.compute_dtype == "float32"
         if self.convolution == "winograd" and not possible:
             raise ValueError(
@@ -165,28 +165,28 @@ class ODEConv2D(keras.layers.Layer, Unit):
         return self.convolution == "winograd"
 
     @property
-    def uses_products(self) -> bool:
+    def uses_winograd(self) -> bool:
         """True if the built layer computes its convolutions as products, see `convolution`."""
-        return self._products
+        return self._winograd
 
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution K x; (batch, height, width, in) to (batch, height, width, out).
 
         With products x is (height, width, batch, in), and the result likewise.
         """
-        if self._products:
+        if self._winograd:
             return winograd.of_size(*x.shape[:2]).convolve(x, kernel)
         return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def convolve_transposed(self, x: Any, kernel: Any) -> Any:
         """Its adjoint Kᵀ x, the transposed convolution with the same kernel; (batch, height, width, out) to (…, in)."""
-        if self._products:
+        if self._winograd:
             return winograd.of_size(*x.shape[:2]).convolve_transposed(x, kernel)
         return ops.conv_transpose(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def call(self, inputs: Any) -> Any:
         """The solution after `unroll_length` steps from `inputs`, shaped like them."""
-        if not self._products:
+        if not self._winograd:
             return self._solved(inputs)
         if None in inputs.shape[1:3]:
             raise ValueError(
@@ -198,7 +198,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         solve = {"store": self._stored, "recompute": self._recomputed, "reversible": self._reversible}[self.backward]
         steps = self.unroll_length if self.weights_in_time == "free" else 1
         weights = [self.weights_of_step(step) for step in range(steps)]
-        if self._products and steps == 1 and self.backward == "store" and "kernel" in weights[0]:
+        if self._winograd and steps == 1 and self.backward == "store" and "kernel" in weights[0]:
             weights[0]["kernel"] = self._shared(x, weights[0]["kernel"])
         return self.solution(solve(self.initial_state(x), weights))
 

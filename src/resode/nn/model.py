@@ -88,9 +88,9 @@ def units(network: keras.Model) -> list[ODEConv2D]:
     return [layer for layer in network.layers if isinstance(layer, ODEConv2D)]
 
 
-def units_of_products(network: keras.Model) -> list[str]:
+def winograd_units(network: keras.Model) -> list[str]:
     """The names of the units whose convolutions are matrix products, see `winograd`."""
-    return [unit.name for unit in units(network) if unit.uses_products]
+    return [unit.name for unit in units(network) if unit.uses_winograd]
 
 
 def _way(convolution: str | Collection[str], unit: str) -> str:

@@ -1,6 +1,6 @@
 r"""The ordinary differential equations that the blocks solve, by the names that params.yaml knows them by.
 
-Each is a function of its weights that returns the right-hand side, as `integrators` takes it. It is told in `on` how to do
+Each is a function of its weights that returns the right-hand side, as `integrators` takes it. `ops` says how to do
 a convolution K x (`convolve`), its adjoint Kᵀ x (`convolve_transposed`) and σ (`activation`), so that Keras layers and
 plain NumPy share the formulas. Kernels are (k, k, in, out), biases (channels,).
 
@@ -19,49 +19,49 @@ from typing import Any
 from resode.ode.integrators import FIRST_ORDER, PARTITIONED, SECOND_ORDER, RightHandSide
 
 
-def hamiltonian(on: Any, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
+def hamiltonian(ops: Any, kernel: Any, b1: Any, b2: Any) -> RightHandSide:
     """The post's: y' = σ(K z + b₁), z' = σ(−Kᵀ y + b₂)."""
     return (
-        lambda z: on.activation(on.convolve(z, kernel) + b1),
-        lambda y: on.activation(-on.convolve_transposed(y, kernel) + b2),
+        lambda z: ops.activation(ops.convolve(z, kernel) + b1),
+        lambda y: ops.activation(-ops.convolve_transposed(y, kernel) + b2),
     )
 
 
-def one_bias_hamiltonian(on: Any, kernel: Any, b: Any) -> RightHandSide:
+def one_bias_hamiltonian(ops: Any, kernel: Any, b: Any) -> RightHandSide:
     """Haber and Ruthotto's: y' = σ(K z + b), z' = −σ(Kᵀ y + b). Their steps advance z first, see `symplectic_euler_z_first`."""
     return (
-        lambda z: on.activation(on.convolve(z, kernel) + b),
-        lambda y: -on.activation(on.convolve_transposed(y, kernel) + b),
+        lambda z: ops.activation(ops.convolve(z, kernel) + b),
+        lambda y: -ops.activation(ops.convolve_transposed(y, kernel) + b),
     )
 
 
-def two_layer_hamiltonian(on: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
+def two_layer_hamiltonian(ops: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
     """Chang et al.'s: y' = K₁ᵀ σ(K₁ z + b₁), z' = −K₂ᵀ σ(K₂ y + b₂)."""
     return (
-        lambda z: on.convolve_transposed(on.activation(on.convolve(z, kernel1) + b1), kernel1),
-        lambda y: -on.convolve_transposed(on.activation(on.convolve(y, kernel2) + b2), kernel2),
+        lambda z: ops.convolve_transposed(ops.activation(ops.convolve(z, kernel1) + b1), kernel1),
+        lambda y: -ops.convolve_transposed(ops.activation(ops.convolve(y, kernel2) + b2), kernel2),
     )
 
 
-def antisymmetric(on: Any, kernel: Any, b: Any) -> RightHandSide:
-    """Haber and Ruthotto's: x' = σ((K − Kᵀ − γ I) x + b), with γ = `on.gamma`."""
+def antisymmetric(ops: Any, kernel: Any, b: Any) -> RightHandSide:
+    """Haber and Ruthotto's: x' = σ((K − Kᵀ − γ I) x + b), with γ = `ops.gamma`."""
     return (
-        lambda x: on.activation(on.convolve(x, kernel) - on.convolve_transposed(x, kernel) - on.gamma * x + b),
+        lambda x: ops.activation(ops.convolve(x, kernel) - ops.convolve_transposed(x, kernel) - ops.gamma * x + b),
     )  # fmt: skip
 
 
-def second_order(on: Any, kernel: Any, b: Any) -> RightHandSide:
+def second_order(ops: Any, kernel: Any, b: Any) -> RightHandSide:
     """Haber and Ruthotto's and Chang et al.'s: x'' = −Kᵀ σ(K x + b), as v' = −Kᵀ σ(K x + b), x' = v."""
     return (
-        lambda x: -on.convolve_transposed(on.activation(on.convolve(x, kernel) + b), kernel),
+        lambda x: -ops.convolve_transposed(ops.activation(ops.convolve(x, kernel) + b), kernel),
         lambda v: v,
     )
 
 
-def residual(on: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
+def residual(ops: Any, kernel1: Any, b1: Any, kernel2: Any, b2: Any) -> RightHandSide:
     """He et al.'s, F two convolutions: x' = F(x) = K₂ σ(K₁ x + b₁) + b₂."""
     return (
-        lambda x: on.convolve(on.activation(on.convolve(x, kernel1) + b1), kernel2) + b2,
+        lambda x: ops.convolve(ops.activation(ops.convolve(x, kernel1) + b1), kernel2) + b2,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ class ODE:
     """One entry of ODES.
 
     Attributes:
-        right_hand_side: (on, *weights) to the functions of the right-hand side.
+        right_hand_side: (ops, *weights) to the functions of the right-hand side.
         equations: as figures show them; of a step where the block has its own.
         form: one of the forms of `integrators`.
         weight_shapes: (kernel size, channels of a part of the state) to the shapes of one step's weights, by name.

@@ -38,24 +38,24 @@ def run(stage: str) -> None:
     """
     content = parameters.read()
     parameters.validate(content)
-    folder, partial = paths.RESULTS / stage, paths.partial(stage)
+    folder, staging = paths.RESULTS / stage, paths.staging_folder(stage)
     # Runs of runs.yaml have results of their own.
-    lock = hashlib.sha256(bytes(partial)).hexdigest()[:16]
+    lock = hashlib.sha256(bytes(staging)).hexdigest()[:16]
     with checkpoint.locked(paths.RUNS / "stages" / lock):
         try:
             # What a killed run left.
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
             with inputs.unchanged(stage, content), _written(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                partial.mkdir()
+                staging.mkdir()
                 last = _identities(folder)
                 executed = _execute(stage, content)
                 normalise(executed)
-                write_text(partial / f"{stage}.ipynb", nbformat.writes(executed) + "\n")
+                write_text(staging / f"{stage}.ipynb", nbformat.writes(executed) + "\n")
             with _written(folder):
-                _replace(last, partial, folder)
+                _replace(last, staging, folder)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _identities(folder: Path) -> dict[Path, tuple[int, int]]:
@@ -64,9 +64,9 @@ def _identities(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (status.st_ino, status.st_mtime_ns) for path, status in found.items()}
 
 
-def _replace(last: dict[Path, tuple[int, int]], partial: Path, folder: Path) -> None:
-    """Move the files in `partial` to `folder` and delete those of the `last` run that none of them took the place of."""
-    for path in partial.iterdir():
+def _replace(last: dict[Path, tuple[int, int]], staging: Path, folder: Path) -> None:
+    """Move the files in `staging` to `folder` and delete those of the `last` run that none of them took the place of."""
+    for path in staging.iterdir():
         os.replace(path, folder / path.name)
     for path, identity in _identities(folder).items():
         if last.get(path) == identity:
@@ -100,7 +100,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         for output in cell.outputs:
             if "metadata" in output:
                 # What an image shows, and its width.
-                output.metadata = {kind: told for kind, told in output.metadata.items() if kind == "image/png"}
+                output.metadata = {kind: value for kind, value in output.metadata.items() if kind == "image/png"}
 
 
 def _page(stage: str) -> str:
@@ -118,10 +118,10 @@ def _execute(stage: str, content: dict) -> nbformat.NotebookNode:
         logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=paths.short_temporary()) as scratch:
         # What the cell of the notebook is not given is filled in from there.
-        told = {"RESODE_PARAMS": str(paths.PARAMS.absolute())}
-        told |= {"RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
-        told[progress.COLUMNS] = str(progress.columns())
-        kernel = _kernel(Path(scratch), told)
+        variables = {"RESODE_PARAMS": str(paths.PARAMS.absolute())}
+        variables |= {"RESODE_RESULTS": str(paths.RESULTS), "RESODE_STAGE": stage}
+        variables[progress.COLUMNS] = str(progress.columns())
+        kernel = _kernel(Path(scratch), variables)
         try:
             return papermill.execute_notebook(
                 source,

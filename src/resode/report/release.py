@@ -33,16 +33,16 @@ def write(name: str | None = None) -> None:
     if run is None:
         raise InputError(f"{results} holds no finished run; run: resode run {name or ''}".rstrip())
     network = trained.Network(results / "training")
-    told = {
+    facts = {
         "run": name or "the pipeline's",
         "training": run["provenance"]["training"],
         "data": run["provenance"]["data"],
         "test_correct": run["metrics"]["test_correct"],
         "test_total": run["metrics"]["test_total"],
     }
-    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told, network.data)
+    content = trained.encoded(network.keras, network.params, network.class_names, network.mean, facts, network.data)
     files.write_bytes(paths.NETWORK, content)
-    files.write_text(_card_path(), card(told["run"], run, network.keras.count_params()))
+    files.write_text(_card_path(), card(facts["run"], run, network.keras.count_params()))
 
 
 def _card_path() -> Path:
@@ -130,7 +130,7 @@ def verify(path: Path | None = None) -> None:
 
     Raises:
         InputError: it differs from the one that was published with the weights, if one was, by more than `TIPPED` of 10,000 images, in int8 by
-            more than `TIPPED_INT8`; there are no weights or no test images, or the images are others; see `weights_schema.told`,
+            more than `TIPPED_INT8`; there are no weights or no test images, or the images are others; see `weights_schema.facts`,
             `trained.Network` and `runtimes.Network`.
     """
     from resode.inference import runtimes, weights_schema
@@ -141,32 +141,32 @@ def verify(path: Path | None = None) -> None:
             f"no weights at {paths.NETWORK}; {weights_schema.advice(paths.NETWORK)}, or bring those of a finished run there with: resode publish NAME"
         )
     exported = runtimes.Network(path) if path.suffix in runtimes.SUFFIXES else None
-    told = weights_schema.told(exported or weights_schema.Weights(path), published=path == paths.NETWORK)
+    facts = weights_schema.facts(exported or weights_schema.Weights(path), published=path == paths.NETWORK)
     # Keras takes seconds to load.
     from resode.data import records
 
     if exported is None:
         from resode.inference import trained
     network = exported or trained.Network(path)
-    folder = paths.dataset(told["data"]["name"])
+    folder = paths.dataset(facts["data"]["name"])
     dataset = records.load(folder)
-    if dataset.provenance["sha256"] != told["data"]["sha256"]:
+    if dataset.provenance["sha256"] != facts["data"]["sha256"]:
         raise InputError(f"{folder} holds other images than those with which {path} was trained and tested")
     predicted = network.predict(dataset.test_images).argmax(axis=1)
     correct, total = int((predicted == dataset.test_labels).sum()), len(predicted)
     low, high = evaluation.wilson_interval(correct, total)
     runtime = f"{exported.runtime}, {exported.precision}: " if exported else ""
     published = ""
-    if "run" in told:
+    if "run" in facts:
         published = (
-            f"; published with these weights (run {told['run']}): {told['test_correct']:,} of {told['test_total']:,}"
+            f"; published with these weights (run {facts['run']}): {facts['test_correct']:,} of {facts['test_total']:,}"
         )
     print(
         f"{runtime}{percent(correct / total)} of the test images of {dataset.provenance['title']}: {correct:,} of {total:,},"
         f" 95 % interval {percent(low)} to {percent(high)}{published}."
     )
     most = TIPPED_INT8 if exported and exported.precision == "int8" else TIPPED
-    if published and abs(correct - told["test_correct"]) > most * total / 10_000:
+    if published and abs(correct - facts["test_correct"]) > most * total / 10_000:
         raise InputError(
             f"that differs by more than {most} of 10,000 images, which is more than rounding; please report it"
         )
@@ -181,10 +181,10 @@ def text() -> str:
         )
     from resode.inference import weights_schema
 
-    told = weights_schema.told(weights_schema.Weights(paths.NETWORK))
+    facts = weights_schema.facts(weights_schema.Weights(paths.NETWORK))
     file, about = (path.relative_to(paths.ROOT) for path in (paths.NETWORK, _card_path()))
     return (
-        f"The weights in git, [{file}]({file}) (run {told['run']}, {told['test_correct']:,} of {told['test_total']:,} test images,"
+        f"The weights in git, [{file}]({file}) (run {facts['run']}, {facts['test_correct']:,} of {facts['test_total']:,} test images,"
         f" [model card]({about})), need no training:\n\n"
         "    # the likeliest classes, unless results/training has weights\n    resode predict cat.png\n\n"
         "    # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax\n    resode verify"
@@ -201,7 +201,7 @@ def unroll_lengths(results: Path = paths.RESULTS) -> str:
         return ""
     from resode.inference import weights_schema
 
-    run = weights_schema.told(weights_schema.Weights(paths.NETWORK))["run"]
+    run = weights_schema.facts(weights_schema.Weights(paths.NETWORK))["run"]
     folder = results / "runs" / run if run in runs.read() else results
     path = folder / "stability" / "refinement.json"
     if not path.is_file():

@@ -149,7 +149,7 @@ def furthest(
         print(f"Going on from {path}, of a run whose schedule is the same up to there.", flush=True)
 
     def fits(state: Mapping) -> bool:
-        return state["update"] <= last and agree(inputs, state["inputs"], state["update"], anywhere=True)
+        return state["update"] <= last and agree(inputs, state["inputs"], state["update"], any_code=True)
 
     def check_if_used(values: Mapping[str, np.ndarray], state: Mapping) -> None:
         if check and fits(state) and state["update"] > done:
@@ -158,7 +158,7 @@ def furthest(
     if handed_over and (other := read_handed_over(handed_over, check_if_used)):
         _, state = other
         if not fits(state):
-            differing = differences(_lasting(state["inputs"], True), _lasting(inputs, True)) or [
+            differing = differences(_schedule_free(state["inputs"], True), _schedule_free(inputs, True)) or [
                 "learning rates or unroll lengths"
             ]
             print(
@@ -171,11 +171,11 @@ def furthest(
     return found
 
 
-def _of(inputs: Mapping, check: Check | None = None, anywhere: bool = False) -> Check:
+def _of(inputs: Mapping, check: Check | None = None, any_code: bool = False) -> Check:
     """A check that a checkpoint is of a training with `inputs`, see `agree`, and passes `check`: folder and name do not tell."""
 
     def check_all(values: Mapping[str, np.ndarray], state: Mapping) -> None:
-        if not agree(inputs, state["inputs"], state["update"], anywhere):
+        if not agree(inputs, state["inputs"], state["update"], any_code):
             raise ValueError("it is of another training")
         if check:
             check(values, state)
@@ -200,14 +200,14 @@ def read_handed_over(path: Path, check: Check | None = None) -> tuple[dict[str, 
         ) from error
 
 
-def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) -> bool:
+def agree(ours: Mapping, theirs: Mapping, updates: int, any_code: bool = False) -> bool:
     """Return whether trainings of the inputs `ours` and `theirs` are the same in their first `updates` updates.
 
     Args:
-        anywhere: code, software and hardware may differ, what is trained may not.
+        any_code: code, software and hardware may differ, what is trained may not.
     """
     try:
-        if _lasting(ours, anywhere) != _lasting(theirs, anywhere):
+        if _schedule_free(ours, any_code) != _schedule_free(theirs, any_code):
             return False
         return _scheduled(ours, updates) == _scheduled(theirs, updates)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -215,14 +215,14 @@ def agree(ours: Mapping, theirs: Mapping, updates: int, anywhere: bool = False) 
         return False
 
 
-def furthest_anywhere(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.ndarray], dict] | None:
+def furthest_of_any_code(runs: Path, inputs: Mapping, last: int) -> tuple[Path, dict[str, np.ndarray], dict] | None:
     """The intact checkpoint in the run folders in `runs` with most updates, of the same training as `inputs` by whatever
     code and with at most `last` updates, as (file, values, state), or None; of equally far ones that of these inputs.
     """
-    found = _agreeing(runs, inputs, 1, last, anywhere=True)
+    found = _agreeing(runs, inputs, 1, last, any_code=True)
     ours = [path.parent for path in runs.glob("*/inputs.json") if read_inputs(path) == inputs]
     furthest_first = sorted(found, key=lambda path: (_update(path), path.parent in ours), reverse=True)
-    return _first_intact(furthest_first, _of(inputs, anywhere=True))
+    return _first_intact(furthest_first, _of(inputs, any_code=True))
 
 
 def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:
@@ -237,7 +237,7 @@ def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:
     return found
 
 
-def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool = False) -> list[Path]:
+def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, any_code: bool = False) -> list[Path]:
     """The checkpoints of `first` to `last` updates in the run folders in `runs` that agree with `inputs`."""
     found = []
     for path in runs.glob("*/inputs.json"):
@@ -245,7 +245,7 @@ def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, anywhere: bool
         found += [
             one
             for one in _newest_first(path.parent)
-            if first <= _update(one) <= last and agree(inputs, theirs, _update(one), anywhere)
+            if first <= _update(one) <= last and agree(inputs, theirs, _update(one), any_code)
         ]
     return found
 
@@ -267,13 +267,13 @@ def _first_intact(found: list[Path], check: Check | None = None) -> tuple[Path, 
     return None
 
 
-def _lasting(inputs: Mapping, anywhere: bool) -> dict:
-    """The inputs that hold for all updates."""
-    changing = _SCHEDULE | (_SPEED if anywhere else set())
+def _schedule_free(inputs: Mapping, any_code: bool) -> dict:
+    """The inputs but for the later part of the schedule; with `any_code` but for code, software and speed, too."""
+    changing = _SCHEDULE | (_SPEED if any_code else set())
     params = parameters.with_defaults(inputs["params"])
     training = {name: value for name, value in params["training"].items() if name not in changing}
-    lasting = {name: value for name, value in inputs.items() if not (anywhere and name in ("code", "software"))}
-    return lasting | {"params": params | {"training": training}}
+    free = {name: value for name, value in inputs.items() if not (any_code and name in ("code", "software"))}
+    return free | {"params": params | {"training": training}}
 
 
 def _scheduled(inputs: Mapping, updates: int) -> tuple[list, list]:

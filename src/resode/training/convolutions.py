@@ -31,7 +31,7 @@ def chosen(params: ModelParams, training: TrainingParams, runs: Path = paths.RUN
     Args:
         runs: folder of the run folders, whose `convolutions.json` holds what was measured.
     """
-    candidates = model.units_of_products(model.build(params, convolution=training.convolution))
+    candidates = model.winograd_units(model.build(params, convolution=training.convolution))
     if training.convolution != "auto" or params.architecture != "units" or not candidates:
         return training.convolution
     what = [params.model_dump(mode="json"), training.batch_size, provenance.hardware(), provenance.software()]

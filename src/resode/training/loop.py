@@ -79,8 +79,8 @@ def train(
     _epochs(dataset, params.training)
     inputs = identity.all_inputs(dataset, params)
     folder = runs / hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    with checkpoint.locked(folder), stopping.noticed() as told:
-        _Run(dataset, tested, params, folder, told).finish(results, handed_over)
+    with checkpoint.locked(folder), stopping.noticed() as stop:
+        _Run(dataset, tested, params, folder, stop).finish(results, handed_over)
 
 
 def _epochs(dataset: Dataset, params: TrainingParams) -> tuple[int, int]:
@@ -115,7 +115,7 @@ class _Run:
         dataset: whose training images are all trained on.
         tested: the name of the images to test with after each epoch, they and their labels.
         folder: the run folder.
-        told: set to let it save and stop.
+        stop: set to let it save and stop.
     """
 
     def __init__(
@@ -124,14 +124,14 @@ class _Run:
         tested: tuple[str, np.ndarray, np.ndarray],
         params: Params,
         folder: Path,
-        told: threading.Event,
+        stop: threading.Event,
     ):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             # Equal runs give equal bytes only if no kernel sums in the order in which threads finish.
             tf.config.experimental.enable_op_determinism()
-        self.dataset, self.params, self.folder, self.told = dataset, params, folder, told
+        self.dataset, self.params, self.folder, self.stop = dataset, params, folder, stop
         self.inputs = identity.all_inputs(dataset, params)
         self.epochs, self.per_epoch = _epochs(dataset, params.training)
         self.total = self.epochs * self.per_epoch
@@ -246,7 +246,7 @@ class _Run:
         """Compute the units' convolutions as in the piece `before`, which rounded as they do; on another machine, as is fastest there."""
         if self.params.training.convolution != "auto" or before["hardware"] != provenance.hardware():
             return
-        if before.get("units_of_products") not in (None, model.units_of_products(self.network)):
+        if before.get("units_of_products") not in (None, model.winograd_units(self.network)):
             self.convolution = before["units_of_products"]
             self._build(self.unroll_length)
 
@@ -273,7 +273,7 @@ class _Run:
 
     def _name_further(self, update: int) -> None:
         """Say so if other code or software has got further with this training than `update`, and how to go on from there."""
-        further = checkpoint.furthest_anywhere(self.folder.parent, self.inputs, self.total)
+        further = checkpoint.furthest_of_any_code(self.folder.parent, self.inputs, self.total)
         if further and further[2]["update"] > update:
             path, _, state = further
             command = f"resode hand-over {paths.run_name() or ''}".rstrip()
@@ -295,14 +295,14 @@ class _Run:
             f" {self.per_epoch:,} updates, {rates}{steps}.\n"
             f"{provenance.hardware()}; {keras.backend.backend()};"
             f" {provenance.arithmetic(self.params.training.precision)}; {self.block} update(s) a compiled call;"
-            f" convolutions as matrix products in {', '.join(model.units_of_products(self.network)) or 'no unit'}.",
+            f" convolutions as matrix products in {', '.join(model.winograd_units(self.network)) or 'no unit'}.",
             flush=True,
         )
 
     def _reason_to_stop(self) -> Exception | None:
         if os.getppid() != self.parent:
             return InputError("the process that started this training is gone; stopped, rerun to resume")
-        if self.told.is_set() or time.time() > self.stop_at:
+        if self.stop.is_set() or time.time() > self.stop_at:
             return TimeOver(f"stopped after update {self.update:,} of {self.total:,}; run the same command to continue")
         return None
 
@@ -407,7 +407,7 @@ class _Run:
             # Flags may change how XLA rounds; some only say how many devices there are.
             **({"xla_flags": flags} if (flags := os.environ.get("XLA_FLAGS")) else {}),
             "block_length": self.block,
-            "units_of_products": model.units_of_products(self.network),
+            "units_of_products": model.winograd_units(self.network),
             **provenance.commit(),
         }
         if self.pieces and how.items() <= self.pieces[-1].items():

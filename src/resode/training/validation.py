@@ -10,7 +10,7 @@ from resode.training import augmentation
 
 
 def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, np.ndarray, np.ndarray]:
-    """Hold out `fraction` of the training images, in each class the same, drawn at random; a function of its arguments.
+    """Hold out `fraction` of the training images of each class, drawn at random; a function of its arguments.
 
     Of n images of a class ⌊`fraction` · n + ½⌋ are held out. Both parts keep the order of the data set.
 
