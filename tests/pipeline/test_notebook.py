@@ -114,7 +114,7 @@ def test_a_notebook_has_the_parameters_of_the_start(repository):
     path = repository / "params.yaml"
     change = f"from pathlib import Path; path = Path({str(path)!r}); text = path.read_text(encoding='utf-8')\n"
     change += "path.write_text(text.replace('updates: 600', 'updates: 700'), encoding='utf-8')\n"
-    read = "from resode.base import config\nassert parameters.load(params).toys.updates == 600"
+    read = "from resode.config import parameters\nassert parameters.load(params).toys.updates == 600"
     write(repository, change + read)
     # At the end, so that the notebook has found what it was to find.
     with pytest.raises(InputError, match="^toys of params.yaml changed while toys ran"):

@@ -21,7 +21,7 @@ from resode.report import readme, runs_table, verdicts
 from resode.training import outputs
 
 
-def verdicts(run: verdicts.Run) -> dict[str, str | None]:
+def by_figure(run: verdicts.Run) -> dict[str, str | None]:
     return {line["id"]: line["verdict"] for line in verdicts.build(run, PUBLISHED)["lines"]}
 
 
@@ -40,7 +40,6 @@ def test_published_figures_are_those_of_the_published_curve():
 
 def test_claim_is_what_params_yaml_starts_from():
     # The file itself may be edited; what decides is that the schema's keys are the claim's keys.
-    from resode.config import parameters
 
     sections = parameters.load()
     for section, keys in PUBLISHED["claim"].items():
@@ -53,7 +52,7 @@ def test_reproduction():
     assert built["kind"] == "reproduction"
     assert built["differences"] == {}
     assert built["schedule"] == "text of the post"
-    assert verdicts(run) == {
+    assert by_figure(run) == {
         "parameters": "reproduced",
         "trainable_parameters": "reproduced",
         "test_accuracy": "reproduced",
@@ -81,14 +80,14 @@ def test_reproduction():
     ],
 )
 def test_tolerance_is_inclusive_on_both_sides(accuracy, verdict):
-    assert verdicts(make_run(accuracy))["test_accuracy"] == verdict
+    assert by_figure(make_run(accuracy))["test_accuracy"] == verdict
 
 
 def test_one_parameter_off_is_not_reproduced():
     run = make_run()
     run.model["parameters"]["total"] += 1
-    assert verdicts(run)["parameters"] == "not reproduced"
-    assert verdicts(run)["trainable_parameters"] == "reproduced"
+    assert by_figure(run)["parameters"] == "not reproduced"
+    assert by_figure(run)["trainable_parameters"] == "reproduced"
 
 
 def test_headline_names_a_failure():
@@ -101,7 +100,7 @@ def test_demo_gets_no_verdict():
     run = make_run(0.99, data="digits", model={"channels": [8, 16]})
     built = verdicts.build(run, PUBLISHED)
     assert built["kind"] == "demo"
-    assert set(verdicts(run).values()) == {"demo", None}
+    assert set(by_figure(run).values()) == {"demo", None}
     assert "This is a demo, not a reproduction" in verdicts.banner(built)
     assert "This run" in verdicts.comparison_table(built)
     assert "reproduced" not in verdicts.headline(built)
@@ -148,9 +147,9 @@ def test_different_setting_is_named_and_gets_no_verdict(changes, named, paramete
     built = verdicts.build(run, PUBLISHED)
     assert built["kind"] == "different setting"
     assert named in verdicts.banner(built)
-    assert verdicts(run)["test_accuracy"] == "different setting"
+    assert by_figure(run)["test_accuracy"] == "different setting"
     # The number of parameters follows from the model section alone.
-    assert verdicts(run)["parameters"] == parameters
+    assert by_figure(run)["parameters"] == parameters
 
 
 def test_any_seed_is_the_claims():
@@ -177,7 +176,7 @@ def test_altered_data_get_no_verdict_and_are_named():
     run = make_run(published=False, training={"reference_iterations": 100.0})
     built = verdicts.build(run, PUBLISHED)
     assert built["kind"] == "altered data"
-    assert verdicts(run)["test_accuracy"] == "altered data"
+    assert by_figure(run)["test_accuracy"] == "altered data"
     assert "not the published CIFAR-10" in verdicts.banner(built)
     assert "training.reference_iterations is 100 instead of 64000" in verdicts.banner(built)
 

@@ -123,7 +123,7 @@ def test_checkpoint_of_another_training_is_not_gone_on_from(change):
     assert checkpoint.agree(ours, json.loads(json.dumps(ours)), 40)
     assert not checkpoint.agree(ours, theirs, 20)
     # A hand-over is by other code elsewhere, and of the same training.
-    assert checkpoint.agree(ours, theirs, 20, anywhere=True) == bool({"code", "software"} & set(change))
+    assert checkpoint.agree(ours, theirs, 20, any_code=True) == bool({"code", "software"} & set(change))
 
 
 def test_after_one_drop_its_factor_has_to_be_equal():

@@ -124,7 +124,7 @@ def _drop_handed_over(name: str | None) -> None:
         "validation_fraction": done["data"].get("validation_fraction", 0.0),
         "data": done["data"]["sha256"],
     }
-    if state["update"] <= done["updates"] and checkpoint.agree(ours, state["inputs"], state["update"], anywhere=True):
+    if state["update"] <= done["updates"] and checkpoint.agree(ours, state["inputs"], state["update"], any_code=True):
         print(f"Finished: {path} is of no more use and deleted.", flush=True)
         path.unlink()
 

@@ -238,7 +238,7 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
             "validation_fraction": checked.data.validation_fraction,
             "data": state["inputs"]["data"],
         }
-        if not checkpoint.agree(ours, state["inputs"], state["update"], anywhere=True):
+        if not checkpoint.agree(ours, state["inputs"], state["update"], any_code=True):
             continue
         if not (share := reference.share({"params": given, "data": data}, claimed)):
             continue
