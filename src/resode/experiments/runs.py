@@ -7,8 +7,10 @@ with and, like results/, a folder for each stage.
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,22 +96,37 @@ def run(name: str | None = None, minutes: float = float("inf")) -> None:
         _drop_handed_over(name)
 
 
-def run_stages(chosen: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run the stages `chosen`, one after another.
+def run_stages(chosen: Sequence[str], environment: Mapping[str, str], meanwhile: Sequence[str] = ()) -> None:
+    """Run the stages `chosen`, one after another, and beside them those of `meanwhile`.
 
     Raises:
         InputError: one failed (it said why).
         TimeOver: one saved what it has and stopped.
     """
-    with stopping.passed_on():
-        for stage in chosen:
-            print(f"{stage}:", flush=True)
-            status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
-            if status == stages.UNFINISHED:
-                # It said where it stopped.
-                raise TimeOver
-            if status:
-                raise InputError(f"the stage {stage} stopped; the message above says why")
+    over = threading.Event()
+
+    def one_after_another(names: Sequence[str]) -> None:
+        try:
+            for stage in names:
+                if over.is_set():
+                    return
+                print(f"{stage}:", flush=True)
+                status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
+                if status == stages.UNFINISHED:
+                    # It said where it stopped.
+                    raise TimeOver
+                if status:
+                    raise InputError(f"the stage {stage} stopped; the message above says why")
+        except Exception:
+            over.set()
+            raise
+
+    with stopping.passed_on(), ThreadPoolExecutor() as pool:
+        try:
+            for lane in [pool.submit(one_after_another, names) for names in (chosen, meanwhile)]:
+                lane.result()
+        finally:
+            over.set()
 
 
 def _drop_handed_over(name: str | None) -> None:
