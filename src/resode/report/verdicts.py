@@ -70,6 +70,7 @@ def read_run(results: Path = paths.RESULTS) -> Run:
 
 
 def read_training(results: Path) -> dict:
+    """Of the training in `results`, {"history", "provenance", "metrics"}; raises as `read_run`."""
     history = evaluation.read_history(results / "training" / "history.csv")
     provenance = outputs.provenance(results / "training")
     return {
@@ -80,7 +81,11 @@ def read_training(results: Path) -> dict:
 
 
 def of_training(provenance: Mapping, path: Path) -> dict:
-    """The content of `path`, which is of the training with this provenance."""
+    """The content of the JSON file `path`.
+
+    Raises:
+        InputError: it is missing, unreadable, or not of the training with this provenance.
+    """
     found = _json(path)
     outputs.check_of(provenance, found, path)
     return found
