@@ -243,12 +243,19 @@ def test_table_has_the_numbers_of_the_files(tmp_path, monkeypatch):
     speed = [
         {"what": what, "batch_size": 1, "ms_per_image": ms} for what, ms in ((study.KERAS, 197.4), (study.EVERY, 98.7))
     ]
-    for name, content in (
-        ("accuracy", {"run": "quarter", "rows": accuracy}),
-        ("speed", {"hardware": "CPU: old", "rows": speed}),
-    ):
+    measured = {
+        "accuracy": {"run": "quarter", "rows": accuracy},
+        "speed": {"run": "quarter", "hardware": "CPU: old", "rows": speed},
+    }
+    for name, content in measured.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     text = study.text()
     assert "run quarter on CPU: old" in text
     assert f"| {study.KERAS} | 12.7 | — | 8,875 of 10,000 | 197 (1.0 ×) | — |" in text
     assert f"| {study.EVERY} | 3.4 | 1.0e+00 | 718 of 1,000 (Keras 901) | 99 (2.0 ×) | — |" in text
+    # Of the run in git, trained again since; and of two runs.
+    for changes in ({"training": "another"}, {"run": "eighth"}):
+        (tmp_path / "speed.json").write_text(json.dumps(measured["speed"] | {"training": "one"} | changes))
+        (tmp_path / "accuracy.json").write_text(json.dumps(measured["accuracy"] | {"training": "one"}))
+        with pytest.raises(InputError, match="is of different weights, or of older ones"):
+            study.text()

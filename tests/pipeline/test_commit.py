@@ -24,7 +24,11 @@ def committed(noise, tmp_path, monkeypatch):
         given = {} if stage == "report" else {"seed": content["seed"], "model": content["model"]}
         page(stage, given)
     described = json.loads((paths.dataset("digits") / "dataset.json").read_text())
-    write("training/provenance.json", {"data": {"sha256": described["sha256"]}, **outputs.names(tmp_path, {})})
+    params = {"seed": content["seed"], "model": content["model"]}
+    write(
+        "training/provenance.json",
+        {"data": {"sha256": described["sha256"]}, "params": params, **outputs.names(tmp_path, {})},
+    )
     training = json.loads((tmp_path / "training/provenance.json").read_text())["training"]
     write("evaluation/metrics.json", {"training": training})
     write("report/report.json", {"training": training})
@@ -75,8 +79,16 @@ def test_results_of_another_training_are_refused(name, committed, capsys):
     assert f"{name} is not of the training in" in capsys.readouterr().err and not committed
 
 
+def test_weights_of_other_parameters_than_their_page_are_refused(committed, capsys):
+    made = json.loads((paths.RESULTS / "training" / "provenance.json").read_text())
+    write("training/provenance.json", made | {"params": {"seed": 7}})
+    assert cli.main(["commit", "training"]) == 1
+    assert "training is of other parameters than params.yaml: seed was 7, is 0; run:" in capsys.readouterr().err
+    assert not committed
+
+
 def test_training_on_other_data_and_what_is_no_stage_are_refused(committed, capsys):
-    write("training/provenance.json", {"data": {"sha256": {}}})
+    write("training/provenance.json", {"data": {"sha256": {}}, "params": {}})
     assert cli.main(["commit", "training"]) == 1
     assert "is of other data than" in capsys.readouterr().err
     assert cli.main(["commit", "cifar10"]) == 1

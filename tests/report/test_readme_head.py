@@ -80,11 +80,15 @@ def test_head_tells_where_the_trained_steps_lie(tmp_path):
     write_short_run(tmp_path)
     folder = tmp_path / "runs" / "eighth" / "stability"
     units = [{"h_omega": h_omega, "inside": {"euler": False}} for h_omega in (0.88, 1.62)]
-    files.write_json(folder / "stability.json", {"units": units})
+    found = {"training": "a training", "units": units}
+    files.write_json(folder / "stability.json", found)
     assert "in the trained units h ω is 0.9 to 1.6. The network classifies all the same" in readme_head.head(tmp_path)
     units[0]["inside"] = {}
-    files.write_json(folder / "stability.json", {"units": units})
+    files.write_json(folder / "stability.json", found)
     assert "h ω" not in readme_head.head(tmp_path)
+    files.write_json(folder / "stability.json", found | {"training": "another"})
+    with pytest.raises(InputError, match="stability.json is not of the training in .*; run: resode run eighth"):
+        readme_head.head(tmp_path)
 
 
 def test_shares_stand_in_a_table_with_the_published_one(tmp_path):

@@ -266,5 +266,15 @@ def test_cost_and_accuracy_of_other_unroll_lengths_of_the_published_weights(publ
         files.write_json(path, content | {"training": "another"})
         with pytest.raises(InputError, match="is not of the training"):
             release.unroll_lengths(results)
+        # The run was trained again since it was published.
+        made = weights_schema.Weights(published)
+        telling = made.facts | {"training": "before"}
+        network = trained.Network(results / "training")
+        published.write_bytes(
+            trained.encoded(network.keras, network.params, network.class_names, network.mean, telling)
+        )
+        files.write_json(path, content)
+        with pytest.raises(InputError, match="refinement.json is of another training than .*network.safetensors"):
+            release.unroll_lengths(results)
     finally:
         path.unlink()

@@ -9,8 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from helpers import PUBLISHED, make_run
+from helpers import PUBLISHED, make_run, write_run
 from resode.base import paths
+from resode.base.errors import InputError
 from resode.report import site, verdicts
 
 PAGES = [paths.ROOT / "README.md", paths.ROOT / "CONTRIBUTING.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
@@ -59,6 +60,17 @@ def test_a_run_has_one_page_and_the_longest_comes_first(conf):
         "(?m)^##? .*", "\n".join("".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == "markdown")
     )
     assert heads == ["# Run quarter", "## Evaluation", "## Stability of the trained network", "## Training"]
+
+
+@pytest.mark.parametrize("folder", ["", "runs/eighth"])
+@pytest.mark.parametrize("name", ["evaluation/metrics.json", "stability/stability.json"])
+def test_pages_of_different_trainings_make_no_site(folder, name, tmp_path):
+    write_run(make_run(), tmp_path / folder)
+    path = tmp_path / folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": "another"}))
+    with pytest.raises(InputError, match=f"{name} is not of the training in"):
+        site.build(tmp_path / "site", tmp_path)
+    assert not (tmp_path / "site").exists()
 
 
 class Links(html.parser.HTMLParser):

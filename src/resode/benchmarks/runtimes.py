@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from resode.base import files, paths
+from resode.base.errors import InputError
 from resode.base.text import table
 
 FOLDER = paths.RESULTS / "runtimes"
@@ -46,6 +47,7 @@ def run(what: str | None = None) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         runtimes = contenders(network, Path(folder))
         common = {**provenance.commit(), "run": network.facts["run"], **provenance.software()}
+        common |= {"training": training} if (training := network.facts.get("training")) else {}
         if what in (None, SPEED):
             rows = speeds({name: make for name, (_, make) in runtimes.items()})
             files.write_json(FOLDER / f"{SPEED}.json", {**common, "hardware": provenance.hardware(), "rows": rows})
@@ -158,10 +160,23 @@ def speeds(makers: dict[str, Callable[[], Predict]]) -> list[dict]:
 
 
 def text() -> str:
-    """docs/predict.md: what was measured, as a Markdown table."""
+    """docs/predict.md: what was measured, as a Markdown table.
+
+    Raises:
+        InputError: accuracy and speed are of different weights, or of another training of the run in git than its.
+    """
     if not all((FOLDER / f"{name}.json").is_file() for name in (ACCURACY, SPEED)):
         return "Not measured yet: `resode runtimes`."
+    from resode.inference import weights_schema
+
     accuracy, speed = (files.read_json(FOLDER / f"{name}.json") for name in (ACCURACY, SPEED))
+    network = weights_schema.Weights(paths.NETWORK).facts if paths.NETWORK.is_file() else {}
+    # Of another run than the one in git the text below says so.
+    now = network if network.get("run") == accuracy["run"] else accuracy
+    if not (weights_schema.same(accuracy, speed) and weights_schema.same(accuracy, now)):
+        raise InputError(
+            f"{FOLDER} is of different weights, or of older ones than {paths.NETWORK}; run: resode runtimes"
+        )
     ms = {(row["what"], row["batch_size"]): row["ms_per_image"] for row in speed["rows"]}
     rows = []
     for row in accuracy["rows"]:

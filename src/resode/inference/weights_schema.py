@@ -110,3 +110,9 @@ def facts(weights: Any, published: bool = True) -> dict:
     if "data" not in weights.facts:
         raise InputError(f"{weights.path} does not tell its data set; resode export NAME writes a file that does")
     return weights.facts
+
+
+def same(one: Mapping, other: Mapping) -> bool:
+    """Return whether both tell the same `run` and `training`; the older of them tell no training, and it is the same then."""
+    trainings = {facts["training"] for facts in (one, other) if facts.get("training")}
+    return one["run"] == other["run"] and len(trainings) < 2

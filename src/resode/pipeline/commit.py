@@ -9,15 +9,8 @@ from resode.base.text import quoted
 from resode.config import parameters
 from resode.data import records
 from resode.pipeline import dvc, inputs
-from resode.pipeline.stages import STAGES
+from resode.pipeline.stages import NAMING, STAGES
 from resode.training import outputs
-
-# What other stages write about a training.
-_OF_TRAINING = {
-    "evaluation": "metrics.json",
-    "stability": "stability.json",
-    "report": "report.json",
-}
 
 
 def run(stages: Sequence[str]) -> None:
@@ -41,10 +34,14 @@ def run(stages: Sequence[str]) -> None:
     training = paths.RESULTS / "training"
     if "training" in stages:
         data = records.load(paths.dataset(checked.data.name))
-        if outputs.provenance(training)["data"]["sha256"] != data.provenance["sha256"]:
+        made = outputs.provenance(training)
+        # The page may be of another training than the weights.
+        if other := inputs.differences(made["params"], content):
+            raise InputError(f"{training} is of other parameters than params.yaml: {other}; run: dvc repro training")
+        if made["data"]["sha256"] != data.provenance["sha256"]:
             raise InputError(f"{training} is of other data than {paths.dataset(data.name)}; run: dvc repro training")
-    for stage in _OF_TRAINING.keys() & set(stages):
-        path = paths.RESULTS / stage / _OF_TRAINING[stage]
+    for stage in NAMING.keys() & set(stages):
+        path = paths.RESULTS / stage / NAMING[stage]
         outputs.check_of(outputs.provenance(training), files.read_json(path), path)
     if status := dvc.main(["commit", "--force", *stages]):
         sys.exit(status)

@@ -60,7 +60,12 @@ def others(page: Path, content: dict[str, Any]) -> str:
     for cell in nbformat.read(page, as_version=4).cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             given = ast.literal_eval(cell.source.partition("params = ")[2])
-    return "; ".join(f"{key} was {before}, is {now}" for key, before, now in _differing(given, content, ""))
+    return differences(given, content)
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The parameters of `before` that `now` has otherwise, in words; "" if there are none."""
+    return "; ".join(f"{key} was {old}, is {new}" for key, old, new in _differing(before, now, ""))
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:

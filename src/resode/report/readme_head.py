@@ -14,7 +14,7 @@ from resode.base.text import percent, table
 from resode.config import parameters
 from resode.experiments import runs
 from resode.report import runs_table, verdicts
-from resode.training import checkpoint, schedule
+from resode.training import checkpoint, outputs, schedule
 
 # Figures that README.md shows.
 FIGURES = paths.RESULTS / "readme"
@@ -292,7 +292,9 @@ def _surprise(results: Path, point: Point) -> list[str]:
     path = results / "runs" / point.name / "stability" / "stability.json"
     if not path.is_file():
         return []
-    units = files.read_json(path)["units"]
+    content = files.read_json(path)
+    outputs.check_of(point.provenance, content, path)
+    units = content["units"]
     found = [unit["h_omega"] for unit in units if unit["inside"] and not unit["inside"]["euler"]]
     if len(found) < len(units):
         return []

@@ -195,19 +195,22 @@ def unroll_lengths(results: Path = paths.RESULTS) -> str:
     """docs/predict.md: cost and accuracy of the weights in git with other unroll lengths, as a section; "" where nothing was measured.
 
     Raises:
-        InputError: what was measured is of another training than the run's.
+        InputError: what was measured is of another training than the run's, or than that of the weights in git.
     """
     if not paths.NETWORK.is_file():
         return ""
     from resode.inference import weights_schema
 
-    run = weights_schema.facts(weights_schema.Weights(paths.NETWORK))["run"]
+    facts = weights_schema.facts(weights_schema.Weights(paths.NETWORK))
+    run = facts["run"]
     folder = results / "runs" / run if run in runs.read() else results
     path = folder / "stability" / "refinement.json"
     if not path.is_file():
         return ""
     found = files.read_json(path)
     outputs.check_of(outputs.provenance(folder / "training"), found, path)
+    if not weights_schema.same(facts, found | {"run": run}):
+        raise InputError(f"{path} is of another training than {paths.NETWORK}; publish the run again")
     own = [row for row in found["rows"] if row["integrator"] == found["integrator"]]
     rows = [
         (

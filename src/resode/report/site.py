@@ -8,6 +8,8 @@ from pathlib import Path
 
 from resode.base import files, paths
 from resode.base.errors import InputError
+from resode.pipeline import stages
+from resode.training import outputs
 
 FOLDER = paths.ROOT / "build" / "site"
 
@@ -19,8 +21,10 @@ def build(folder: Path = FOLDER, results: Path = paths.RESULTS) -> Path:
         results: whose pages are shown.
 
     Raises:
-        InputError: Sphinx refused a page; its message says which.
+        InputError: pages of one run are of different trainings; Sphinx refused a page; the message says which.
     """
+    for one in (results, *sorted(results.glob("runs/*"))):
+        _check(one)
     with files.replaced(folder) as partial, tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "source"
         _gather(source, results)
@@ -32,6 +36,13 @@ def build(folder: Path = FOLDER, results: Path = paths.RESULTS) -> Path:
         if done.returncode:
             raise InputError(f"the site could not be built:\n{done.stderr.strip()}")
     return folder / "index.html"
+
+
+def _check(results: Path) -> None:
+    """Check that what stages wrote in `results` is of the training there."""
+    for path in (results / stage / name for stage, name in stages.NAMING.items()):
+        if path.is_file():
+            outputs.check_of(outputs.provenance(results / "training"), files.read_json(path), path)
 
 
 def _gather(source: Path, results: Path) -> None:
