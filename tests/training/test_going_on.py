@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dvc.fs import LocalFileSystem
+from dvc.ignore import DvcIgnorePatterns
 
 from helpers import SMALL, files, settings, small_dataset, train
 from resode import cli
@@ -386,10 +388,23 @@ def test_copies_that_editors_leave_are_no_code(tmp_path):
         (tmp_path / name).touch()
     good = paths.modules(tmp_path)
     assert len(good) == 3
-    for name in (".ipynb_checkpoints/a-checkpoint.py", ".#a.py", "a.py~", "a (copy).py", "old files/a.py", "a.py.orig"):
+    odd = [
+        ".ipynb_checkpoints/a-checkpoint.py", ".#a.py", "a.py~", "a (copy).py", "old files/a.py", "a.py.orig", "a&b.py", "a;b/c.py",
+    ]  # fmt: skip
+    for name in odd:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert paths.modules(tmp_path) == good
+    # As for DVC, which looks at folders first.
+    patterns = DvcIgnorePatterns.from_file(str(paths.ROOT / ".dvcignore"), LocalFileSystem(), ".dvcignore")
+
+    def ignored(name: str) -> bool:
+        path = paths.ROOT / "src" / "resode" / name
+        folder = path.parent
+        return patterns.matches(str(folder), path.name) or patterns.matches(str(folder.parent), folder.name, True)
+
+    assert all(ignored(name) for name in odd)
+    assert not any(ignored(str(one.relative_to(tmp_path))) for one in good)
 
 
 def test_a_patch_of_python_is_the_same_software(monkeypatch):
