@@ -150,8 +150,9 @@ def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, ca
     assert "is damaged, or of another network" in error(capsys, older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
     (older / loop.MEAN_IMAGE).unlink()
-    assert f"cannot read {older}/mean_image.npy: No such file or directory; run: dvc repro training" in error(
-        capsys, older, "predict", photos[0]
+    assert (
+        f"cannot read {older}/mean_image.npy: No such file or directory; name a folder that a training wrote"
+        in error(capsys, older, "predict", photos[0])
     )
 
 

@@ -15,8 +15,6 @@ from resode.inference.weights_schema import Weights
 from resode.nn import model
 from resode.training import augmentation, compiling, outputs
 
-_TRAIN = "run: dvc repro training"
-
 
 class Network:
     """The network that a training left.
@@ -68,6 +66,7 @@ class Network:
 
     def _read_folder(self, folder: Path, unroll_length: int | None) -> None:
         outputs.weights_file(folder)
+        advice = outputs.advice(folder)
         try:
             self.provenance = provenance = outputs.provenance(folder)
             self.class_names: list[str] = provenance["class_names"]
@@ -75,10 +74,11 @@ class Network:
             self.mean = outputs.mean_image(folder)
             params = ModelParams.model_validate(provenance["params"]["model"])
         except InputError as error:
-            raise InputError(f"{error}; {_TRAIN}") from error
+            said = str(error).removesuffix(f"; {advice}")
+            raise InputError(f"{said}; {advice}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{folder / outputs.PROVENANCE} was written by another version of this code, or is damaged; {_TRAIN}"
+                f"{folder / outputs.PROVENANCE} was written by another version of this code, or is damaged; {advice}"
             ) from error
         self._build(params, unroll_length)
         compiling.load_weights(self.keras, folder)

@@ -14,7 +14,7 @@ from resode.nn import model
 from resode.training import convolutions, schedule
 from resode.training.losses import cross_entropy, smoothed_cross_entropy
 from resode.training.muon import Muon
-from resode.training.outputs import weights_file
+from resode.training.outputs import advice, weights_file
 
 
 class Linear(keras.optimizers.schedules.LearningRateSchedule):
@@ -115,4 +115,4 @@ def load_weights(network: keras.Model, folder: Path) -> None:
             network.load_weights(path)
     except Exception as error:
         # HDF5 and Keras raise many kinds for a damaged file.
-        raise InputError(f"{path} is damaged, or of another network; run: dvc repro training") from error
+        raise InputError(f"{path} is damaged, or of another network; {advice(folder)}") from error

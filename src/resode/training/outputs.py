@@ -47,7 +47,7 @@ def provenance(folder: Path) -> dict:
     path = folder / PROVENANCE
     found = files.read_json(path)
     if not isinstance(found, dict):
-        raise InputError(f"{path} holds no provenance; {_advice(folder)}")
+        raise InputError(f"{path} holds no provenance; {advice(folder)}")
     check_files(folder, found)
     return found
 
@@ -63,7 +63,7 @@ def check_files(folder: Path, provenance: Mapping) -> None:
         # Of the oldest runs the tables alone are named.
         if named.get(name, digest) != digest:
             raise InputError(
-                f"{folder / name} is not of the training that {PROVENANCE} beside it names; {_advice(folder)}"
+                f"{folder / name} is not of the training that {PROVENANCE} beside it names; {advice(folder)}"
             )
 
 
@@ -87,12 +87,12 @@ def weights_file(folder: Path) -> Path:
     """
     path = folder / WEIGHTS
     if not path.is_file():
-        raise InputError(f"no trained weights at {path}; {_advice(folder)}")
+        raise InputError(f"no trained weights at {path}; {advice(folder)}")
     return path
 
 
-def _advice(folder: Path) -> str:
-    """Advice on a folder without weights: the pipeline's training brings them, or that of a run, or it is the wrong folder."""
+def advice(folder: Path) -> str:
+    """Advice on a folder without weights, or with others than it should have: the pipeline's training brings them, or that of a run, or it is the wrong folder."""
     run = folder.absolute().parent
     if run == paths.RESULTS:
         return "run: dvc repro training"
