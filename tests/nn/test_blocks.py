@@ -101,12 +101,19 @@ def test_unit_equals_its_formula(block, integrator):
 
     def of_step(j):
         # Lu et al.'s k exists from the second step on.
-        return [
-            weight[max(j - 1, 0)] if weight.ndim == 1 and len(weight) == STEPS - 1 else weight[j] for weight in weights
-        ]
+        return [weight[max(j - 1, 0)] if weight.shape == (STEPS - 1,) else weight[j] for weight in weights]
 
     expected = reference(block, integrator, x, of_step, activation=relu)
     np.testing.assert_allclose(array(free(x)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("activation", "function"), [("relu", relu), ("tanh", np.tanh), (None, lambda x: x)])
+@pytest.mark.parametrize(("h", "steps", "kernel_size"), [(0.15, 4, 3), (0.4, 1, 5), (0.05, 2, 1)])
+def test_unit_equals_the_posts_update_equations(activation, function, h, steps, kernel_size):
+    layer = built("hamiltonian", 6, (7, 5), h=h, unroll_length=steps, kernel_size=kernel_size, activation=activation)
+    x = images(2, 7, 5, 6)
+    expected = reference("hamiltonian", "euler", x, lambda j: layer.get_weights(), function, h, steps)
+    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("activation", "least"), [("tanh", 0.05), ("relu", 0.3)])
@@ -126,19 +133,6 @@ def test_haber_and_ruthottos_step_is_not_the_posts(activation, least):
     assert np.abs(array(posts(x)) - array(theirs(x))).max() > least
 
 
-def test_verlets_positions_are_leapfrogs():
-    x = images(2, 6, 5, 4)
-    verlet, leapfrog = (built("second_order", integrator=name, unroll_length=6) for name in ("verlet", "leapfrog"))
-    np.testing.assert_allclose(array(verlet(x)), array(leapfrog(x)), rtol=1e-5, atol=1e-5)
-
-
-def test_residual_step_of_size_1_is_he_et_als():
-    layer, x = built("residual", h=1.0, unroll_length=1, activation="relu"), images(2, 6, 5, 4)
-    K1, b1, K2, b2 = layer.get_weights()
-    expected = x + correlate(relu(correlate(x, K1) + b1), K2) + b2
-    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-5, atol=1e-5)
-
-
 def test_antisymmetric_unit_takes_gamma():
     x = images(2, 6, 5, 4)
     layer, damped = built("antisymmetric", unroll_length=1), built("antisymmetric", unroll_length=1, gamma=0.5)
@@ -146,22 +140,6 @@ def test_antisymmetric_unit_takes_gamma():
     expected = x + H * np.tanh(correlate(x, K) - adjoint(x, K) - 0.5 * x + b)
     np.testing.assert_allclose(array(damped(x)), expected, rtol=1e-5, atol=1e-5)
     assert np.abs(array(layer(x)) - array(damped(x))).max() > 0.01
-
-
-@pytest.mark.parametrize("weights_in_time", ["shared", "free"])
-def test_the_step_before_counts_in_linear_multistep(weights_in_time):
-    """The two-step form runs: k changes the result and has a gradient, the first step aside."""
-    layer, x = built("linear_multistep", weights_in_time=weights_in_time), images(2, 6, 5, 4)
-    assert layer.k.shape == (() if weights_in_time == "shared" else (STEPS - 1,))
-    slopes = gradients(layer, x)[-1]
-    assert slopes.shape == layer.k.shape and (np.abs(slopes) > 1e-2).all()
-    before = array(layer(x))
-    layer.k.assign(layer.k + 0.1)
-    assert np.abs(array(layer(x)) - before).max() > 0.01
-    euler = built("residual", weights_in_time=weights_in_time)
-    euler.set_weights(layer.get_weights()[:4])
-    layer.k.assign(0 * layer.k)
-    np.testing.assert_allclose(array(layer(x)), array(euler(x)), rtol=1e-6, atol=1e-6)
 
 
 class TwoStep(keras.layers.Layer):
@@ -275,17 +253,15 @@ def test_starts_of_leapfrog_are_as_far_apart_as_the_docstring_says():
 # --- errors
 
 
-def test_every_ode_has_a_layer_whose_docstring_has_the_equations_of_the_figures():
+def test_docstrings_of_layers_and_integrators_have_the_equations_of_the_figures():
     assert list(blocks.BLOCKS) == list(equations.ODES)
-    for name, ode in equations.ODES.items():
-        documented = "".join((blocks.BLOCKS[name].__doc__ + (ode.right_hand_side.__doc__ or "")).split())
-        assert ode.equations and all("".join(line.split()) in documented for line in ode.equations), name
-
-
-def test_every_integrators_docstring_has_the_equations_of_the_figures():
-    for name, one in integrators.INTEGRATORS.items():
-        documented = "".join(one.method.__doc__.split())
-        assert one.equations and all("".join(line.split()) in documented for line in one.equations), name
+    documented = [
+        (ode, blocks.BLOCKS[name].__doc__ + (ode.right_hand_side.__doc__ or "")) for name, ode in equations.ODES.items()
+    ]
+    documented += [(one, one.method.__doc__) for one in integrators.INTEGRATORS.values()]
+    for one, text in documented:
+        lines = ["".join(line.split()) for line in one.equations]
+        assert lines and all(line in "".join(text.split()) for line in lines), one
 
 
 @pytest.mark.parametrize(("block", "integrator"), [pair for pair in ALL if pair not in PAIRS])
@@ -317,9 +293,7 @@ def test_block_refuses_an_argument_and_names_it(block, arguments, message):
         ({"block": "hamiltonia"}, "model.block = 'hamiltonia': input should be 'hamiltonian', "),
         ({"integrator": "simpson"}, "model.integrator = 'simpson': input should be 'euler', "),
         ({"block": "linear_multistep", "unroll_length": 1}, "unroll_length of at least 2"),
-        ({"channels": [15]}, "channels: 15 is odd; block hamiltonian"),
         ({"gamma": -1.0}, "model.gamma = -1.0"),
-        ({"architecture": "resnet50"}, "model.architecture = 'resnet50'"),
     ],
 )
 def test_schema_refuses_a_model_and_names_the_key(change, message):
@@ -328,12 +302,7 @@ def test_schema_refuses_a_model_and_names_the_key(change, message):
 
 
 def test_blocks_without_halves_take_an_odd_number_of_channels():
-    assert parameters.load(
-        {"model": {"block": "antisymmetric", "channels": [5, 15], "pool_after": []}}
-    ).model.channels == [
-        5,
-        15,
-    ]
+    assert parameters.load({"model": {"block": "antisymmetric", "channels": [5], "pool_after": []}})
     assert built("second_order", channels=3)(images(1, 6, 5, 3)).shape == (1, 6, 5, 3)
     with pytest.raises(ValueError, match="known and even"):
         built("two_layer_hamiltonian", channels=3)
@@ -364,16 +333,6 @@ def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
 
 
 # --- Keras' habits
-
-
-@pytest.mark.jax("slow")
-@pytest.mark.parametrize("block", blocks.BLOCKS)
-def test_block_survives_its_configuration(block):
-    more = {"gamma": 0.25} if block == "antisymmetric" else {}
-    layer = blocks.BLOCKS[block](h=0.2, unroll_length=2, weights_in_time="free", smoothness=0.1, kernel_size=5, **more)
-    config = layer.get_config()
-    assert type(layer).from_config(config).get_config() == config
-    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
 
 
 def network(block, weights_in_time="shared"):
@@ -442,15 +401,11 @@ def test_resnet_has_the_published_number_of_parameters(depth, trainable):
 
 @pytest.mark.jax("slow")
 def test_resnet_shortcut_takes_every_other_pixel_and_appends_zeros():
-    built_network = resnet.build(20, input_shape=(8, 8, 3))
-    shortcut = keras.Model(
-        built_network.get_layer("block3_activation2").output,
-        built_network.get_layer("block4_channels").output,
-    )
+    layer = resnet.build(20, input_shape=(8, 8, 3)).get_layer
+    shortcut = keras.Model(layer("block3_activation2").output, layer("block4_channels").output)
     x = images(1, 8, 8, 16)
-    np.testing.assert_array_equal(
-        array(shortcut(x)), np.concatenate([x[:, ::2, ::2], np.zeros((1, 4, 4, 16))], axis=-1)
-    )
+    expected = np.concatenate([x[:, ::2, ::2], np.zeros((1, 4, 4, 16))], axis=-1)
+    np.testing.assert_array_equal(array(shortcut(x)), expected)
 
 
 @pytest.mark.slow

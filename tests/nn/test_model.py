@@ -70,12 +70,8 @@ def test_another_network_is_called_another():
     assert len(comparison) == 22
     assert comparison[-1]["type"] is None and comparison[-1]["published_type"] == "Dense"
     assert summary.verdict(comparison) == "This is not the post's network: 2 of 22 layers match its summary."
-
-
-def test_a_longer_network_is_compared_too():
-    comparison = summary.compare_with_published(model.build(small(channels=[4] * 20, pool_after=[])))
-    assert len(comparison) == 28
-    assert comparison[-1]["published_type"] is None and not comparison[-1]["match"]
+    longer = summary.compare_with_published(model.build(small(channels=[4] * 20, pool_after=[])))
+    assert len(longer) == 28 and longer[-1]["published_type"] is None and not longer[-1]["match"]
 
 
 @pytest.mark.parametrize("size", [8, 32])
@@ -90,14 +86,6 @@ def test_predictions_are_probabilities(size):
 def test_equal_channels_need_no_padding_layer():
     types = [type(layer).__name__ for layer in model.build(small(channels=[4, 4], pool_after=[])).layers]
     assert "ChannelZeroPadding" not in types and types.count("HamiltonianConv2D") == 2
-
-
-def test_equal_seeds_give_equal_weight_files(tmp_path):
-    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        keras.utils.set_random_seed(seed)
-        model.build(small()).save_weights(tmp_path / f"{name}.weights.h5")
-    a, b, c = (tmp_path.joinpath(f"{name}.weights.h5").read_bytes() for name in "abc")
-    assert a == b != c
 
 
 def test_results_are_the_same_bytes_every_time(tmp_path):

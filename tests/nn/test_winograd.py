@@ -168,10 +168,6 @@ def test_chang_et_als_network_computes_with_products():
     assert model.winograd_units(network) == [unit.name for unit in model.units(network)]
 
 
-def test_a_unit_that_is_not_built_uses_no_products():
-    assert not blocks.HamiltonianConv2D(convolution="winograd").uses_winograd
-
-
 def test_a_unit_with_products_takes_images_of_another_size_as_any_layer():
     direct, products = (built("hamiltonian", 4, (8, 8), convolution=way) for way in ("direct", "winograd"))
     x = images(2, 5, 16, 4)
@@ -186,8 +182,3 @@ def test_eigenvalues_of_a_wide_unit(block):
 
     # Wide enough for products; the Jacobian is taken of functions of ordinary images.
     assert len(stability.jacobian_eigenvalues(block, size=2, channels=128)) == 4 * 128 * (1 + (block == "second_order"))
-
-
-def test_the_schema_names_the_ways():
-    with pytest.raises(InputError, match="training.convolution = 'fft'"):
-        parameters.load({"training": {"convolution": "fft"}})
