@@ -8,7 +8,6 @@ import pytest
 from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import reference
 from resode.base import files, paths
-from resode.base.errors import InputError
 from resode.config import parameters
 from resode.experiments import runs
 from resode.report import readme, readme_head, verdicts
@@ -193,14 +192,6 @@ def test_checkpoint_of_another_training_than_its_run_is_not_told(tmp_path, monke
     hand_over(tmp_path, "quarter", ROWS, 3200)
     monkeypatch.setattr(runs, "read", lambda: {"quarter": {"training.reference_iterations": 64000.0, "seed": 7}})
     assert readme_head.head(tmp_path) == ""
-
-
-def test_damaged_checkpoint_is_named(tmp_path):
-    hand_over(tmp_path, "quarter", ROWS, 3200)
-    path = tmp_path / "runs" / "quarter" / checkpoint.HANDED_OVER
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"is damaged or no checkpoint \(cut short"):
-        readme_head.head(tmp_path)
 
 
 def test_figures_of_the_readme_are_there():

@@ -61,16 +61,16 @@ def test_linear_trainings_of_other_lengths_have_nothing_in_common():
         assert not checkpoint.agree(ours, inputs(**training), 1)
 
 
-def test_checkpoints_from_before_there_was_a_choice_of_optimizer_are_gone_on_from():
+def test_checkpoints_from_before_there_was_a_choice_of_optimizer_or_levels_are_gone_on_from():
     ours = identity.all_inputs(small_dataset(), settings())
     theirs = json.loads(json.dumps(ours))
     for name in ("schedule", "warmup", "optimizer", "nesterov", "muon_learning_rate", "muon_momentum", "muon_decay"):
         del theirs["params"]["training"][name]
-    del theirs["params"]["training"]["label_smoothing"], theirs["params"]["augmentation"]["crop_edges"]
+    del theirs["params"]["training"]["label_smoothing"], theirs["params"]["training"]["unroll_schedule"]
+    del theirs["params"]["augmentation"]["crop_edges"]
     assert checkpoint.agree(ours, theirs, 20)
-    assert not checkpoint.agree(
-        identity.all_inputs(small_dataset(), settings(training={"label_smoothing": 0.1})), theirs, 20
-    )
+    smoothed = identity.all_inputs(small_dataset(), settings(training={"label_smoothing": 0.1}))
+    assert not checkpoint.agree(smoothed, theirs, 20)
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,14 @@ def test_checkpoints_from_before_there_was_a_choice_of_optimizer_are_gone_on_fro
     [
         ({"training": {"schedule": "linear"}}, r"reference_drops \[15.0\] are of schedule drops; with schedule linear"),
         ({"training": LINEAR | {"warmup": 0.0}}, "training.warmup = 0.0: input should be greater than 0"),
-        ({"training": LINEAR | {"warmup": 1.0}}, "training.warmup = 1.0: input should be less than 1"),
-        ({"training": {"schedule": "cosine"}}, "training.schedule = 'cosine': input should be 'drops' or 'linear'"),
         ({"training": {"optimizer": "adam"}}, "training.optimizer = 'adam': input should be 'sgd' or 'muon'"),
         ({"training": {"muon_momentum": 1.0}}, "training.muon_momentum = 1.0: input should be less than 1"),
-        ({"training": {"muon_decay": -0.1}}, "training.muon_decay = -0.1: input should be greater than or equal to 0"),
         ({"training": {"label_smoothing": 1.0}}, "training.label_smoothing = 1.0: input should be less than 1"),
         (
             {"training": {"optimizer": "muon"}, "model": {"architecture": "resnet20"}},
             "training.optimizer muon trains the kernels of units; resnet20 takes sgd",
         ),
         ({"augmentation": {"crop_edges": "reflect"}}, "crop_edges reflect needs a crop; shifts repeat the edge pixels"),
-        ({"augmentation": {"crop_edges": "wrap"}}, "augmentation.crop_edges = 'wrap': input should be 'zeros' or"),
     ],
 )
 def test_wrong_schedules_optimizers_and_crops_are_refused(changes, words):
@@ -165,14 +161,6 @@ def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(
     )
     assert sorted(path.stem[-2:] for path in folder.glob("*.checkpoint")) == ["15", "20"]
     assert files(finished) == files(uninterrupted)
-
-
-def test_torn_description_of_another_run_is_no_obstacle(finished, monkeypatch):
-    (folder,) = (finished / "runs").iterdir()
-    (folder / "inputs.json").write_text("{", encoding="utf-8")
-    monkeypatch.setenv(STOP_AT, "0")
-    with pytest.raises(TimeOver, match="after update 0 of 20"):
-        train(finished, model={"h": 0.2})
 
 
 def test_complete_training_is_not_done_again(uninterrupted, finished, capsys):
