@@ -21,7 +21,6 @@ from resode.config import parameters, yaml
 from resode.experiments import sweep, sweep_ray, trials
 from resode.experiments.trials import Watch
 from resode.figures import sweep as plots_sweep
-from resode.report import readme
 from resode.training import checkpoint
 
 TINY = {
@@ -105,19 +104,11 @@ def test_the_sweeps_of_the_repository_are_accepted(name):
     [
         ({"h": [0.1, -0.1]}, "tiny.h.1 = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny.unroll_length.1 = 'two': input should be a valid integer"),
-        ({"seeds": [0, 0]}, "tiny.seeds: .* names a value twice"),
-        ({"seeds": [*range(2_000)]}, "tiny.seeds = .*at most 1000 items"),
-        ({"h": [1, 1.0]}, "tiny.h: .* names a value twice"),
         ({"h": [0.15, 0.150000001]}, "tiny.h: .* names a value twice"),
         ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
         ({"settings": {**TINY["settings"], "training": {"batch_size": 4}}}, "write the settings of training as training.NAME"),
         ({"settings": {**TINY["settings"], "seed.x": 1}}, "unknown key seed.x"),
-        ({"settings": {**TINY["settings"], "seed.": 1}}, "unknown key seed."),
-        ({"settings": {**TINY["settings"], "model.": 1}}, "unknown key model."),
-        ({"settings": {1: 2}}, "tiny.settings.1 = 1: input should be a valid string"),
         ({"seeds": [*range(300)]}, "tiny: 1,200 trials; at most 1,000 are taken on"),
-        ({"h": []}, "tiny.h = .*at least 1 item"),
-        ({"settings": {**TINY["settings"], "model.hh": 1}}, "unknown key model.hh"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.0}}, "a sweep chooses on validation images"),
         ({"repeats": 3}, "unknown key tiny.repeats"),
     ],
@@ -128,17 +119,10 @@ def test_wrong_grids_are_refused_before_any_trial_starts(tmp_path, changes, word
     assert "\n" not in str(caught.value) and not (tmp_path / "trained").exists()
 
 
-def test_unknown_sweeps_are_named(tmp_path):
-    with pytest.raises(InputError, match="has no sweep 'huge'; it has tiny"):
-        sweep.planned("huge", write(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["../../x", "a\nb", "", "a/b"])
-def test_names_that_are_no_folders_are_refused(tmp_path, name):
-    path = write(tmp_path)
-    path.write_text(path.read_text(encoding="utf-8").replace("tiny:", f"{json.dumps(name)}:"), encoding="utf-8")
+def test_a_name_that_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(yaml.text({"../../x": TINY}), encoding="utf-8")
     with pytest.raises(InputError, match="tring should match pattern"):
-        sweep.planned(name, path)
+        sweep.planned("../../x", tmp_path / "sweep.yaml")
 
 
 def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, capsys):
@@ -155,19 +139,15 @@ def test_the_table_has_a_row_a_trial_and_the_best_is_the_best_mean(tmp_path, cap
     summary = sweeps.summary(found)
     assert "Best: **$h = 0.1$, unroll length 2**, 76.00 % ± 1.41" in summary
     assert "no worse as far as 2 seeds can tell: $h = 0.1$, unroll length 1" in summary
-    assert [row["validation accuracy"] for row in sweeps.rows(found)][2:] == [
-        "99.00 %, 1 of 2 diverged",
-        "2 of 2 diverged",
-    ]
-    assert "5 done, 1 running, 3 diverged, 0 failed of 8 trials; best 99.00 % (h = 50.0, unroll length 1, seed 0)" in (
-        capsys.readouterr().out
-    )
+    shown = [row["validation accuracy"] for row in sweeps.rows(found)]
+    assert shown[2:] == ["99.00 %, 1 of 2 diverged", "2 of 2 diverged"]
+    said = "5 done, 1 running, 3 diverged, 0 failed of 8 trials; best 99.00 % (h = 50.0, unroll length 1, seed 0)"
+    assert said in capsys.readouterr().out
 
 
 def test_failed_trials_are_recorded_and_reported_at_the_end(tmp_path):
-    with pytest.raises(
-        InputError, match="1 of 8 trials failed, the first with h = 0.1, unroll length 1, seed 0: no luck"
-    ):
+    said = "1 of 8 trials failed, the first with h = 0.1, unroll length 1, seed 0: no luck"
+    with pytest.raises(InputError, match=said):
         invented(tmp_path, {(0.1, 1, 0): "failed"})
     found = sweeps.outcome("tiny", tmp_path / "sweep")
     assert len(found.pairs[0].accuracies) == 1 and found.pairs[0].spread is None
@@ -175,6 +155,7 @@ def test_failed_trials_are_recorded_and_reported_at_the_end(tmp_path):
 
 @pytest.mark.parametrize("status", ["failed", "diverged"])
 def test_a_sweep_of_which_nothing_is_done_has_a_page(tmp_path, status):
+    assert "make sweep" in sweeps.tables(tmp_path)
     grid = {"h": [50.0], "unroll_length": [1], "seeds": [0]}
     with pytest.raises(InputError) if status == "failed" else contextlib.nullcontext():
         invented(tmp_path, {(50.0, 1, 0): status}, **grid)
@@ -189,11 +170,6 @@ def test_a_second_sweep_of_a_name_is_refused_while_the_first_runs(tmp_path):
     with checkpoint.locked(paths.RUNS / "sweeps" / "tiny"), refused:
         invented(tmp_path, {})
     assert not (tmp_path / "trained").exists()
-
-
-def test_powers_of_ten_are_numbers_as_dvc_writes_them(tmp_path):
-    (tmp_path / "sweep.yaml").write_text(yaml.text({"tiny": TINY}).replace("- 50.0", "- 1e-05"), encoding="utf-8")
-    assert {trial.params.model.h for trial in sweep.planned("tiny", tmp_path / "sweep.yaml")} == {0.1, 1e-5}
 
 
 def test_engines_that_gave_the_same_table_are_told_and_others_left_out(tmp_path):
@@ -232,17 +208,11 @@ def test_the_committed_sweeps_are_those_of_sweep_yaml():
         assert found.setting["settings"] == sweep.read(name).settings
 
 
-def test_without_results_the_readme_says_how_to_get_them(tmp_path):
-    assert "make sweep" in sweeps.tables(tmp_path)
-    assert readme.TABLES["docs/choosing.md"]["sweep"] is sweeps.tables
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--cpus", "0"], "--cpus 0"),
         pytest.param(["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1: ", marks=pytest.mark.slow),
-        pytest.param(["--address", "here"], "no Ray cluster at here: ", marks=pytest.mark.slow),
         (["huge"], "has no sweep 'huge'"),
     ],
 )

@@ -81,7 +81,7 @@ def test_stages_depend_on_what_their_notebooks_import(stage):
 
 # From the lowest up. A package that a stage depends on as a folder imports only what lies below it, so that the stage has all
 # of it among its dependencies.
-FLOORS = (
+FLOORS = [
     "ode",
     "base",
     "config",
@@ -96,7 +96,7 @@ FLOORS = (
     "benchmarks",
     "report",
     "cli",
-)  # fmt: skip
+]
 SOURCE = paths.ROOT / "src" / "resode"
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem == "cli")
 
@@ -116,9 +116,9 @@ def test_imports_go_down_only(path):
 def test_modules_of_a_package_do_not_import_in_a_circle(package):
     graph = {
         path.stem: [
-            name.split("/")[1]
+            Path(name).name
             for name in imports(path.read_text(encoding="utf-8"))
-            if name.split("/")[0] == package.name
+            if Path(name).parent.name == package.name
         ]
         for path in package.glob("*.py")
     }
@@ -217,19 +217,14 @@ def test_normalised_notebooks_of_two_runs_are_equal():
     ("change", "words"),
     [
         ({"model": {"h": -1}}, ["model.h", "-1", "greater than 0"]),
-        ({"model": {"unroll_length": 0}}, ["model.unroll_length", "0", "greater than or equal to 1"]),
         ({"model": {"unroll_length": "four"}}, ["model.unroll_length", "'four'", "integer"]),
         ({"model": {"channels": [15]}}, ["params.yaml: model", "channels: 15 is odd", "block hamiltonian"]),
         ({"model": {"channels": [16, 24]}}, ["model.channels", "24", "multiple of 16"]),
         ({"model": {"hh": 1}}, ["unknown key model.hh"]),
-        ({"model": {"l2": "much"}}, ["model.l2 = 'much'", "valid number"]),
         ({"model": {"pool_after": [6]}}, ["pool_after", "from 1 to 5"]),
         ({"augmentation": {"crop": 4}}, ["augmentation: shift 0.1 and crop 4: choose one"]),
-        ({"augmentation": {"interpolation": "cubic"}}, ["augmentation.interpolation", "'cubic'", "bilinear"]),
         ({"training": {"batch_size": 33}}, ["whole number"]),
         ({"training": {"reference_drops": [64000.0]}}, ["before reference_iterations"]),
-        ({"seed": -1}, ["seed", "-1"]),
-        ({"sead": 1}, ["unknown key sead"]),
     ],
 )
 def test_wrong_parameters_are_named(change, words):
@@ -237,14 +232,6 @@ def test_wrong_parameters_are_named(change, words):
         parameters.load(change)
     message = str(caught.value)
     assert "\n" not in message and all(word in message for word in words), message
-
-
-def test_command_line_prints_one_line_and_fails(tmp_path, monkeypatch, capsys):
-    wrong = tmp_path / "params.yaml"
-    wrong.write_text(paths.PARAMS.read_text(encoding="utf-8").replace("  h: 0.15", "  h: -1.0"), encoding="utf-8")
-    monkeypatch.setattr(paths, "PARAMS", wrong)
-    assert cli.main(["model"]) == 1
-    assert capsys.readouterr().err == "error: params.yaml: model.h = -1.0: input should be greater than 0\n"
 
 
 def test_params_yaml_is_read_in_any_locale():
@@ -279,8 +266,6 @@ def test_results_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch
     [
         ({"model.h": -1}, "here: model.h = -1"),
         ({"model.unroll_length": 2}, "params.yaml: model.h = 'much'"),
-        ({"model.channels": [16, 24]}, "here: model.channels: 24 is not a multiple of 16"),
-        ({"augmentation.crop": 4}, "here: augmentation: shift 0.1 and crop 4"),
         ({"training.convolution": "winograd", "model.kernel_size": 5}, "here: training.convolution winograd needs"),
     ],
 )
