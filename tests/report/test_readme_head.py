@@ -1,7 +1,5 @@
 """The head of the README and accuracy over the share of the schedule: from finished runs and from a checkpoint handed over."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ from resode.analysis import reference
 from resode.base import files, paths
 from resode.config import parameters
 from resode.experiments import runs
-from resode.report import readme, readme_head, verdicts
+from resode.report import readme_head, verdicts
 from resode.training import checkpoint
 
 EIGHTH = {"reference_iterations": 8000.0, "reference_drops": [4000.0, 6000.0]}
@@ -26,14 +24,8 @@ def write_short_run(results, name="eighth", accuracy=0.885, **changes):
 def hand_over(results, name, history, update):
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    machine = {
-        "hardware": "CPU: test",
-        "backend": "tensorflow",
-        "precision": "float32",
-        "commit": "a" * 40,
-        "modified": False,
-    }
-    piece = {"from": 0, "to": update, "of": update, "seconds": 7200.0, "processes": 3, **machine}
+    piece = {"from": 0, "to": update, "of": update, "seconds": 7200.0, "processes": 3, "hardware": "CPU: test"}
+    piece |= {"backend": "tensorflow", "precision": "float32", "commit": "a" * 40, "modified": False}
     params = parameters.trained_with(parameters.validate(runs.params_of(name)))
     inputs = {"params": params, "validation_fraction": 0.0, "data": {}}
     state = {"update": update, "inputs": inputs, "history": history, "pieces": [piece]}
@@ -61,16 +53,13 @@ def test_head_tells_the_longest_run_beside_the_published_figure(tmp_path):
     write_short_run(tmp_path, "notebook", 0.897, training=longer)
     head = readme_head.head(tmp_path)
     assert head.startswith("**Not settled yet:** ")
-    assert (
-        "**89.70 % with 1/2 of the schedule** (run notebook; 8,970 of 10,000 test images, 95 % interval 89.10" in head
-    )
+    assert "**89.70 % with 1/2 of the schedule** (run notebook; 8,970 of 10,000 test images, 95 % interval 89" in head
     assert "to 90.30 %), published 90.37 % with all of it. With 1/8 of it: 88.50 %. Only the whole schedule" in head
     rows = readme_head.result_table(tmp_path).splitlines()
     assert rows[2] == "| Test accuracy, last epoch | 90.37 % | 89.70 % | −0.67 | partial: 1/2 of the schedule |"
-    write_run(make_run(0.904), tmp_path)
-    path = tmp_path / "training" / "provenance.json"
-    whole = json.loads(path.read_text()) | {"backend": "jax", "precision": "float32", "resumes": 0}
-    path.write_text(json.dumps(whole))
+    run = make_run(0.904)
+    run.provenance.update(backend="jax", precision="float32", resumes=0)
+    write_run(run, tmp_path)
     head = readme_head.head(tmp_path)
     assert head.startswith("**90.40 % with the whole schedule**")
 
@@ -96,11 +85,8 @@ def test_shares_stand_in_a_table_with_the_published_one(tmp_path):
     assert rows[2] == "| 1/8 | eighth | 3 | 88.50 % (87.90 to 89.10 %) | 99.70 % |"
     assert rows[3] == "| the whole | published | 327 | 90.37 % | 99.63 % |"
     readme_head.draw(tmp_path, tmp_path / "figures")
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
-        "curve.png",
-        "resampling.png",
-        "share.png",
-    ]
+    drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert drawn == ["curve.png", "resampling.png", "share.png"]
 
 
 @pytest.mark.parametrize(
@@ -129,16 +115,12 @@ def test_report_of_a_shorter_schedule_says_so():
 def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
     hand_over(tmp_path, "quarter", ROWS, 3200)
     head = readme_head.head(tmp_path)
-    assert head.startswith(
-        "**In progress:** run `quarter`, 2 of 81 epochs. After epoch 2: train accuracy 49.70 %, test"
-    )
+    assert head.startswith("**In progress:** run `quarter`, 2 of 81 epochs. After epoch 2: train accuracy 49.70 %")
     assert "(CIFAR-10; CPU: test, tensorflow, float32, commit aaaaaaa; 2.00 h, resumed 2 times)" in head
     assert "`resode run quarter` starts from its [checkpoint]" in head
     # 35.57 and 49.48 % published.
-    assert (
-        str(readme_head.curves(tmp_path)["bilinear shifts"]["train"])
-        == "2 of 2 epochs above it, on average by 0.17 points, standard deviation 0.06"
-    )
+    said = "2 of 2 epochs above it, on average by 0.17 points, standard deviation 0.06"
+    assert str(readme_head.curves(tmp_path)["bilinear shifts"]["train"]) == said
     readme_head.draw(tmp_path, tmp_path / "figures")
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["resampling.png"]
 
@@ -182,23 +164,13 @@ def test_run_in_progress_before_its_first_epoch(tmp_path):
     assert "curve.png" not in readme_head.head(tmp_path)
 
 
-def test_run_of_another_setting_in_progress_is_not_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "read", lambda: {"quarter": {"model.h": 0.2}})
-    hand_over(tmp_path, "quarter", ROWS, 3200)
-    assert readme_head.head(tmp_path) == ""
-
-
-def test_checkpoint_of_another_training_than_its_run_is_not_told(tmp_path, monkeypatch):
+def test_checkpoint_of_another_setting_or_of_another_training_than_its_run_is_not_told(tmp_path, monkeypatch):
     hand_over(tmp_path, "quarter", ROWS, 3200)
     monkeypatch.setattr(runs, "read", lambda: {"quarter": {"training.reference_iterations": 64000.0, "seed": 7}})
     assert readme_head.head(tmp_path) == ""
-
-
-def test_figures_of_the_readme_are_there():
-    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-    begin, end = readme.markers("claim")
-    shown = [part.split(")")[0] for part in text.partition(begin)[2].partition(end)[0].split("](results/")[1:]]
-    assert shown and all((paths.RESULTS / one).is_file() for one in shown)
+    monkeypatch.setattr(runs, "read", lambda: {"quarter": {"model.h": 0.2}})
+    hand_over(tmp_path, "quarter", ROWS, 3200)
+    assert readme_head.head(tmp_path) == ""
 
 
 def test_the_readme_is_short():

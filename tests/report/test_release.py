@@ -3,14 +3,13 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from helpers import make_run, settings
 from resode import cli
 from resode.analysis import evaluation
-from resode.base import files, paths, tensors
+from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.config import parameters, yaml
 from resode.data import digits, records
@@ -74,18 +73,16 @@ def test_files_of_ones_own_training_have_its_accuracy(published, results, tmp_pa
     network = trained.Network(path)
     path.write_bytes(trained.encoded(network.keras, network.params, network.class_names, network.mean))
     assert cli.main(["verify", "--weights", str(path)]) == 1
-    assert capsys.readouterr().err == (
-        f"error: {path} does not tell its data set; resode export NAME writes a file that does\n"
-    )
+    said = f"error: {path} does not tell its data set; resode export NAME writes a file that does\n"
+    assert capsys.readouterr().err == said
 
 
 def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, monkeypatch, capsys):
     network = trained.Network(published)
 
     def told(**changes):
-        content = trained.encoded(
-            network.keras, network.params, network.class_names, network.mean, network.facts | changes
-        )
+        facts = network.facts | changes
+        content = trained.encoded(network.keras, network.params, network.class_names, network.mean, facts)
         published.write_bytes(content)
 
     told(test_correct=network.facts["test_correct"] + 1)
@@ -96,23 +93,13 @@ def test_other_accuracy_and_other_images_are_named(published, data, tmp_path, mo
     assert "holds other images than those" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        None,
-        {"data": {"name": "digits", "sha256": {}}},
-    ],
-)
-def test_file_that_does_not_tell_its_accuracy_is_one_line(told, published, capsys):
-    network = trained.Network(published)
+def test_file_that_does_not_tell_its_accuracy_is_one_line(published, capsys):
+    network, told = trained.Network(published), {"data": {"name": "digits", "sha256": {}}}
     content = trained.encoded(network.keras, network.params, network.class_names, network.mean, told, network.data)
     published.write_bytes(content)
     assert cli.main(["verify"]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(
-        f"error: {published} does not tell its run, data set and test accuracy; resode publish NAME"
-    )
-    assert error.count("\n") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {published} does not tell its run, data set and test accuracy; resode publish")
     with pytest.raises(InputError, match="does not tell its run"):
         release.text()
 
@@ -128,62 +115,34 @@ def test_prediction_without_a_training_uses_them(published, results, tmp_path, c
     assert capsys.readouterr().out == by_file
 
 
-def test_file_holds_the_weights_of_the_training(published, results):
-    mine, theirs = trained.Network(published), trained.Network(results / "training")
-    for one, other in zip(mine.keras.get_weights(), theirs.keras.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert mine.class_names == theirs.class_names
-
-
 def test_model_card_tells_what_the_files_tell(published, results):
     card = published.with_name("README.md").read_text(encoding="utf-8")
     provenance = json.loads((results / "training" / "provenance.json").read_text())
     metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
-    assert (
-        "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card
-        and f"commit {provenance['commit'][:7]}" in card
-    )
+    assert "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card
+    assert f"commit {provenance['commit'][:7]}" in card
     for label, accuracy in metrics["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
     (result,) = yaml.parse(card.split("---\n")[1], "card")["model-index"][0]["results"]
-    assert result["dataset"]["type"] == "digits" and result["metrics"][0]["value"] == pytest.approx(
-        metrics["test_accuracy"], abs=1e-6
-    )
+    assert result["dataset"]["type"] == "digits"
+    assert result["metrics"][0]["value"] == pytest.approx(metrics["test_accuracy"], abs=1e-6)
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.1])
-def test_card_tells_which_images_were_looked_at_after_each_epoch(fraction):
+def test_card_tells_which_images_were_looked_at_after_each_epoch():
     run = vars(make_run())
-    run["provenance"] |= {"backend": "jax", "precision": "float32", "resumes": 0, "params": params()}
+    params = parameters.trained_with(parameters.load())
+    run["provenance"] |= {"backend": "jax", "precision": "float32", "resumes": 0, "params": params}
     run["provenance"]["data"]["source"] = "made here"
     run["metrics"]["class_accuracy"] = {"cat": 0.9}
-    if fraction:
-        run["provenance"]["data"]["validation_fraction"] = fraction
-        for row in run["history"]:
-            row |= {f"validation_{name}": row.pop(f"test_{name}") for name in ("loss", "accuracy")}
+    said = "The\ntest images were looked at after each epoch, as in the post, and decided"
+    assert said in release.card("first", run, 1)
+    run["provenance"]["data"]["validation_fraction"] = 0.1
+    for row in run["history"]:
+        row |= {f"validation_{name}": row.pop(f"test_{name}") for name in ("loss", "accuracy")}
     card = release.card("first", run, 1)
-    assert ("The\ntest images were looked at after each epoch, as in the post, and decided" in card) is not bool(
-        fraction
-    )
-    assert (
-        "without a fraction of 0.1 that was held out.\nThe held-out images were looked at after each epoch" in card
-    ) is bool(fraction)
-
-
-def params():
-    return parameters.trained_with(parameters.load())
-
-
-def test_network_that_no_file_of_weights_can_hold_leaves_the_published_one(published, results, monkeypatch):
-    good = published.read_bytes(), published.with_name("README.md").read_bytes()
-    monkeypatch.setattr(paths, "RESULTS", results)
-    other = trained.Network(results / "training")
-    other.params["architecture"] = "resnet20"
-    monkeypatch.setattr(trained, "Network", lambda folder: other)
-    with pytest.raises(InputError, match="the network is a resnet20; a file of weights, for low-memory inference, is"):
-        release.write()
-    assert (published.read_bytes(), published.with_name("README.md").read_bytes()) == good
+    assert "without a fraction of 0.1 that was held out.\nThe held-out images were looked at after each" in card
+    assert said not in card
 
 
 def test_evaluation_of_another_training_is_not_published(published, results, tmp_path, monkeypatch):
@@ -196,29 +155,12 @@ def test_evaluation_of_another_training_is_not_published(published, results, tmp
     assert published.read_bytes() == good
 
 
-def test_readme_text_tells_the_run(published, tmp_path):
+def test_readme_text_tells_the_run(published):
     told = weights_schema.Weights(published).facts
-    assert (
-        f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)"
-        in release.text()
-    )
+    said = f"run the pipeline's, {told['test_correct']} of 360 test images, [model card](network/README.md)"
+    assert said in release.text()
     published.unlink()
     assert "No weights are in git yet" in release.text()
-    with pytest.raises(
-        InputError, match="no weights at .*bring those of a finished run there with: resode publish NAME"
-    ):
-        release.verify()
-
-
-def test_run_that_is_not_finished_and_file_of_another_version(published, tmp_path):
-    with pytest.raises(InputError, match="holds no finished run; run: resode run eighth"):
-        release.write("eighth")
-    with pytest.raises(InputError, match="runs.yaml has no run 'nosuch'"):
-        release.write("nosuch")
-    assert set(tensors.File(published).texts) == {"model", "class_names", "data", "told"}
-    published.write_bytes(tensors.encode({"mean_image.value": np.zeros((32, 32, 3))}, {"model": "{}"}))
-    with pytest.raises(InputError, match="is of another version of this code"):
-        trained.Network(published)
 
 
 def test_damaged_or_missing_weights_of_git_are_restored_from_git(published, tmp_path, capsys):
@@ -230,10 +172,13 @@ def test_damaged_or_missing_weights_of_git_are_restored_from_git(published, tmp_
     assert capsys.readouterr().err == f"error: cannot read {published} as weights: its checksum is another; {restore}\n"
     published.unlink()
     assert cli.main(["verify"]) == 1
-    assert f"error: no weights at {published}; {restore}, or bring" in capsys.readouterr().err
+    said = f"error: no weights at {published}; {restore}, or bring those of a finished run there with: resode publish"
+    assert capsys.readouterr().err.startswith(said)
 
 
-def test_finished_run_whose_weights_are_elsewhere_names_its_training(published, results, tmp_path):
+def test_run_that_is_not_finished_or_whose_weights_are_elsewhere_names_its_training(published, results, tmp_path):
+    with pytest.raises(InputError, match="holds no finished run; run: resode run eighth"):
+        release.write("eighth")
     shutil.copytree(results, tmp_path / "runs" / "eighth")
     (tmp_path / "runs" / "eighth" / "training" / "model.weights.h5").unlink()
     with pytest.raises(InputError, match="no trained weights at .*model.weights.h5; run: resode run eighth"):
@@ -243,17 +188,9 @@ def test_finished_run_whose_weights_are_elsewhere_names_its_training(published, 
 def test_cost_and_accuracy_of_other_unroll_lengths_of_the_published_weights(published, results, tmp_path):
     assert release.unroll_lengths(results) == ""
     training = json.loads((results / "training" / "provenance.json").read_text())["training"]
+    same = {"low": 0.8, "high": 0.95, "total": 360}
     rows = [
-        {
-            "integrator": name,
-            "unroll_length": n,
-            "h": 0.6 / n,
-            "cost": n / 4,
-            "accuracy": accuracy,
-            "low": 0.8,
-            "high": 0.95,
-        }
-        | {"total": 360}
+        {"integrator": name, "unroll_length": n, "h": 0.6 / n, "cost": n / 4, "accuracy": accuracy} | same
         for name, n, accuracy in (("euler", 2, 0.85), ("euler", 4, 0.9), ("rk4", 1, 0.5))
     ]
     content = {"training": training, "data": "digits", "integrator": "euler", "unroll_length": 4, "rows": rows}
