@@ -1,6 +1,7 @@
 """The commands predict and export: image files in, a line each out, with Keras or in a bare environment."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,9 @@ import pytest
 import safetensors
 from PIL import Image
 
-from helpers import SMALL, small_dataset
+from helpers import small_dataset, train
 from resode import cli
 from resode.base import paths
-from resode.config import parameters
 from resode.training import loop
 
 
@@ -87,29 +87,20 @@ def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, capsys):
         assert not path.is_file()
 
 
-def test_exports_are_equal_and_follow_the_training(folder, tmp_path):
-    first, second = (
-        Path(exported(folder, tmp_path / name)).read_bytes() for name in ("a.safetensors", "b.safetensors")
-    )
-    assert first == second
+def test_exports_are_equal(folder, tmp_path):
+    paths_of = [exported(folder, tmp_path / f"{name}.safetensors") for name in "ab"]
+    assert len({Path(path).read_bytes() for path in paths_of}) == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["{photo}", "--weights", "{none}"],
-            "no trained weights at {none}/model.weights.h5; name a folder that a training wrote",
-        ),
+        (["{photo}", "--weights", "{none}"], "no trained weights at {none}/model.weights.h5; name a folder that"),
         (["{none}"], "cannot read {none}: No such file or directory"),
         (["{photo}", "--low-memory", "--weights", "no\nsuch"], "cannot read no\\nsuch: No such file"),
         (["{here}"], "cannot read {here}: it is not an ordinary file"),
-        (["{text}"], "{text} is no image of these formats: JPEG, PNG"),
         (["{cut}"], "cannot read {cut} as an image: image file is truncated"),
-        (
-            ["{photo}", "--weights", "{text}"],
-            "cannot read {text} as weights: cut short, or no file of the safetensors format; make one with",
-        ),
+        (["{photo}", "--weights", "{text}"], "cannot read {text} as weights: cut short, or no file of the"),
         (["{photo}", "--low-memory"], "--low-memory needs --weights FILE, a file made with: resode export FILE"),
         (["{photo}", "--low-memory", "--weights", "{none}"], "cannot read {none}: No such file"),
         (["{photo}", "--weights", "{folder}", "--unroll-length", "0"], "--unroll-length 0: block hamiltonian"),
@@ -129,20 +120,13 @@ def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, c
     assert error.startswith("error: " + message.format(**names)) and error.count("\n") == 1
 
 
-def copied(folder: Path, where: Path) -> Path:
-    where.mkdir()
-    for path in folder.iterdir():
-        (where / path.name).write_bytes(path.read_bytes())
-    return where
-
-
 def error(capsys, where: Path, *command: str) -> str:
     assert cli.main([*command, "--weights", str(where)]) == 1
     return capsys.readouterr().err
 
 
 def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, capsys):
-    older = copied(folder, tmp_path / "older")
+    older = Path(shutil.copytree(folder, tmp_path / "older"))
     text = (older / loop.PROVENANCE).read_text(encoding="utf-8")
     (older / loop.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
     assert "provenance.json was written by another version of this code" in error(capsys, older, "predict", photos[0])
@@ -150,23 +134,14 @@ def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, ca
     assert "is damaged, or of another network" in error(capsys, older, "predict", photos[0])
     (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
     (older / loop.MEAN_IMAGE).unlink()
-    assert (
-        f"cannot read {older}/mean_image.npy: No such file or directory; name a folder that a training wrote"
-        in error(capsys, older, "predict", photos[0])
-    )
-
-
-@pytest.fixture(scope="module")
-def resnet(tmp_path_factory):
-    """What a training of another network left."""
-    made = tmp_path_factory.mktemp("resnet")
-    params = parameters.load({**SMALL, "model": {"architecture": "resnet20"}})
-    loop.train(small_dataset(), params, made / "resnet", made / "runs")
-    return made / "resnet"
+    said = f"cannot read {older}/mean_image.npy: No such file or directory; name a folder that a training wrote"
+    assert said in error(capsys, older, "predict", photos[0])
 
 
 @pytest.mark.slow
-def test_folder_of_another_network_predicts_and_is_not_exported(resnet, photos, tmp_path, capsys):
+def test_folder_of_another_network_predicts_and_is_not_exported(photos, tmp_path, capsys):
+    train(tmp_path, model={"architecture": "resnet20"})
+    resnet = tmp_path / "results"
     told = error(capsys, resnet, "export", str(tmp_path / "file.safetensors"))
     assert "the network is a resnet20; a file of weights, for low-memory inference, is of units" in told
     assert cli.main(["predict", photos[0], "--weights", str(resnet)]) == 0

@@ -127,13 +127,11 @@ def test_int8_is_of_the_convolutions_alone_and_holds_each_kernel_once(weights, e
         name: sorted(9 * half**2 * size for half in (2, 4, 4)) for name, size in (("float32", 4), ("int8", 1))
     }
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    users = {
-        node.op_type
-        for node in model.graph.node
-        if {producers.get(name) for name in node.input} == {"DequantizeLinear"}
-    }
+    quantized = [
+        node for node in model.graph.node if {producers.get(name) for name in node.input} == {"DequantizeLinear"}
+    ]
     # What follows a convolution reads its result in 8 bits; sums of states do not.
-    assert users == {"Conv", "Relu", "Neg"}
+    assert {node.op_type for node in quantized} == {"Conv", "Relu", "Neg"}
     network = runtimes.Network(tmp_path / "int8.onnx")
     assert network.metadata["precision"] == "int8"
     expected = trained.Network(weights).predict(pixels(20))
@@ -187,22 +185,15 @@ def test_combinations_that_do_not_go_are_one_line(monkeypatch, capsys):
 
 @pytest.mark.slow
 @on_tensorflow
-def test_files_of_others_are_one_line(weights, extra, tmp_path, capsys):
-    for suffix in runtimes.SUFFIXES:
-        path = tmp_path / f"net{suffix}"
-        for content in (b"", b"not a network" * 9):
-            path.write_bytes(content)
-            with pytest.raises(InputError, match="is no network that `resode export` wrote: ") as error:
-                release.verify(path)
-            assert "\n" not in str(error.value)
-
-
-@pytest.mark.slow
-@on_tensorflow
-def test_other_networks_are_one_line(extra, tmp_path, capfd):
+def test_files_of_others_and_other_networks_are_one_line(extra, tmp_path, capfd):
     import onnx
     from onnx import TensorProto, helper
 
+    for suffix in runtimes.SUFFIXES:
+        (tmp_path / f"net{suffix}").write_bytes(b"not a network" * 9)
+        with pytest.raises(InputError, match="is no network that `resode export` wrote: ") as error:
+            release.verify(tmp_path / f"net{suffix}")
+        assert "\n" not in str(error.value)
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", ends[:1], ends[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
