@@ -13,6 +13,7 @@ from resode.analysis import evaluation
 from resode.base.errors import InputError
 
 NAMES = ["cat", "dog", "ship"]
+HEADER = ",".join(evaluation.HISTORY_COLUMNS)
 LABELS = np.array([0, 0, 1, 1, 2])
 PROBABILITIES = np.array(
     [
@@ -26,16 +27,9 @@ PROBABILITIES = np.array(
 
 
 def history(*test_accuracies: float) -> list[dict[str, float]]:
+    same = {"learning_rate": 0.1, "train_loss": 1.0, "test_loss": 1.0}
     return [
-        {
-            "epoch": epoch,
-            "updates": 10 * epoch,
-            "learning_rate": 0.1,
-            "train_loss": 1.0,
-            "train_accuracy": 0.5 + epoch / 100,
-            "test_loss": 1.0,
-            "test_accuracy": accuracy,
-        }
+        {"epoch": epoch, "updates": 10 * epoch, "train_accuracy": 0.5 + epoch / 100, "test_accuracy": accuracy} | same
         for epoch, accuracy in enumerate(test_accuracies, start=1)
     ]
 
@@ -62,48 +56,35 @@ def test_wilson_interval_by_hand():
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert evaluation.wilson_interval(90, 100) == pytest.approx((centre - half, centre + half), abs=1e-8)
     assert evaluation.wilson_interval(90, 100) == pytest.approx((0.825634, 0.944771), abs=1e-6)
-
-
-def test_wilson_interval_stays_within_zero_and_one():
-    low, high = evaluation.wilson_interval(10, 10)
-    assert low == pytest.approx(0.722467, abs=1e-6)
-    assert high == 1
+    assert evaluation.wilson_interval(10, 10) == (pytest.approx(0.722467, abs=1e-6), 1)
 
 
 def test_metrics_of_a_small_case():
     # The rows from epoch 3 on are the last ten.
     rows = history(0.99, 0.1, *[0.5] * 4, 0.8, *[0.5] * 4, 0.6)
-    numbers = evaluation.metrics(rows, PROBABILITIES, LABELS, NAMES)
+    numbers = evaluation.metrics(rows, PROBABILITIES, LABELS, [*NAMES, "truck"])
     assert (numbers["test_correct"], numbers["test_total"], numbers["test_accuracy"]) == (3, 5, 0.6)
     assert (numbers["best_test_accuracy"], numbers["best_epoch"]) == (0.99, 1)
     assert numbers["last_ten_test_accuracy"] == pytest.approx((8 * 0.5 + 0.8 + 0.6) / 10)
     assert numbers["train_accuracy"] == pytest.approx(0.62)
     assert numbers["epochs"] == 12
-    assert numbers["class_accuracy"] == {"cat": 0.5, "dog": 0.5, "ship": 1.0}
+    assert numbers["class_accuracy"] == {"cat": 0.5, "dog": 0.5, "ship": 1.0, "truck": None}
     assert numbers["test_accuracy_low"] < 0.6 < numbers["test_accuracy_high"]
+    text = evaluation.summary(numbers, "pets").data
+    assert "**60.00 %** of the test images of pets" in text and "3 of 5" in text
 
 
-def test_metrics_refuse_the_history_of_another_run():
+def test_metrics_refuse_the_history_of_another_run_and_allow_one_image_for_rounding():
+    assert evaluation.metrics(history(0.8), PROBABILITIES, LABELS, NAMES)["test_accuracy"] == 0.6
     with pytest.raises(InputError, match="0.6000.*0.9500.*do not belong together"):
         evaluation.metrics(history(0.95), PROBABILITIES, LABELS, NAMES)
-
-
-def test_metrics_allow_one_image_for_rounding():
-    assert evaluation.metrics(history(0.8), PROBABILITIES, LABELS, NAMES)["test_accuracy"] == 0.6
-
-
-def test_class_without_images_has_no_accuracy():
-    numbers = evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES + ["truck"])
-    assert numbers["class_accuracy"]["truck"] is None
 
 
 def test_mistakes_come_surest_first_and_no_more_than_there_are():
     assert evaluation.most_confident_mistakes(PROBABILITIES, LABELS, 1).tolist() == [3]
     assert evaluation.most_confident_mistakes(PROBABILITIES, LABELS, 9).tolist() == [3, 1]
-
-
-def test_tied_mistakes_keep_the_order_of_the_test_set():
-    tied = np.array([[0.2, 0.8], [0.2, 0.8], [0.2, 0.8]])
+    # Tied ones keep the order of the test set.
+    tied = np.tile([0.2, 0.8], (3, 1))
     assert evaluation.most_confident_mistakes(tied, np.zeros(3, int), 3).tolist() == [0, 1, 2]
 
 
@@ -123,7 +104,7 @@ def test_written_files(tmp_path):
 
 def test_history_is_read_with_its_types(tmp_path):
     path = tmp_path / "history.csv"
-    path.write_text(",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,0.45\n", encoding="utf-8")
+    path.write_text(f"{HEADER}\n1,20,0.1,1.5,0.4,1.4,0.45\n", encoding="utf-8")
     row = evaluation.read_history(path)[0]
     assert row == dict(zip(evaluation.HISTORY_COLUMNS, (1, 20, 0.1, 1.5, 0.4, 1.4, 0.45), strict=True))
     assert isinstance(row["epoch"], int)
@@ -133,30 +114,18 @@ def test_history_is_read_with_its_types(tmp_path):
     "content, message",
     [
         (None, "is missing; run the training stage first"),
-        ("epoch,updates\n", "has no epochs"),
-        ("epoch,updates\n1,2\n", "lacks the column learning_rate"),
-        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,x,1.4,0.45\n", "no number"),
-        (",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1\n", "no number"),
-        (",".join(evaluation.HISTORY_COLUMNS) + "\n2,20,0.1,1.5,0.4,1.4,0.45\n", "row 1 is not of epoch 1"),
-        (
-            ",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,1.5,0.4,1.4,nan\n",
-            "row 1 is not of epoch 1, or impossible",
-        ),
-        (
-            ",".join(evaluation.HISTORY_COLUMNS) + "\n1,20,0.1,nan,0.4,1.4,0.4\n",
-            "row 1 is not of epoch 1, or impossible",
-        ),
-        (
-            ",".join(evaluation.HISTORY_COLUMNS) + "\n1,0,0.1,1.5,0.4,1.4,0.4\n",
-            "row 1 is not of epoch 1, or impossible",
-        ),
-        ("a" * 200_000, "is no table .*field larger"),
+        (b"epoch,updates\n", "has no epochs"),
+        (b"epoch,updates\n1,2\n", "lacks the column learning_rate"),
+        (f"{HEADER}\n1,20,0.1\n".encode(), "no number"),
+        (f"{HEADER}\n2,20,0.1,1.5,0.4,1.4,0.45\n".encode(), "row 1 is not of epoch 1"),
+        (f"{HEADER}\n1,20,0.1,nan,0.4,1.4,0.4\n".encode(), "row 1 is not of epoch 1, or impossible"),
+        (b"a" * 200_000, "is no table .*field larger"),
         (b"\xff\xfe", "is no table .*is no text"),
     ],
 )
 def test_unusable_history_is_refused(tmp_path, content, message):
     if content is not None:
-        (tmp_path / "history.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        (tmp_path / "history.csv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         evaluation.read_history(tmp_path / "history.csv")
 
@@ -178,9 +147,3 @@ def test_predict_equals_the_softmax_and_ignores_the_batch_size():
 def test_predict_refuses_what_is_not_finite():
     with pytest.raises(InputError, match="not finite"):
         evaluation.predict(softmax_of_inputs(), np.full((1, 3), np.nan, "float32"))
-
-
-def test_summary_words_the_numbers():
-    text = evaluation.summary(evaluation.metrics(history(0.6), PROBABILITIES, LABELS, NAMES), "pets").data
-    assert "**60.00 %** of the test images of pets" in text
-    assert "3 of 5" in text

@@ -1,7 +1,5 @@
 """Accuracy on parts of CIFAR-10's test images: the lists, and a small example counted by hand."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -17,13 +15,9 @@ def test_the_lists_are_those_of_the_papers():
     assert all(row["given_label"] != row["guessed_label"] and row["votes_given"] < 3 for row in wrong)
 
 
-def row(image, given, guessed, votes_given, votes_guessed):
-    return {"test_image": image, "given_label": given, "guessed_label": guessed} | {
-        "votes_given": votes_given,
-        "votes_guessed": votes_guessed,
-        "votes_both": 0,
-        "votes_neither": 0,
-    }
+def row(*numbers):
+    names = ("test_image", "given_label", "guessed_label", "votes_given", "votes_guessed")
+    return dict(zip(names, numbers, strict=True)) | {"votes_both": 0, "votes_neither": 0}
 
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])
@@ -66,9 +60,3 @@ def test_the_lists_are_of_the_published_images_alone():
     assert subsets.known({"name": "cifar10", "published": True})
     assert not subsets.known({"name": "cifar10", "published": False})
     assert not subsets.known({"name": "digits", "published": True})
-
-
-def test_the_file_names_its_training(tmp_path):
-    subsets.write(tmp_path, subsets.accuracies(CLASSES, LABELS, np.array([1]), WRONG), "a")
-    found = json.loads((tmp_path / "subsets.json").read_text(encoding="utf-8"))
-    assert (found["training"], found["errors"]) == ("a", 3)
