@@ -65,9 +65,7 @@ def test_temperatures_are_fitted_on_the_other_half_of_the_test_images():
     labels[::2] = 0
     labels[1::2] = np.arange(200) % 2
     found = calibration.study(probabilities, labels)
-    assert found["temperatures"] == [calibration.fitted(probabilities[1::2], labels[1::2])] + [
-        calibration.fitted(probabilities[::2], labels[::2])
-    ]
+    assert found["temperatures"] == [calibration.fitted(probabilities[one::2], labels[one::2]) for one in (1, 0)]
     assert found["temperatures"][0] > 5 and found["temperatures"][1] < 0.5
     assert found["fitted_on"] == "the other half of the test images"
 

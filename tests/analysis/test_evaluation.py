@@ -93,10 +93,8 @@ def test_written_files(tmp_path):
     evaluation.write(tmp_path, numbers, LABELS, PROBABILITIES, NAMES)
     by_class = numbers.pop("class_accuracy")
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == numbers
-    assert json.loads((tmp_path / "class_accuracy.json").read_text(encoding="utf-8")) == {
-        "training": "a",
-        "class_accuracy": by_class,
-    }
+    written = json.loads((tmp_path / "class_accuracy.json").read_text(encoding="utf-8"))
+    assert written == {"training": "a", "class_accuracy": by_class}
     rows = list(csv.DictReader(io.StringIO((tmp_path / "confusion.csv").read_text(encoding="utf-8"))))
     assert rows[1] == {"actual": "cat", "predicted": "dog"}
     assert len(rows) == len(LABELS)

@@ -120,11 +120,8 @@ def test_figures_can_be_read_on_a_phone(name):
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
     whole = figure.bbox.padded(1)
     boxes = {text.get_text(): text.get_window_extent() for text in texts if text.get_text()}
-    assert not [
-        text
-        for text, box in boxes.items()
-        if box.x0 < whole.x0 or box.y0 < whole.y0 or box.x1 > whole.x1 or box.y1 > whole.y1
-    ]
+    inside = lambda box: whole.x0 <= box.x0 <= box.x1 <= whole.x1 and whole.y0 <= box.y0 <= box.y1 <= whole.y1
+    assert not [text for text, box in boxes.items() if not inside(box)]
 
 
 def test_where_methods_agree_the_narrower_line_is_on_the_wider_one():

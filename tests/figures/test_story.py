@@ -94,9 +94,8 @@ def test_the_controls_move_the_figure(after):
 def test_a_dragged_eigenvalue_moves_path_and_sliders(after):
     found = after(story.eigenvalue_layout([0.9]), "eigenvalue", 'source("eigenvalue").data = {x: [-0.5], y: [1.5]}')
     dots = (0.5 + 1.5j) ** np.arange(story.DOTS + 1)
-    np.testing.assert_allclose(
-        [found["data"]["dots"]["x"], found["data"]["dots"]["y"]], [dots.real, dots.imag], atol=1e-9
-    )
+    x, y = (found["data"]["dots"][name] for name in "xy")
+    np.testing.assert_allclose([x, y], [dots.real, dots.imag], atol=1e-9)
     assert found["verdict"] == "h λ = -0.50 + 1.50 i: a step of Euler multiplies by 1.581, the ODE by 0.607."
     assert found["handles"] == ["real part of h λ", "imaginary part of h λ"]
 
@@ -112,17 +111,12 @@ def test_spirals_move_with_time_steps_and_method(after):
     moves = 'control("method").value = "euler"; control("steps over this time").value = "4"; control("time").value = 8'
     found = after(story.flow_layout(flow), "spirals", moves)
     assert found["data"]["points"]["x"] == [-8, -10] and found["data"]["points"]["y"] == [-9, -11]
-    assert found["verdict"].startswith(
-        "After 2 of 4 steps of euler: 200.0 % of the points on their side; two neighbours"
-    )
-
-
-def test_the_storys_symplectic_euler_moves_the_position_first():
-    # x⁺ = x + h v, v⁺ = v − h x⁺ from (1, 0).
-    np.testing.assert_allclose(story.oscillation("symplectic_euler", 0.5, 2), [[1, 0], [1, -0.5], [0.75, -0.875]])
+    assert found["verdict"].startswith("After 2 of 4 steps of euler: 200.0 % of the points on their side; two")
 
 
 def test_the_moving_figure_holds_the_integrators_steps():
+    # x⁺ = x + h v, v⁺ = v − h x⁺ from (1, 0).
+    np.testing.assert_allclose(story.oscillation("symplectic_euler", 0.5, 2), [[1, 0], [1, -0.5], [0.75, -0.875]])
     found = story.paths([0.5], 3)
     assert set(found) == set(integrators.INTEGRATORS)
     # x⁺ = x + h v, v⁺ = v − h x from (1, 0); each step multiplies the energy by 1 + h².
@@ -145,9 +139,8 @@ def test_trained_units_are_of_the_pipelines_run_or_of_the_longest(tmp_path):
     trained(tmp_path / "runs" / "b", 1000, 0.9)
     path = tmp_path / "runs" / "b" / "stability" / "refinement.json"
     steps = [("euler", 1, 0.5), ("euler", 4, 0.9), ("euler", 16, 0.89), ("rk4", 1, 0.8), ("rk4", 4, 0.87)]
-    rows = [
-        {"integrator": name, "unroll_length": n, "accuracy": one, "low": one, "total": 1000} for name, n, one in steps
-    ]
+    names = ("integrator", "unroll_length", "accuracy", "low", "total")
+    rows = [dict(zip(names, (*step, step[-1], 1000), strict=True)) for step in steps]
     told = {"training": "a", "integrator": "euler", "unroll_length": 4, "classes": 10, "rows": rows}
     path.write_text(json.dumps(told), encoding="utf-8")
     name, units, refined = story.trained_units(tmp_path)

@@ -195,10 +195,7 @@ def test_gradients_are_those_of_finite_differences(block, integrator, weights_in
 
 
 def test_free_weights_start_equal_and_cost_parameters():
-    shared, free = (
-        blocks.HamiltonianConv2D(unroll_length=5),
-        blocks.HamiltonianConv2D(unroll_length=5, weights_in_time="free"),
-    )
+    shared, free = (blocks.HamiltonianConv2D(unroll_length=5, weights_in_time=one) for one in ("shared", "free"))
     for layer in (shared, free):
         layer.build((None, 4, 4, 32))
     kernel = free.get_weights()[0]
@@ -214,9 +211,8 @@ def test_two_kernels_of_a_unit_start_differently():
 
 
 def test_smoothness_is_haber_and_ruthottos_penalty():
-    layer = built(
-        "two_layer_hamiltonian", weights_in_time="free", smoothness=0.7, kernel_regularizer=keras.regularizers.L2(0.1)
-    )
+    penalties = {"smoothness": 0.7, "kernel_regularizer": keras.regularizers.L2(0.1)}
+    layer = built("two_layer_hamiltonian", weights_in_time="free", **penalties)
     layer(images(1, 6, 5, 4))
     # Kernels have L2 besides.
     expected = [
@@ -244,10 +240,8 @@ def test_starts_of_leapfrog_are_as_far_apart_as_the_docstring_says():
     # At rest, x_{-1} = x_1 = 1 - h^2 / 2.
     assert float(array(layer(np.ones((1, 1, 1, 1), "float32"))).item()) == pytest.approx(end(1 - h**2 / 2))
     found = [f"{value:.3f}".replace("-", "−") for value in (end(1 - h**2 / 2), end(0.0), end(1.0), np.cos(h * steps))]
-    assert (
-        "four steps of h = 0.5 give {}, {} and {} in this order; cos 2 = {}".format(*found)
-        in blocks.SecondOrderConv2D.__doc__
-    )
+    said = "four steps of h = 0.5 give {}, {} and {} in this order; cos 2 = {}".format(*found)
+    assert said in blocks.SecondOrderConv2D.__doc__
 
 
 # --- errors
@@ -320,9 +314,8 @@ def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):
     class DecayConv2D(blocks.ODEConv2D):
         block = "decay"
 
-    monkeypatch.setitem(
-        equations.ODES, "decay", equations.ODE(decay, ("x' = −x + b",), integrators.FIRST_ORDER, shapes, (0,))
-    )
+    ode = equations.ODE(decay, ("x' = −x + b",), integrators.FIRST_ORDER, shapes, (0,))
+    monkeypatch.setitem(equations.ODES, "decay", ode)
     image = keras.Input((8, 8, 2))
     new = keras.Model(image, DecayConv2D(h=0.5, unroll_length=3)(image))
     x = images(1, 8, 8, 2)

@@ -153,17 +153,7 @@ def test_k_starts_as_lu_et_als():
     assert min(found) >= -0.1 and max(found) <= 0 and np.ptp(found) > 0.05
 
 
-# --- zero channels and stochastic depth
-
-
-def test_zero_channels_surround_those_of_y_and_of_z():
-    given = built("hamiltonian38")
-    grown = keras.Model(given.input, [given.get_layer("unit4_pool").output, given.get_layer("unit5").input])
-    before, after = map(array, grown(images(1, 8, 8, 3)))
-    for half in range(2):
-        part = after[..., 32 * half : 32 * (half + 1)]
-        np.testing.assert_array_equal(part[..., 8:24], before[..., 16 * half : 16 * (half + 1)])
-        assert np.abs(part[..., 8:24]).max() > 0 and not part[..., :8].any() and not part[..., 24:].any()
+# --- stochastic depth
 
 
 def test_stochastic_depth_has_the_residuals_as_expectation():
@@ -236,7 +226,3 @@ def test_stochastic_depth_refuses_what_is_no_probability(rate):
 def test_ways_that_the_papers_networks_have_not_are_refused(name, value, only):
     with pytest.raises(InputError, match=f"{name} {value} is for architecture units; hamiltonian38 takes {only}"):
         parameters.load({"model": {"architecture": "hamiltonian38", name: value}})
-
-
-def test_smallest_networks_of_the_papers_are_there():
-    assert built("preresnet8").name == "preresnet8" and built("lm_resnet14").name == "lm_resnet14"

@@ -43,10 +43,7 @@ def test_import_alone_loads_neither_keras_nor_tensorflow():
 @pytest.mark.slow
 def test_backend_that_nobody_has_compared_is_refused(tmp_path):
     done = python("import resode.nn.model", KERAS_BACKEND="numpy")
-    assert (
-        "InputError: Keras has the backend numpy; set the environment variable KERAS_BACKEND to tensorflow or jax"
-        in done.stderr
-    )
+    assert "InputError: Keras has the backend numpy; set the environment variable KERAS_BACKEND" in done.stderr
     # As Keras' own file of settings has it.
     (tmp_path / "keras.json").write_text('{"backend": "numpy"}')
     own = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}

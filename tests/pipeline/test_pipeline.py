@@ -81,22 +81,8 @@ def test_stages_depend_on_what_their_notebooks_import(stage):
 
 # From the lowest up. A package that a stage depends on as a folder imports only what lies below it, so that the stage has all
 # of it among its dependencies.
-FLOORS = [
-    "ode",
-    "base",
-    "config",
-    "data",
-    "nn",
-    "training",
-    "analysis",
-    "inference",
-    "figures",
-    "pipeline",
-    "experiments",
-    "benchmarks",
-    "report",
-    "cli",
-]
+FLOORS = ("ode", "base", "config", "data", "nn", "training", "analysis", "inference", "figures", "pipeline", "experiments",
+          "benchmarks", "report", "cli")  # fmt: skip
 SOURCE = paths.ROOT / "src" / "resode"
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem == "cli")
 
@@ -114,14 +100,10 @@ def test_imports_go_down_only(path):
     "package", sorted({path.parent for path in MODULES if path.parent != SOURCE}), ids=lambda path: path.name
 )
 def test_modules_of_a_package_do_not_import_in_a_circle(package):
-    graph = {
-        path.stem: [
-            Path(name).name
-            for name in imports(path.read_text(encoding="utf-8"))
-            if Path(name).parent.name == package.name
-        ]
-        for path in package.glob("*.py")
-    }
+    graph = {}
+    for path in package.glob("*.py"):
+        imported = map(Path, imports(path.read_text(encoding="utf-8")))
+        graph[path.stem] = [one.name for one in imported if one.parent.name == package.name]
     # Raises CycleError where there is one.
     assert list(graphlib.TopologicalSorter(graph).static_order())
 
@@ -131,9 +113,8 @@ def test_equations_and_prediction_in_little_memory_need_no_keras(package):
     path = SOURCE / package
     names = [path] if path.is_file() else sorted(path.glob("*.py"))
     modules = ["resode." + str(name.relative_to(SOURCE).with_suffix("")).replace("/", ".") for name in names]
-    program = (
-        f"import sys, {', '.join(modules)}; assert not {{'keras', 'tensorflow', 'jax', 'ruamel'}} & set(sys.modules)"
-    )
+    large = {"keras", "tensorflow", "jax", "ruamel"}
+    program = f"import sys, {', '.join(modules)}; assert not {large} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths.python_path()}, check=True)
 
 

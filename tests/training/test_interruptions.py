@@ -116,12 +116,8 @@ def test_stage_ends_with_the_command_that_started_it(tmp_path):
     shell.wait()
     wait_for(lambda: "the command that started this stage is gone" in (tmp_path / "log").read_text(encoding="utf-8"))
     pid = int((tmp_path / "pid").read_text(encoding="utf-8"))
-    wait_for(
-        lambda: (
-            not Path(f"/proc/{pid}").exists()
-            or "Z" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").split("State:")[1][:4]
-        )
-    )
+    status = Path(f"/proc/{pid}/status")
+    wait_for(lambda: not status.exists() or "Z" in status.read_text(encoding="utf-8").split("State:")[1][:4])
 
 
 @pytest.mark.slow

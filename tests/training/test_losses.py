@@ -22,9 +22,8 @@ def keras2(logits):
 
 def network(loss=cross_entropy):
     """A softmax of a kernel that starts as the identity, compiled with the loss."""
-    built = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(3, "softmax", use_bias=False, kernel_initializer="identity")]
-    )
+    layer = keras.layers.Dense(3, "softmax", use_bias=False, kernel_initializer="identity")
+    built = keras.Sequential([keras.Input((3,)), layer])
     built.compile(keras.optimizers.SGD(1.0), loss=loss, metrics=["accuracy"])
     return built
 
@@ -36,9 +35,8 @@ def test_loss_of_saturated_outputs_is_the_originals():
     probabilities = keras.ops.softmax(keras.ops.convert_to_tensor(LOGITS))
     np.testing.assert_allclose(cross_entropy(LABELS, probabilities), expected, rtol=1e-5, atol=1e-7)
     for logits, loss in zip(LOGITS, expected, strict=True):
-        np.testing.assert_allclose(
-            network().evaluate(logits[None], LABELS[:1], verbose=0)[0], loss, rtol=1e-5, atol=1e-7
-        )
+        found = network().evaluate(logits[None], LABELS[:1], verbose=0)[0]
+        np.testing.assert_allclose(found, loss, rtol=1e-5, atol=1e-7)
 
 
 def test_loss_of_a_batch_is_the_mean_over_its_own_labels():

@@ -15,14 +15,7 @@ from units import array, built, images
 SHARED = {"channels": [4], "pool_after": [], "unroll_length": 4}
 FREE = SHARED | {"block": "antisymmetric", "weights_in_time": "free"}
 
-FAST = {
-    "schedule": "linear",
-    "reference_drops": [],
-    "optimizer": "muon",
-    "nesterov": True,
-    "muon_decay": 0.03,
-    "label_smoothing": 0.1,
-}
+FAST = {"schedule": "linear", "reference_drops": [], "optimizer": "muon", "nesterov": True, "label_smoothing": 0.1}
 
 
 def levels(model=SHARED, **training):

@@ -109,9 +109,8 @@ def test_equal_runs_give_equal_bytes(uninterrupted, tmp_path):
 
 
 def test_another_seed_begins_with_other_weights():
-    first, other = (
-        compiling.compiled(settings().model, settings().training, seed, 2).get_weights()[0] for seed in (0, 1)
-    )
+    chosen = settings()
+    first, other = (compiling.compiled(chosen.model, chosen.training, one, 2).get_weights()[0] for one in (0, 1))
     assert (first != other).any()
 
 
@@ -141,9 +140,8 @@ def test_torn_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, fi
     newest.write_bytes(newest.read_bytes()[:-100])
     train(finished)
     said = capsys.readouterr().out
-    assert (
-        f"{newest.name} is damaged (cut short, or no file of the safetensors format); using the one before it." in said
-    )
+    cut = "cut short, or no file of the safetensors format"
+    assert f"{newest.name} is damaged ({cut}); using the one before it." in said
     assert f"Resuming after update {int(older.stem)} of 20" in said
     assert files(finished) == files(uninterrupted)
 
@@ -155,10 +153,9 @@ def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(
     for name in ("000000998", "000000999"):
         (folder / f"{name}.checkpoint").write_bytes(b"")
     train(finished)
-    assert (
-        "000000998.checkpoint is damaged (cut short, or no file of the safetensors format); there is no other; starting afresh."
-        in capsys.readouterr().out
-    )
+    cut = "cut short, or no file of the safetensors format"
+    said = f"000000998.checkpoint is damaged ({cut}); there is no other; starting afresh."
+    assert said in capsys.readouterr().out
     assert sorted(path.stem[-2:] for path in folder.glob("*.checkpoint")) == ["15", "20"]
     assert files(finished) == files(uninterrupted)
 

@@ -69,9 +69,8 @@ def test_training_sees_the_rest_alone_and_tests_on_what_is_held_out(trained):
     np.testing.assert_array_equal(outputs.mean_image(trained), augmentation.mean_image(rest.train_images))
     network = compiling.compiled(settings().model, settings().training, seed=5, classes=2)
     compiling.load_weights(network, trained)
-    found = network.evaluate(
-        augmentation.normalise(images, outputs.mean_image(trained)), labels, verbose=0, return_dict=True
-    )
+    normalised = augmentation.normalise(images, outputs.mean_image(trained))
+    found = network.evaluate(normalised, labels, verbose=0, return_dict=True)
     assert found["accuracy"] == pytest.approx(history[-1]["validation_accuracy"], abs=1e-6)
     assert json.loads((trained / loop.PROVENANCE).read_text(encoding="utf-8"))["data"]["validation_fraction"] == 0.25
 
