@@ -17,11 +17,8 @@ from resode.report import verdicts
 from resode.training import loop
 
 # For processes that import this module too.
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), paths.python_path()]),
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
+PYTHON_PATH = os.pathsep.join([str(Path(__file__).parent), paths.python_path()])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PYTHON_PATH, "TF_CPP_MIN_LOG_LEVEL": "3"}
 SMALL = {
     "seed": 0,
     "data": {},
@@ -155,14 +152,9 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
 
 
 def write_run(run: verdicts.Run, results: Path) -> None:
-    contents = {
-        "model/model.json": run.model,
-        "training/provenance.json": run.provenance,
-        "evaluation/metrics.json": run.metrics,
-        "stability/stability.json": run.stability,
-    }
-    for name, content in contents.items():
-        (results / name).parent.mkdir(parents=True, exist_ok=True)
-        (results / name).write_text(json.dumps(content), encoding="utf-8")
+    for name in ("model/model", "training/provenance", "evaluation/metrics", "stability/stability"):
+        path = results / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(getattr(run, path.stem)), encoding="utf-8")
     lines = [",".join(run.history[0])] + [",".join(map(str, row.values())) for row in run.history]
     (results / "training" / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

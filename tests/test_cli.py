@@ -111,16 +111,12 @@ def test_where_no_repository_is_or_this_one_the_installed_one_is_meant(other, tm
         assert paths.elsewhere() is None
     monkeypatch.chdir(other / "docs")
     assert paths.elsewhere() == other
+    monkeypatch.delenv("RESODE_RESULTS", raising=False)
+    with pytest.raises(InputError, match=f"this is the code of {paths.ROOT}, and the notebook lies in {other}"):
+        paths.output_folder("model")
     (other / "link").symlink_to(paths.ROOT)
     monkeypatch.chdir(other / "link")
     assert paths.elsewhere() is None
-
-
-def test_notebook_of_another_repository_is_one_line(other, monkeypatch):
-    monkeypatch.delenv("RESODE_RESULTS", raising=False)
-    monkeypatch.chdir(other / "docs")
-    with pytest.raises(InputError, match=f"this is the code of {paths.ROOT}, and the notebook lies in {other}"):
-        paths.output_folder("model")
 
 
 def test_checkpoints_of_an_experiment_in_a_workspace_of_dvc_are_the_projects(tmp_path):

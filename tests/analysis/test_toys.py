@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from resode.analysis import toys
-from resode.base.errors import InputError
 from resode.config import parameters
 from resode.figures import style
 from resode.figures import toys as plots_toys
@@ -75,14 +74,6 @@ def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
     (row,) = toys.table([first])
     assert (row["block"], row["spirals, %"]) == ("hamiltonian", f"{100 * first.test_accuracy:.1f}")
     assert style.png(plots_toys.boundaries(toys.problem("spirals", 20, 0)[1], [first]))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"), [({"channels": 3}, "toys.channels = 3"), ({"unroll_length": 1}, "toys.unroll_length = 1")]
-)
-def test_widths_and_steps_that_do_not_work_are_refused(change, words):
-    with pytest.raises(InputError, match=words):
-        parameters.load({"toys": change})
 
 
 @pytest.mark.filterwarnings("error")

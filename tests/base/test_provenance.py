@@ -81,11 +81,6 @@ def test_a_repository_around_a_copy_is_not_its_own(checkout):
     assert found["commit"] is None and "not a git repository" in found["commit_unknown"]
 
 
-def test_cores_are_those_that_a_process_may_use(monkeypatch):
-    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert provenance.cores() == 3
-
-
 def test_variables_that_set_threads_or_kernels_are_left_out(monkeypatch):
     for name in ("TF_NUM_INTRAOP_THREADS", "NPROC", "ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE"):
         monkeypatch.setenv(name, "1")

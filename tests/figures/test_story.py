@@ -59,12 +59,8 @@ def after(tmp_path, monkeypatch):
             encoding="utf-8",
         )
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-        command += [
-            "--blink-settings=preferredColorScheme=0",
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-            page.as_uri(),
-        ]
+        command += ["--blink-settings=preferredColorScheme=0", "--virtual-time-budget=20000"]
+        command += ["--dump-dom", page.as_uri()]
         dom = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return json.loads(html.unescape(re.search('<pre id="shown">(.*?)</pre>', dom, re.DOTALL)[1]))
 

@@ -80,16 +80,11 @@ def bare_environment(where: Path) -> Path:
 
 
 def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, capsys):
-    for path in (tmp_path / "folder.safetensors", tmp_path / "pipe.safetensors"):
-        path.mkdir() if path.stem == "folder" else os.mkfifo(path)
-        assert cli.main(["export", str(path), "--weights", str(folder)]) == 1
-        assert capsys.readouterr().err == f"error: cannot write {path}: it is not an ordinary file\n"
-        assert not path.is_file()
-
-
-def test_exports_are_equal(folder, tmp_path):
-    paths_of = [exported(folder, tmp_path / f"{name}.safetensors") for name in "ab"]
-    assert len({Path(path).read_bytes() for path in paths_of}) == 1
+    path = tmp_path / "pipe.safetensors"
+    os.mkfifo(path)
+    assert cli.main(["export", str(path), "--weights", str(folder)]) == 1
+    assert capsys.readouterr().err == f"error: cannot write {path}: it is not an ordinary file\n"
+    assert path.is_fifo()
 
 
 @pytest.mark.parametrize(

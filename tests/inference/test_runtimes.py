@@ -185,7 +185,7 @@ def test_combinations_that_do_not_go_are_one_line(monkeypatch, capsys):
 
 @pytest.mark.slow
 @on_tensorflow
-def test_files_of_others_and_other_networks_are_one_line(extra, tmp_path, capfd):
+def test_files_of_others_and_other_networks_are_one_line(extra, tmp_path):
     import onnx
     from onnx import TensorProto, helper
 
@@ -206,11 +206,6 @@ def test_files_of_others_and_other_networks_are_one_line(extra, tmp_path, capfd)
     onnx.save(model, path)
     with pytest.raises(InputError, match="is no network that `resode export` wrote: "):
         release.verify(path)
-    path.write_bytes(path.read_bytes().replace(b"Relu", b"\xff\xffLU"))
-    capfd.readouterr()
-    with pytest.raises(InputError, match="is no network that `resode export` wrote: "):
-        release.verify(path)
-    assert capfd.readouterr().out == ""
 
 
 def test_int8_needs_the_images_of_the_training(weights, tmp_path):

@@ -298,8 +298,9 @@ def test_schema_refuses_a_model_and_names_the_key(change, message):
 def test_blocks_without_halves_take_an_odd_number_of_channels():
     assert parameters.load({"model": {"block": "antisymmetric", "channels": [5], "pool_after": []}})
     assert built("second_order", channels=3)(images(1, 6, 5, 3)).shape == (1, 6, 5, 3)
-    with pytest.raises(ValueError, match="known and even"):
-        built("two_layer_hamiltonian", channels=3)
+    for channels in (3, None):
+        with pytest.raises(ValueError, match="channels of the input must be known and even"):
+            blocks.HamiltonianConv2D().build((None, 8, 8, channels))
 
 
 def test_a_new_block_is_an_equation_and_the_shapes_of_its_weights(monkeypatch):

@@ -65,12 +65,6 @@ def test_layer_refuses_an_argument_and_names_it(name, value):
         layer(**{name: value})
 
 
-@pytest.mark.parametrize("channels", [7, None])
-def test_unit_refuses_channels_that_do_not_split(channels):
-    with pytest.raises(ValueError, match="channels of the input must be known and even"):
-        HamiltonianConv2D().build((None, 8, 8, channels))
-
-
 @pytest.mark.parametrize("padding", [1, 2, 4])
 def test_channel_padding_appends_zeros(padding):
     x = images(2, 4, 3, 6)

@@ -205,6 +205,8 @@ def test_normalised_notebooks_of_two_runs_are_equal():
         ({"model": {"pool_after": [6]}}, ["pool_after", "from 1 to 5"]),
         ({"augmentation": {"crop": 4}}, ["augmentation: shift 0.1 and crop 4: choose one"]),
         ({"training": {"batch_size": 33}}, ["whole number"]),
+        ({"training": {"devices": 3}}, ["batch_size 32 does not divide into equal parts for 3 devices"]),
+        ({"toys": {"channels": 3}}, ["toys.channels", "3", "multiple of 2"]),
         ({"training": {"reference_drops": [64000.0]}}, ["before reference_iterations"]),
     ],
 )

@@ -45,13 +45,6 @@ def test_augment_equals_scipy_on_random_shifts(interpolation, order):
         np.testing.assert_allclose(mine, expected[:, ::-1] if flip else expected, atol=1e-5)
 
 
-def test_no_shift_and_no_flip_is_the_image():
-    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
-    for chosen in (BOTH, BOTH.model_copy(update={"interpolation": "nearest"}), CROP):
-        found = augmentation.augment(images, np.zeros(2, bool), np.zeros((2, 2), "float32"), chosen)
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), images)
-
-
 @pytest.mark.parametrize(
     ("crop", "padding"), [(CROP, {}), (REFLECT, {"mode": "reflect"})], ids=["zeros", "reflected edges"]
 )

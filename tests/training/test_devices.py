@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import ENVIRONMENT, SMALL, settings, small_dataset
+from helpers import ENVIRONMENT, settings, small_dataset
 from resode.analysis import evaluation
 from resode.base.errors import InputError
-from resode.config import parameters
 from resode.training import compiling, loop
 
 # Two epochs of 25 updates; the second is tested on 21 images, which two devices could not share.
@@ -67,11 +66,6 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
     assert len(history) == 2
     for mine, other in zip(history, same, strict=True):
         assert mine == pytest.approx(other, rel=1e-4)
-
-
-def test_a_batch_that_does_not_divide_is_refused_by_the_schema():
-    with pytest.raises(InputError, match="batch_size 8 does not divide into equal parts for 3 devices"):
-        parameters.load({**SMALL, "training": {**SMALL["training"], "devices": 3}})
 
 
 @pytest.mark.jax

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from helpers import ENVIRONMENT, SMALL, small_dataset
-from resode.base.errors import InputError
 from resode.config import parameters
 from resode.training import augmentation, compiling, engine
 
@@ -102,13 +101,6 @@ def test_products_train_the_same_network():
     products = losses(50, 1, convolution="winograd")
     assert products != losses(50, 1)
     np.testing.assert_allclose(products, losses(50, 1), rtol=1e-4)
-
-
-def test_an_unknown_precision_and_a_block_of_nothing_are_refused():
-    with pytest.raises(InputError, match="training.precision = 'float16'"):
-        parameters.load({"training": {"precision": "float16"}})
-    with pytest.raises(InputError, match="training.block_length = 0: input should be greater than or equal to 1"):
-        parameters.load({"training": {"block_length": 0}})
 
 
 def write_golden() -> None:

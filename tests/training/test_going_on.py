@@ -59,13 +59,6 @@ def hand_over(folder, change=lambda state: None):
 
 
 @pytest.mark.slow
-def test_a_run_keeps_its_checkpoints_at_drops(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
-    train(tmp_path, training=SHORT | {"reference_drops": [3.0, 10.0, 15.0]})
-    assert [path.stem[-2:] for path in sorted(tmp_path.glob("runs/*/*.checkpoint"))] == ["03", "10", "15", "19", "20"]
-
-
-@pytest.mark.slow
 @pytest.mark.jax
 @pytest.mark.parametrize(("schedule", "update"), [(LATER, 15), (LONGER, 20), (UNDROPPED, 15)])
 def test_longer_schedule_goes_on_to_the_bytes_of_one_from_scratch(short, tmp_path, capsys, schedule, update):
@@ -103,8 +96,6 @@ def test_kill_right_after_the_adoption_resumes(short, tmp_path, monkeypatch):
     [
         {"params": {"training": {"reference_drops": [10.0, 30.0]}}},
         {"params": {"training": {"learning_rate": 0.04}}},
-        {"params": {"training": {"batch_size": 16}}},
-        {"params": {"training": {"precision": "mixed_bfloat16"}}},
         {"params": {"seed": 1}},
         {"params": {"model": {"h": 0.2}}},
         {"params": {"augmentation": {"shift": 0.2}}},
@@ -159,6 +150,7 @@ def test_own_checkpoint_that_is_further_than_the_one_handed_over_is_used(short, 
     shutil.copytree(short / "runs", tmp_path / "runs")
     loop.train(small_dataset(), settings(training=SHORT), tmp_path / "results", tmp_path / "runs", hand_over(short))
     assert "already complete" in capsys.readouterr().out
+    assert files(tmp_path) == files(short)
     assert stretches(tmp_path) == stretches(short) == [(0, 20, 20, 1)]
 
 
@@ -328,12 +320,10 @@ SOURCE = '"""What it is."""\n\nRATE = 0.1\n\n\ndef f(x):\n    """One."""\n    re
     ("before", "after", "same"),
     [
         ("One.", "Another.", True),
-        ("What it is.", "", True),
         ("# why", "# because", True),
         ("x + 1", "(x\n        + 1)", True),
         ('"""One."""\n    ', "", True),
         ("0.1", "0.2", False),
-        ("x + 1", "x - 1", False),
         ("def f(x)", "def f(x, y=1)", False),
         ("return", '"""no docstring"""\n    return "" or', False),
     ],

@@ -82,9 +82,3 @@ def test_smoothed_loss_and_its_gradient_are_finite_where_a_probability_is_zero()
         trained = network(smoothed_cross_entropy(0.3))
         loss = trained.train_on_batch(np.float32([[0, distance, 0]]), np.array([0]))[0]
         assert 0 < loss < 87.4 and np.isfinite(trained.get_weights()[0]).all()
-
-
-def test_smoothing_by_nothing_is_the_cross_entropy():
-    probabilities = keras.ops.softmax(keras.ops.convert_to_tensor(LOGITS[1:3]))
-    found = smoothed_cross_entropy(0.0)(LABELS[:2], probabilities)
-    np.testing.assert_allclose(found, cross_entropy(LABELS[:2], probabilities), rtol=1e-6)

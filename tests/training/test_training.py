@@ -160,12 +160,6 @@ def test_without_an_intact_checkpoint_training_starts_afresh_and_keeps_new_ones(
     assert files(finished) == files(uninterrupted)
 
 
-def test_complete_training_is_not_done_again(uninterrupted, finished, capsys):
-    train(finished)
-    assert "already complete" in capsys.readouterr().out
-    assert files(finished) == files(uninterrupted)
-
-
 def test_other_parameters_start_afresh_and_say_why(finished, capsys, monkeypatch):
     monkeypatch.setenv(STOP_AT, "0")
     with pytest.raises(TimeOver, match="after update 0 of 20"):
@@ -178,14 +172,6 @@ def test_loss_that_is_not_finite_names_epoch_and_h_and_keeps_the_checkpoint(tmp_
         train(tmp_path, model={"h": 1e30})
     assert not (tmp_path / "results").exists()
     assert not list(tmp_path.glob("runs/*/*.checkpoint"))
-
-
-def test_second_training_of_the_same_is_refused_with_the_firsts_process(tmp_path):
-    first = checkpoint.locked(tmp_path)
-    with first, pytest.raises(InputError, match=f"process {os.getpid()}"), checkpoint.locked(tmp_path):
-        pass
-    with checkpoint.locked(tmp_path):
-        pass
 
 
 def test_file_system_without_locks_is_one_line(tmp_path, monkeypatch):

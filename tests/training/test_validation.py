@@ -9,7 +9,6 @@ import pytest
 from helpers import settings, small_dataset
 from resode.analysis import evaluation
 from resode.base.errors import InputError
-from resode.config import parameters
 from resode.training import augmentation, compiling, loop, outputs, validation
 
 
@@ -40,12 +39,6 @@ def test_the_split_is_a_function_of_the_seed():
 def test_a_fraction_that_leaves_nothing_is_refused(fraction, words):
     with pytest.raises(InputError, match=words):
         validation.split(small_dataset(), fraction, seed=0)
-
-
-@pytest.mark.parametrize("fraction", [1.0, -0.1, "a tenth"])
-def test_the_schema_refuses_what_is_no_fraction(fraction):
-    with pytest.raises(InputError, match="data.validation_fraction"):
-        parameters.load({"data": {"validation_fraction": fraction}})
 
 
 @pytest.fixture(scope="module")
