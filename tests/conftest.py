@@ -53,6 +53,21 @@ def environment():
     os.environ.update(before)
 
 
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that has to fail, and returns the one line that it says, without "error: "."""
+    from resode import cli
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert cli.main([str(one) for one in arguments]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory):
     """The folder of a small training that nothing stopped."""

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import helpers
-from resode import cli
 from resode.analysis import sweeps
 from resode.base import files, paths
 from resode.base.errors import InputError
@@ -216,12 +215,10 @@ def test_the_committed_sweeps_are_those_of_sweep_yaml():
         (["huge"], "has no sweep 'huge'"),
     ],
 )
-def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, capsys, monkeypatch):
+def test_the_command_line_refuses_in_one_line(noise, tmp_path, arguments, words, refused, monkeypatch):
     # Of no cluster; without one nothing else is looked at.
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-    assert cli.main(["sweep", *arguments]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and words in error and error.count("\n") == 1
+    assert words in refused("sweep", *arguments)
 
 
 def test_a_long_folder_for_temporary_files_is_none_for_sockets(tmp_path, monkeypatch):

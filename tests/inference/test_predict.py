@@ -79,11 +79,11 @@ def bare_environment(where: Path) -> Path:
     return where / "bin" / "python"
 
 
-def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, capsys):
+def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, refused):
     path = tmp_path / "pipe.safetensors"
     os.mkfifo(path)
-    assert cli.main(["export", str(path), "--weights", str(folder)]) == 1
-    assert capsys.readouterr().err == f"error: cannot write {path}: it is not an ordinary file\n"
+    said = f"cannot write {path}: it is not an ordinary file"
+    assert refused("export", path, "--weights", folder) == said
     assert path.is_fifo()
 
 
@@ -103,40 +103,35 @@ def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, capsys):
         (["{photo}", "--weights", "{folder}", "--unroll-length", "9" * 400], "--unroll-length 999"),
     ],
 )
-def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, capsys, monkeypatch):
+def test_wrong_input_is_one_line(arguments, message, folder, photos, tmp_path, refused, monkeypatch):
     monkeypatch.setattr(paths, "NETWORK", tmp_path / "none.safetensors")
     names = {name: str(tmp_path / name) for name in ("none", "text", "cut")}
     names |= {"photo": photos[0], "folder": str(folder), "here": str(tmp_path)}
     Path(names["text"]).write_text("no image", encoding="utf-8")
     content = Path(photos[0]).read_bytes()
     Path(names["cut"]).write_bytes(content[: len(content) // 2])
-    assert cli.main(["predict", *(one.format(**names) for one in arguments)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: " + message.format(**names)) and error.count("\n") == 1
+    error = refused("predict", *(one.format(**names) for one in arguments))
+    assert error.startswith(message.format(**names))
 
 
-def error(capsys, where: Path, *command: str) -> str:
-    assert cli.main([*command, "--weights", str(where)]) == 1
-    return capsys.readouterr().err
-
-
-def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, capsys):
+def test_folders_of_other_versions_and_damaged_ones(folder, photos, tmp_path, refused):
     older = Path(shutil.copytree(folder, tmp_path / "older"))
+    predict = ("predict", photos[0], "--weights", older)
     text = (older / loop.PROVENANCE).read_text(encoding="utf-8")
     (older / loop.PROVENANCE).write_text(text.replace('"class_names"', '"labels"'), encoding="utf-8")
-    assert "provenance.json was written by another version of this code" in error(capsys, older, "predict", photos[0])
+    assert "provenance.json was written by another version of this code" in refused(*predict)
     (older / loop.PROVENANCE).write_text(text.replace('"kernel_size": 3', '"kernel_size": 5'), encoding="utf-8")
-    assert "is damaged, or of another network" in error(capsys, older, "predict", photos[0])
+    assert "is damaged, or of another network" in refused(*predict)
     (older / loop.PROVENANCE).write_text(text, encoding="utf-8")
     (older / loop.MEAN_IMAGE).unlink()
     said = f"cannot read {older}/mean_image.npy: No such file or directory; name a folder that a training wrote"
-    assert said in error(capsys, older, "predict", photos[0])
+    assert said in refused(*predict)
 
 
 @pytest.mark.slow
-def test_folder_of_another_network_predicts_and_is_not_exported(photos, tmp_path, capsys):
+def test_folder_of_another_network_predicts_and_is_not_exported(photos, tmp_path, refused):
     train(tmp_path, model={"architecture": "resnet20"})
     resnet = tmp_path / "results"
-    told = error(capsys, resnet, "export", str(tmp_path / "file.safetensors"))
+    told = refused("export", tmp_path / "file.safetensors", "--weights", resnet)
     assert "the network is a resnet20; a file of weights, for low-memory inference, is of units" in told
     assert cli.main(["predict", photos[0], "--weights", str(resnet)]) == 0

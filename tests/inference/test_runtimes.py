@@ -163,12 +163,7 @@ def test_twelve_lines_of_the_docs_run_with_onnxruntime_numpy_and_pillow_alone(we
     assert (done.returncode, done.stdout) == (0, expected), done.stderr
 
 
-def test_combinations_that_do_not_go_are_one_line(monkeypatch, capsys):
-    def refused(*arguments) -> str:
-        assert cli.main(list(arguments)) == 1
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
+def test_combinations_that_do_not_go_are_one_line(monkeypatch, refused):
     assert "--int8 writes a file NAME.onnx, not net.tflite" in refused("export", "net.tflite", "--int8")
     assert "--int8 writes a file NAME.onnx, not net.safetensors" in refused("export", "net.safetensors", "--int8")
     for name in ("net.pb", "net.ONNX", "net"):

@@ -64,34 +64,27 @@ def test_parameter_that_did_not_exist_then_is_no_difference(committed):
 
 @pytest.mark.parametrize("stage", ["model", "training", "evaluation"])
 @pytest.mark.parametrize("key", ["h", "channels", "activation"])
-def test_results_of_other_parameters_are_refused(stage, key, committed, capsys):
+def test_results_of_other_parameters_are_refused(stage, key, committed, refused):
     page(stage, {"model": parameters.read()["model"] | {key: "other"}})
-    assert cli.main(["commit", stage]) == 1
-    error = capsys.readouterr().err
-    assert f"{stage} is of other parameters than params.yaml: model.{key} was other, is " in error
-    assert error.count("\n") == 1 and not committed
+    said = f"{stage} is of other parameters than params.yaml: model.{key} was other, is "
+    assert said in refused("commit", stage) and not committed
 
 
 @pytest.mark.parametrize("name", ["evaluation/metrics.json", "report/report.json"])
-def test_results_of_another_training_are_refused(name, committed, capsys):
+def test_results_of_another_training_are_refused(name, committed, refused):
     write(name, {"training": "another"})
-    assert cli.main(["commit", name.split("/")[0]]) == 1
-    assert f"{name} is not of the training in" in capsys.readouterr().err and not committed
+    assert f"{name} is not of the training in" in refused("commit", name.split("/")[0]) and not committed
 
 
-def test_weights_of_other_parameters_than_their_page_are_refused(committed, capsys):
+def test_weights_of_other_parameters_than_their_page_are_refused(committed, refused):
     made = json.loads((paths.RESULTS / "training" / "provenance.json").read_text())
     write("training/provenance.json", made | {"params": {"seed": 7}})
-    assert cli.main(["commit", "training"]) == 1
-    assert "training is of other parameters than params.yaml: seed was 7, is 0; run:" in capsys.readouterr().err
+    assert "training is of other parameters than params.yaml: seed was 7, is 0; run:" in refused("commit", "training")
     assert not committed
 
 
-def test_training_on_other_data_and_what_is_no_stage_are_refused(committed, capsys):
+def test_training_on_other_data_and_what_is_no_stage_are_refused(committed, refused):
     write("training/provenance.json", {"data": {"sha256": {}}, "params": {}})
-    assert cli.main(["commit", "training"]) == 1
-    assert "is of other data than" in capsys.readouterr().err
-    assert cli.main(["commit", "cifar10"]) == 1
-    assert "no stage 'cifar10' is a notebook" in capsys.readouterr().err
-    assert cli.main(["commit", "toys"]) == 1
-    assert "toys.ipynb is missing; run: dvc repro toys" in capsys.readouterr().err and not committed
+    assert "is of other data than" in refused("commit", "training")
+    assert "no stage 'cifar10' is a notebook" in refused("commit", "cifar10")
+    assert "toys.ipynb is missing; run: dvc repro toys" in refused("commit", "toys") and not committed

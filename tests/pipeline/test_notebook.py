@@ -86,13 +86,11 @@ WRITE = "from resode.base import paths; (paths.results('toys') / 'toys.json').wr
     ],
 )
 def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_results(
-    name, before, after, repository, capsys
+    name, before, after, repository, refused
 ):
     write(repository, WRITE + edit(repository / name, before, after))
-    assert cli.main(["toys"]) == 1
-    error = capsys.readouterr().err
     named = {"seed: 0": "seed of params.yaml", "updates: 600": "toys of params.yaml"}.get(before, name)
-    assert error == f"error: {named} changed while toys ran; its last results are kept, run it again\n"
+    assert refused("toys") == f"{named} changed while toys ran; its last results are kept, run it again"
     assert results(repository) == {"toys.json": "good"}
     assert [path.name for path in (repository / "results").iterdir()] == ["toys"]
 
@@ -143,14 +141,12 @@ def test_results_may_be_a_link_to_another_disk(repository, monkeypatch):
     assert [path.name for path in disk.parent.iterdir()] == [path.name for path in folder.parent.iterdir()] == ["toys"]
 
 
-def test_a_stage_that_already_runs_is_refused(repository, monkeypatch, capsys):
+def test_a_stage_that_already_runs_is_refused(repository, monkeypatch, refused):
     def meanwhile(*_):
-        assert cli.main(["toys"]) == 1
-        raise InputError("over")
+        raise InputError(f"meanwhile {refused('toys')}")
 
     monkeypatch.setattr(notebook, "_execute", meanwhile)
-    assert cli.main(["toys"]) == 1
-    assert capsys.readouterr().err.startswith(f"error: the same already runs as process {os.getpid()}; ")
+    assert refused("toys").startswith(f"meanwhile the same already runs as process {os.getpid()}; ")
 
 
 RUNNER = """
@@ -221,10 +217,9 @@ def test_a_home_full_of_settings_decides_nothing(repository, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["check", "toys", "bench"])
-def test_a_backend_of_others_is_one_line(command, repository, monkeypatch, capsys):
+def test_a_backend_of_others_is_one_line(command, repository, monkeypatch, refused):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert cli.main([command]) == 1
-    assert capsys.readouterr().err == "error: KERAS_BACKEND=torch: set it to tensorflow or jax, or not at all\n"
+    assert refused(command) == "KERAS_BACKEND=torch: set it to tensorflow or jax, or not at all"
 
 
 def interrupts(monkeypatch) -> list:
@@ -259,15 +254,6 @@ def test_a_kernel_that_works_is_interrupted_with_its_stage(repository, monkeypat
     with pytest.raises(KeyboardInterrupt):
         notebook.run("toys")
     assert len(made) == 1 and results(repository) == {"toys.json": "good"}
-
-
-def test_folders_of_settings_are_there_where_they_can_be_made(repository, monkeypatch):
-    """IPython warns of one that is not."""
-    environment.own()
-    assert (repository / ".runs" / "settings" / "ipythondir").is_dir()
-    (repository / "file").touch()
-    monkeypatch.setattr(paths, "RUNS", repository / "file")
-    environment.own()
 
 
 @pytest.mark.slow

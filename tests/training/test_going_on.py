@@ -271,10 +271,8 @@ def test_hand_over_writes_the_checkpoint_with_most_updates(tiny, tmp_path, capsy
     ("name", "message"),
     [("other", "has no checkpoint of this run yet; run: resode run other"), ("no", "has no run 'no'")],
 )
-def test_nothing_to_hand_over_is_one_line(tiny, name, message, capsys):
-    assert cli.main(["hand-over", name]) == 1
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+def test_nothing_to_hand_over_is_one_line(tiny, name, message, refused):
+    assert message in refused("hand-over", name)
 
 
 @pytest.mark.parametrize("key", ["", "model.h", "params.seed", "data.validation_fraction"])
@@ -367,7 +365,7 @@ def test_a_patch_of_python_is_the_same_software(monkeypatch):
     assert software("3.11.7") == software("3.11.12") != software("3.12.7")
 
 
-def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tiny, monkeypatch, capsys):
+def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tiny, monkeypatch, refused):
     path = tiny / "params.yaml"
     tiny.mkdir(parents=True)
     path.write_text("of the last", encoding="utf-8")
@@ -380,25 +378,24 @@ def test_parameters_beside_results_are_those_of_the_last_training_that_ended(tin
 
     monkeypatch.setattr(runs.subprocess, "run", stage)
     assert cli.main(["hand-over", "tiny"]) == 0
-    assert cli.main(["run", "tiny"]) == 1
+    refused("run", "tiny")
     assert path.read_text(encoding="utf-8") == "of the last"
     statuses.update(training=0, evaluation=1)
-    assert cli.main(["run", "tiny"]) == 1
+    assert "the stage evaluation stopped" in refused("run", "tiny")
     assert parameters.read(path) == runs.params_of("tiny")
-    assert "the stage evaluation stopped" in capsys.readouterr().err
 
 
-def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch, capsys):
+def test_a_run_that_already_runs_is_refused_and_not_disturbed(tiny, monkeypatch, refused):
+    said = f"the same already runs as process {os.getpid()}; wait for it or stop it"
+
     def stage(command, env):
         before = Path(env["RESODE_PARAMS"]).stat()
-        assert cli.main(["run", "tiny"]) == 1
+        assert refused("run", "tiny") == said
         assert Path(env["RESODE_PARAMS"]).stat() == before
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(runs.subprocess, "run", stage)
     assert cli.main(["run", "tiny"]) == 0
-    first = capsys.readouterr().err.splitlines()[0]
-    assert first == f"error: the same already runs as process {os.getpid()}; wait for it or stop it"
 
 
 @pytest.mark.parametrize(

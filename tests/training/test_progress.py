@@ -79,7 +79,7 @@ def test_the_tests_of_the_epochs_that_come_belong_to_the_time_left(clock, capsys
     told.add_test({"epoch": 1, "test_accuracy": 0.5}, "test", 100)
     told.show_updates(10, METRICS)
     before, after = capsys.readouterr().out.splitlines()
-    assert ", 1 min left" in before and ", 1000.0 ms an update" in before
+    assert ", 60 s left" in before and ", 1000.0 ms an update" in before
     assert ", 2 min left" in after and after.endswith("1000.0 ms an update, test accuracy 0.5000 after epoch 1")
 
 
