@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers import SMALL, settings, small_dataset
+from helpers import ENVIRONMENT, SMALL, settings, small_dataset
 from resode.analysis import evaluation
-from resode.base import files, paths
+from resode.base import files
 from resode.training import augmentation, compiling, loop
 
 EPOCHS = 10
@@ -54,11 +54,9 @@ def train_and_evaluate(folder: Path) -> None:
 
 def start(folder: Path) -> subprocess.Popen:
     """`train_and_evaluate` in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": paths.python_path(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     with (folder / "log").open("a", encoding="utf-8") as log:
-        return subprocess.Popen(
-            [sys.executable, __file__, "--train", folder], env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
+        command = [sys.executable, __file__, "--train", folder]
+        return subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
 
 
 def kill_once(folder: Path, moment: float, writing: bool) -> tuple[int, bool]:

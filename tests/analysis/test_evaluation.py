@@ -133,15 +133,12 @@ def softmax_of_inputs() -> keras.Model:
     return keras.Model(inputs, keras.layers.Softmax()(inputs))
 
 
-def test_predict_equals_the_softmax_and_ignores_the_batch_size():
+def test_predict_equals_the_softmax_ignores_the_batch_size_and_refuses_what_is_not_finite():
     logits = np.random.default_rng(0).normal(size=(7, 3)).astype("float32")
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for batch_size in (2, 7):
         found = evaluation.predict(softmax_of_inputs(), logits, batch_size)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_predict_refuses_what_is_not_finite():
     with pytest.raises(InputError, match="not finite"):
         evaluation.predict(softmax_of_inputs(), np.full((1, 3), np.nan, "float32"))

@@ -45,15 +45,11 @@ def test_accuracies_by_hand():
     assert "Of the 3 errors 2 are among the 3 images with a wrong label." in text and "for 2 of these" in text
 
 
-def test_lists_of_other_labels_are_refused():
-    with pytest.raises(InputError, match="is of other labels"):
-        subsets.accuracies(CLASSES, LABELS, np.array([1]), [row(4, 2, 0, 1, 4)])
-
-
-def test_a_part_without_images_has_no_row():
+def test_a_part_without_images_has_no_row_and_lists_of_other_labels_are_refused():
     found = subsets.accuracies(CLASSES, LABELS, np.array([], int), [])
     assert "near duplicates of training images alone" not in {part["name"] for part in found["subsets"]}
-    assert (found["errors_of_them"], found["agreed"]) == (0, 0)
+    with pytest.raises(InputError, match="is of other labels"):
+        subsets.accuracies(CLASSES, LABELS, np.array([1]), [row(4, 2, 0, 1, 4)])
 
 
 def test_the_lists_are_of_the_published_images_alone():

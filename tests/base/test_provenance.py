@@ -57,13 +57,6 @@ def test_a_notebook_that_the_commit_does_not_have_is_a_change(checkout, command)
     assert provenance.commit() == {"commit": git(checkout, "rev-parse", "HEAD"), "modified": True}
 
 
-def test_a_work_tree_elsewhere_is_not_the_code_that_runs(checkout):
-    git(checkout, "worktree", "add", "--quiet", checkout.parent / "elsewhere")
-    git(checkout, "config", "core.worktree", checkout.parent / "elsewhere")
-    (checkout / "src" / "a.py").write_text("2\n", encoding="utf-8")
-    assert provenance.commit()["modified"] is True
-
-
 def test_a_checkout_that_git_refuses_says_why(checkout, monkeypatch):
     # Git's own way to make its tests refuse.
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")

@@ -16,11 +16,6 @@ def saved(path, image: Image.Image, **how) -> np.ndarray:
     return images.decoded(path)
 
 
-def test_image_of_the_right_size_is_taken_as_it_is(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(saved(tmp_path / "image.png", Image.fromarray(pixels)), pixels)
-
-
 @pytest.mark.parametrize("name", ["1.png", "L.png", "LA.png", "P.gif", "RGB.webp", "RGBA.bmp", "CMYK.jpg", "CMYK.tif"])
 def test_every_kind_of_image_becomes_rgb(name, tmp_path):
     grey = Image.linear_gradient("L").resize((64, 48))

@@ -25,14 +25,11 @@ def published():
     return model.build(parameters.load({"model": claim["model"]}).model)
 
 
-def test_every_layer_matches_the_post(published):
+def test_every_layer_and_the_parameter_counts_match_the_post(published):
     comparison = summary.compare_with_published(published)
     assert len(comparison) == 22
     assert [row for row in comparison if not row["match"]] == []
     assert summary.verdict(comparison).startswith("All 22 layers match")
-
-
-def test_parameter_counts_match_the_post(published):
     counts = {"total": 3_157_914, "trainable": 3_157_882, "non_trainable": 32}
     assert summary.parameter_counts(published) == summary.published_counts() == counts
     assert published.count_params() == counts["total"] == sum(row["parameters"] for row in summary.published_table())

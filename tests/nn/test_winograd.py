@@ -125,13 +125,10 @@ def test_auto_takes_products_where_they_are_faster(monkeypatch):
     # Too few channels; 4 × 4 tiles on images of 2 × 2 or 5 × 5 are mostly nothing.
     assert not any(winograd.is_faster(*case) for case in [(16, 16, 63), (2, 2, 512), (5, 5, 512)])
     assert winograd.is_faster(6, 6, 64)
+    assert not built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution="auto").uses_winograd
     assert chosen(model={"kernel_size": 5}) == [False] * 6
     monkeypatch.setattr(winograd, "on_cpu", lambda: False)
     assert chosen() == [False] * 6
-
-
-def test_mixed_precision_stays_direct():
-    assert not built("hamiltonian", 256, (4, 4), dtype="mixed_bfloat16", convolution="auto").uses_winograd
 
 
 @pytest.mark.parametrize(

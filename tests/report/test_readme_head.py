@@ -6,6 +6,7 @@ import pytest
 from helpers import PUBLISHED, make_run, write_run
 from resode.analysis import reference
 from resode.base import files, paths
+from resode.base.errors import InputError
 from resode.config import parameters
 from resode.experiments import runs
 from resode.report import readme_head, verdicts
@@ -125,6 +126,11 @@ def test_run_in_progress_is_told_from_the_checkpoint_handed_over(tmp_path):
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["resampling.png"]
 
 
+def test_run_in_progress_before_its_first_epoch(tmp_path):
+    hand_over(tmp_path, "quarter", [], 100)
+    assert "run `quarter`, 100 of 128,000 updates" in readme_head.head(tmp_path)
+
+
 def test_a_run_with_other_shifts_is_labelled_and_gets_no_verdict(tmp_path):
     other = {"interpolation": "bilinear"}
     write_short_run(tmp_path, augmentation=other)
@@ -156,12 +162,6 @@ def test_of_runs_with_the_same_shifts_the_longer_is_compared(tmp_path):
     found = readme_head.curves(tmp_path)
     assert list(found["nearest shifts"]["train"].by_epoch) == [1, 2]
     assert "bilinear shifts" in found
-
-
-def test_run_in_progress_before_its_first_epoch(tmp_path):
-    hand_over(tmp_path, "quarter", [], 100)
-    assert "run `quarter`, 100 of 128,000 updates" in readme_head.head(tmp_path)
-    assert "curve.png" not in readme_head.head(tmp_path)
 
 
 def test_checkpoint_of_another_setting_or_of_another_training_than_its_run_is_not_told(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from helpers import ENVIRONMENT, files, settings, small_dataset, train, wait_for
-from resode.base import stopping
 from resode.base.errors import STOP_AT, InputError, TimeOver
 from resode.training import loop
 
@@ -159,14 +158,15 @@ print("saved", flush=True)
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize(("child", "said"), [(NOTICES, "on\nsaved\n"), ("print('on', flush=True); input()", "on\n")])
-def test_sigterm_is_passed_on_to_the_child_and_waits_for_it(child, said):
+def test_signals_of_schedulers_are_passed_on_to_the_child_and_wait_for_it(child, said, number):
     process = subprocess.Popen(
         [sys.executable, "-c", PASSES_ON, child], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout.readline() == "on\n"
-    process.terminate()
+    process.send_signal(number)
     written, errors = process.communicate(timeout=30)
     assert ("on\n" + written, process.returncode) == (said, 1)
     assert errors.splitlines()[-1] == "resode.base.errors.TimeOver: stopped; run the same command to continue"
@@ -188,17 +188,3 @@ def test_sigterm_in_the_middle_of_an_epochs_test_resumes_to_the_same_bytes(unint
     monkeypatch.undo()
     train(tmp_path)
     assert files(tmp_path) == files(uninterrupted)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signals_of_schedulers_are_noticed_and_passed_on(number):
-    with stopping.noticed() as told:
-        os.kill(os.getpid(), number)
-        assert told.wait(5)
-    assert signal.getsignal(number) is signal.SIG_DFL
-    code = "import signal, sys, time; signal.signal(%d, lambda *_: sys.exit(3)); print(1, flush=True); time.sleep(60)"
-    with pytest.raises(TimeOver), stopping.passed_on():
-        child = subprocess.Popen([sys.executable, "-c", code % number], stdout=subprocess.PIPE)
-        child.stdout.readline()
-        os.kill(os.getpid(), number)
-        assert child.wait(10) == 3

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from helpers import settings, small_dataset, train
+from helpers import train
 from resode.base.errors import STOP_AT, TimeOver
 from resode.training import curves, engine, loop, progress
 
@@ -138,14 +138,6 @@ def test_history_and_curves_grow_and_a_resumed_training_draws_no_epoch_twice(tmp
     for column, name in enumerate(header[1:], start=1):
         expected = [(int(row[0]), pytest.approx(float(row[column]), rel=1e-6)) for row in rows]
         assert scalars[name] == expected
-
-
-@pytest.mark.slow
-def test_without_tensorboard_there_are_no_curves(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
-    curves.Curves(tmp_path / "tensorboard", []).add({"epoch": 1, "loss": 1.0})
-    loop.train(small_dataset(), settings(), tmp_path / "results", tmp_path / "runs")
-    assert (tmp_path / "results" / loop.HISTORY).is_file() and not list(tmp_path.rglob("tensorboard"))
 
 
 def test_epochs_are_not_drawn_twice_after_a_resume_without_the_data_server(tmp_path, monkeypatch):
