@@ -13,12 +13,9 @@ from resode.base import paths
 from resode.base.errors import InputError
 
 
-def test_bare_command_prints_its_help(capsys):
+def test_help_and_version(capsys):
     assert cli.main([]) == 0
     assert capsys.readouterr().out.startswith("usage: resode [-h] [--version] COMMAND")
-
-
-def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert ended.value.code == 0

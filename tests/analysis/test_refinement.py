@@ -32,16 +32,13 @@ def network(activation: str | None = None) -> tuple[keras.Model, schema.ModelPar
 IMAGES = np.random.default_rng(0).standard_normal((40, 8, 8, 1)).astype("float32")
 
 
-def test_steps_of_the_posts_network():
+def test_steps_are_relative_to_those_of_training_and_include_those_it_began_with():
     assert refinement.steps(params()) == [
         *(("euler", n) for n in (1, 2, 3, 4, 5, 6, 8, 16)),
         *(("symplectic_euler", n) for n in (2, 4, 8)),
         *(("midpoint", n) for n in (2, 4, 8)),
         *(("rk4", n) for n in (1, 2, 4)),
     ]
-
-
-def test_steps_are_relative_to_those_of_training_and_include_those_it_began_with():
     found = refinement.steps(params(integrator="verlet", unroll_length=8), [[1, 0.0], [2, 10.0], [8, 20.0]])
     assert found[:9] == [("verlet", n) for n in (1, 2, 4, 6, 8, 10, 12, 16, 32)]
     assert ("rk4", 8) in found and ("midpoint", 16) in found

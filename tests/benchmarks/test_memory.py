@@ -1,6 +1,5 @@
 """Memory of training: what the command measures, that reversible units do not grow, and its table."""
 
-import json
 from functools import partial
 
 import keras
@@ -10,7 +9,6 @@ import pytest
 from resode.base.errors import InputError
 from resode.benchmarks import memory
 from resode.config import parameters
-from resode.figures import memory as plots_memory
 from units import array, built, gradients, images
 
 pytestmark = pytest.mark.jax("slow")
@@ -96,32 +94,3 @@ def test_wrong_setting_is_refused_before_anything_is_measured(tmp_path):
     with pytest.raises(InputError, match="a step of euler has no inverse"):
         memory.run(["model.integrator=euler"], tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_table_and_figure_say_what_was_measured(tmp_path):
-    assert memory.table(tmp_path) == "Not measured yet: `resode memory`."
-    row = {"backend": "jax", "activations_mib": 12.25, "total_mib": 1000.0, "ms_per_update": None, "time_ratio": None}
-    lengths = memory.LENGTHS["jax"]
-    rows = [{**row, "backward": way, "unroll_length": length} for way in memory.BACKWARD for length in lengths]
-    deep = {"updates_mib": 30.2, "mean_loss_of_tenths": [2.5, 1.25], "seconds_per_update": 3.0}
-    run = {"above_interpreter_bytes": 11_850_000, "interpreter_bytes": 31_770_000}
-    found = {
-        "hardware": "Abacus", "commit": "0123456789", "modified": False, "batch_size": 32, "changed": SMALL, "rows": rows,
-        "inference": {"runs": [run, run], "largest_unit_bytes": 9_441_280},
-    }  # fmt: skip
-    (tmp_path / "abacus.json").write_text(json.dumps(found), encoding="utf-8")
-    by_length = {"4": deep, "1000": {**deep, "backend": "tensorflow"}}
-    deeper = {"hardware": "Abacus", "commit": None, "by_unroll_length": by_length}
-    (tmp_path / memory.DEEP_FILE).write_text(json.dumps(deeper), encoding="utf-8")
-    need = {"backend": "jax", "activations_mib": 200.0, "total_mib": 300.0}
-    rows = [{**need, "convolution": "direct"}, {**need, "convolution": "auto", "total_mib": 375.0}]
-    ways = {"hardware": "Abacus", "commit": None, "modified": False, "batch_size": 32, "rows": rows}
-    (tmp_path / memory.CONVOLUTION_FILE).write_text(json.dumps(ways), encoding="utf-8")
-    table = memory.table(tmp_path)
-    assert "| jax | reversible | 64 | 12.2 | 1,000 | — | — |" in table
-    assert "| jax | matrix products (auto) | 200 | 375 | 1.00 × | 1.25 × |" in table
-    assert "Abacus; units of 8, 8 channels, symplectic_euler, batch 32; commit 0123456:" in table
-    assert "falls from 2.50 in the first tenth of the epoch to 1.25" in table
-    assert "peaks 11.8 MB above the 32 MB" in table
-    (axes,) = plots_memory.growth(found).axes
-    assert [line.get_label() for line in axes.lines] == list(memory.BACKWARD)

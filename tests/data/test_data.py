@@ -195,8 +195,7 @@ def test_the_published_table_and_format_are_those_of_the_binary_version():
     assert list(cifar10.PUBLISHED) == [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
     assert all(len(digest) == 64 for digest in cifar10.PUBLISHED.values())
     assert cifar10.RECORDS_A_FILE * records.RECORD_BYTES == 30_730_000
-    assert cifar10.CLASS_NAMES[0] == "airplane"
-    assert cifar10.CLASS_NAMES[-1] == "truck"
+    assert (cifar10.CLASS_NAMES[0], cifar10.CLASS_NAMES[-1]) == ("airplane", "truck")
 
 
 def write_cifar10(tmp_path: Path, source: Path | None, require_published=True) -> bool:

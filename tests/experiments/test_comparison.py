@@ -6,11 +6,9 @@ import math
 import pytest
 
 from resode.base.errors import InputError
-from resode.config import parameters
 from resode.experiments import comparison
 from resode.nn.blocks import BLOCKS
-from resode.ode.equations import ODES
-from resode.ode.integrators import INTEGRATORS
+from units import PAIRS
 
 EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.channels": [4]}
 FEW_TO_MANY = {**EULER, "training.reference_iterations": 6.0, "training.unroll_schedule": [[1, 0.0], [2, 4.0]]}
@@ -36,14 +34,6 @@ def write(folder, **changes):
     return path
 
 
-def accepted(block: str, integrator: str) -> bool:
-    try:
-        parameters.load({"model": {"block": block, "integrator": integrator}})
-    except InputError:
-        return False
-    return True
-
-
 def _parameters(block: str, integrator: str, channels: int) -> int:
     return sum(math.prod(shape) for shape in BLOCKS[block](integrator=integrator).weight_shapes(channels).values())
 
@@ -54,7 +44,7 @@ def test_the_file_compares_all_pairs_that_the_schema_accepts_at_equal_parameters
     first = [trials[0].params for trials in plan]
     units = [one.model for one in first if one.model.architecture == "units" and not one.training.unroll_schedule]
     pairs = [(one.block, one.integrator) for one in units]
-    assert sorted(pairs) == sorted((b, i) for b in ODES for i in INTEGRATORS if accepted(b, i))
+    assert sorted(pairs) == sorted(PAIRS)
     sizes = [sum(_parameters(one.block, one.integrator, channels) for channels in one.channels) for one in units]
     assert max(sizes) / min(sizes) < 1.03
     assert all([trial.params.seed for trial in trials] == content.seeds for trials in plan)
@@ -89,15 +79,6 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
     assert few_to_many["trials"][0]["updates"] == 6 and few_to_many["test_mean"] is not None
     assert "hamiltonian, unroll length 1, 2: 6 updates, 8 steps" in text and "of the other rows took 8 in all" in text
     assert "1 of 1 diverged" in text and "What this does not show" in text and "one test image is 12.50 points" in text
-
-
-def test_what_has_steps_of_its_own_stands_in_no_integrators_column():
-    lines = comparison.table().splitlines()
-    header = next(line for line in lines if line.startswith("| Block"))
-    column = [name.strip() for name in header.split("|")].index("own steps")
-    for name in ("linear multistep", "resnet20"):
-        cells = [cell.strip() for cell in next(line for line in lines if line.startswith(f"| {name} |")).split("|")]
-        assert cells[column] and not any(cells[4:column])
 
 
 @pytest.mark.parametrize(

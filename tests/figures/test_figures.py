@@ -127,12 +127,8 @@ def test_figures_can_be_read_on_a_phone(name):
 
 
 def test_where_methods_agree_the_narrower_line_is_on_the_wider_one():
-    for axes in (
-        *figure_of("convergence").axes,
-        *figure_of("energy errors").axes,
-        *figure_of("reconstruction").axes,
-        *figure_of("memory").axes,
-    ):
+    names = ("convergence", "energy errors", "reconstruction", "memory")
+    for axes in (one for name in names for one in figure_of(name).axes):
         lines = [line for line in axes.lines if not line.get_label().startswith("_")]
         order = sorted(lines, key=lambda line: line.get_zorder())
         widths = [line.get_linewidth() for line in order]

@@ -97,7 +97,6 @@ def test_export_leaves_what_is_no_ordinary_file(folder, tmp_path, refused):
         (["{cut}"], "cannot read {cut} as an image: image file is truncated"),
         (["{photo}", "--weights", "{text}"], "cannot read {text} as weights: cut short, or no file of the"),
         (["{photo}", "--low-memory"], "--low-memory needs --weights FILE, a file made with: resode export FILE"),
-        (["{photo}", "--low-memory", "--weights", "{none}"], "cannot read {none}: No such file"),
         (["{photo}", "--weights", "{folder}", "--unroll-length", "0"], "--unroll-length 0: block hamiltonian"),
         (["{photo}", "--weights", "{folder}", "--unroll-length", "1000000000"], "--unroll-length 1000000000: block"),
         (["{photo}", "--weights", "{folder}", "--unroll-length", "9" * 400], "--unroll-length 999"),

@@ -6,7 +6,7 @@ import pytest
 
 from resode.base.errors import InputError
 from resode.config import parameters
-from resode.nn import hamiltonian_network, model, preactivation
+from resode.nn import hamiltonian_network, model, preactivation, resnet
 from units import array, images
 
 pytestmark = pytest.mark.jax("slow")
@@ -207,16 +207,17 @@ def test_other_depths_are_refused_with_what_there_is(name):
         parameters.load({"model": {"architecture": name}})
 
 
-@pytest.mark.parametrize("depth", [2, 39])
-def test_chang_et_als_network_has_12_n_and_2_layers(depth):
-    with pytest.raises(ValueError, match=f"depth must be 12 n . 2 with n of at least 1. Received: depth={depth}"):
-        hamiltonian_network.build(depth)
-
-
-@pytest.mark.parametrize("rate", [-0.1, 1.0])
-def test_stochastic_depth_refuses_what_is_no_probability(rate):
-    with pytest.raises(ValueError, match=f"rate must be at least 0 and below 1. Received: rate={rate}"):
-        preactivation.StochasticDepth(rate)
+@pytest.mark.parametrize(
+    ("build", "argument", "words"),
+    [
+        (hamiltonian_network.build, 39, "depth must be 12 n . 2 with n of at least 1. Received: depth=39"),
+        (resnet.build, 21, "depth=21"),
+        (preactivation.StochasticDepth, 1.0, "rate must be at least 0 and below 1. Received: rate=1.0"),
+    ],
+)
+def test_impossible_depths_and_rates_are_refused(build, argument, words):
+    with pytest.raises(ValueError, match=words):
+        build(argument)
 
 
 @pytest.mark.parametrize(

