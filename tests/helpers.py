@@ -38,6 +38,8 @@ SMALL = {
 }
 
 
+# Of trainings on the digits.
+DIGITS = {"data.name": "digits", "model.pool_after": [], "training.reference_drops": [], "training.learning_rate": 0.01}
 # What equal runs have in equal bytes.
 KEPT = (loop.WEIGHTS, loop.HISTORY, loop.MEAN_IMAGE)
 
@@ -115,13 +117,13 @@ def make_run(accuracy=0.904, data: str = "cifar10", published: bool = True, **ch
         row | {"epoch": 2, "learning_rate": 0.01, "test_accuracy": 0.91, "updates": 2},
         row | {"epoch": 3, "learning_rate": 0.01, "test_accuracy": accuracy, "updates": 4686},
     ]
+    how = {"hardware": "CPU", "backend": "jax", "precision": "float32", "commit": None, "resumes": 0}
     return verdicts.Run(
         model={"parameters": {"total": 3157914, "trainable": 3157882}, "matches_published": True},
         history=history,
         provenance={
             "training": "a training",
-            "hardware": "CPU",
-            "commit": None,
+            **how,
             "data": {"name": data, "title": "CIFAR-10", "published": published},
             "wall_seconds": 7200.0,
             "params": params,

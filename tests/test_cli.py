@@ -110,11 +110,3 @@ def test_where_no_repository_is_or_this_one_the_installed_one_is_meant(other, tm
     (other / "link").symlink_to(paths.ROOT)
     monkeypatch.chdir(other / "link")
     assert paths.elsewhere() is None
-
-
-def test_checkpoints_of_an_experiment_in_a_workspace_of_dvc_are_the_projects(tmp_path):
-    for inside in ("tmpabc", "standalone/tmpdef"):
-        assert paths.project(tmp_path / ".dvc" / "tmp" / "exps" / inside) == tmp_path
-    for other in (tmp_path, tmp_path / ".dvc" / "tmp" / "exps", tmp_path / ".dvc" / "tmp" / "other" / "a"):
-        assert paths.project(other) == other
-    assert paths.RUNS == paths.ROOT / ".runs"

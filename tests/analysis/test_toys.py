@@ -74,10 +74,3 @@ def test_equal_runs_are_equal_and_are_written_and_drawn(tmp_path):
     (row,) = toys.table([first])
     assert (row["block"], row["spirals, %"]) == ("hamiltonian", f"{100 * first.test_accuracy:.1f}")
     assert style.png(plots_toys.boundaries(toys.problem("spirals", 20, 0)[1], [first]))
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_classifier_that_knows_one_class_is_drawn_without_a_warning():
-    always = np.broadcast_to([0.7, 0.2, 0.1], (toys.SIDE, toys.SIDE, 3))
-    one = toys.Classifier("peaks", "hamiltonian", "euler", 1, 0.2, 0.2, np.arange(0), always)
-    assert style.png(plots_toys.boundaries(toys.problem("peaks", 10, 0)[1], [one]))

@@ -8,8 +8,7 @@ from dvc.utils import serialize
 from dvc.utils.hydra import apply_overrides
 
 from resode.base import paths
-from resode.base.errors import InputError
-from resode.config import parameters, yaml
+from resode.config import yaml
 
 GOOD = paths.PARAMS.read_text(encoding="utf-8")
 
@@ -61,8 +60,8 @@ def test_wrong_params_are_one_short_line(content, words, tmp_path, monkeypatch, 
 def test_wrong_settings_of_the_command_line_are_one_line(given, refused):
     error = refused("demo", "--set", "seed=1", "--set", "model.h" + given)
     assert "--set model.h" in error and len(error) < 400
-    with pytest.raises(InputError, match="--set seed is given twice"):
-        parameters.settings(["seed=1", "seed=2"])
+    assert refused("demo", "--set", "seed=1", "--set", "seed=2") == "--set seed is given twice"
+    assert "unknown key model.hh" in refused("demo", "--set", "model.hh=3")
 
 
 @pytest.mark.parametrize(

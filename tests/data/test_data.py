@@ -288,9 +288,7 @@ def test_altered_content_says_so_in_its_title(tmp_path, members):
     assert "differs" in provenance["source"]
 
 
-def test_without_an_archive_the_data_set_that_is_there_is_taken_and_otherwise_the_network(
-    tmp_path, members, monkeypatch
-):
+def test_without_an_archive_the_data_set_that_is_there_is_taken_or_the_network(tmp_path, members, monkeypatch):
     source = tar_gz(tmp_path / "a.tar.gz", members)
     monkeypatch.setattr(cifar10, "_downloaded", lambda folder: source)
     folder = tmp_path / "data" / "cifar10"

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from helpers import DIGITS
 from resode.base.errors import InputError
 from resode.experiments import comparison
 from resode.nn.blocks import BLOCKS
@@ -14,14 +15,11 @@ EULER = {"model.block": "hamiltonian", "model.integrator": "euler", "model.chann
 FEW_TO_MANY = {**EULER, "training.reference_iterations": 6.0, "training.unroll_schedule": [[1, 0.0], [2, 4.0]]}
 TINY = {
     "settings": {
-        "data.name": "digits",
-        "model.pool_after": [],
+        **DIGITS,
         "model.unroll_length": 2,
         "training.reference_batch_size": 8,
         "training.batch_size": 8,
         "training.reference_iterations": 4.0,
-        "training.reference_drops": [],
-        "training.learning_rate": 0.01,
     },
     "seeds": [0],
     "variants": [EULER, {**EULER, "model.h": 1e30}, FEW_TO_MANY],

@@ -161,7 +161,7 @@ def written(tmp_path_factory):
     return write(tmp_path_factory.mktemp("whole"), *random_network()).read_bytes()
 
 
-def test_file_holds_arrays_and_texts_and_is_the_same_after_the_official_library_wrote_it_again(written, tmp_path):
+def test_file_holds_arrays_and_texts_and_is_the_same_after_the_official_library_wrote_it_again(tmp_path):
     arrays = {"a.x": images(2, 3), "a.k": np.float32(7), "b.n": np.arange(3)}
     first, again = tmp_path / "first", tmp_path / "again"
     first.write_bytes(tensors.encode(arrays, {"é": "ü", "a": "b"}))

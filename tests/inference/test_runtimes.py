@@ -197,7 +197,7 @@ def test_files_of_others_and_other_networks_are_one_line(extra, tmp_path):
         release.verify(path)
 
 
-def test_int8_needs_the_images_of_the_training(weights, tmp_path):
+def test_int8_needs_the_images_of_the_training(weights):
     network = trained.Network(weights)
     assert runtimes.training_images(network).shape == (runtimes.CALIBRATION, 32, 32, 3)
     network.facts["data"]["sha256"] = {}

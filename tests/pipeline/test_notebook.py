@@ -85,9 +85,7 @@ WRITE = "from resode.base import paths; (paths.results('toys') / 'toys.json').wr
         pytest.param("notebooks/toys.ipynb", "# Toys", "# Others", marks=pytest.mark.slow),
     ],
 )
-def test_inputs_that_change_while_a_stage_runs_are_one_line_and_keep_the_last_results(
-    name, before, after, repository, refused
-):
+def test_inputs_that_change_while_a_stage_runs_keep_the_last_results(name, before, after, repository, refused):
     write(repository, WRITE + edit(repository / name, before, after))
     named = {"seed: 0": "seed of params.yaml", "updates: 600": "toys of params.yaml"}.get(before, name)
     assert refused("toys") == f"{named} changed while toys ran; its last results are kept, run it again"

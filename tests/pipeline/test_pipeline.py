@@ -252,11 +252,6 @@ def test_messages_name_the_file_that_the_wrong_value_stands_in(settings, words, 
     assert str(caught.value).startswith(words)
 
 
-def test_wrong_demo_setting_is_refused_before_anything_runs():
-    with pytest.raises(InputError, match="unknown key model.depth"):
-        demo.run(["model.depth=3"])
-
-
 @pytest.mark.slow
 def test_demo_leaves_the_clone_as_it_was_and_its_stages_write_equal_bytes_again(clone):
     def run(*arguments):

@@ -127,8 +127,7 @@ def test_model_card_tells_what_the_files_tell(published, results):
 
 def test_card_tells_which_images_were_looked_at_after_each_epoch():
     run = vars(make_run())
-    params = parameters.trained_with(parameters.load())
-    run["provenance"] |= {"backend": "jax", "precision": "float32", "resumes": 0, "params": params}
+    run["provenance"]["params"] = parameters.trained_with(parameters.load())
     run["provenance"]["data"]["source"] = "made here"
     run["metrics"]["class_accuracy"] = {"cat": 0.9}
     said = "The\ntest images were looked at after each epoch, as in the post, and decided"
@@ -179,7 +178,7 @@ def test_run_that_is_not_finished_or_whose_weights_are_elsewhere_names_its_train
         release.write("eighth")
 
 
-def test_cost_and_accuracy_of_other_unroll_lengths_of_the_published_weights(published, results, tmp_path):
+def test_cost_and_accuracy_of_other_unroll_lengths_of_the_published_weights(published, results):
     assert release.unroll_lengths(results) == ""
     training = json.loads((results / "training" / "provenance.json").read_text())["training"]
     same = {"low": 0.8, "high": 0.95, "total": 360}

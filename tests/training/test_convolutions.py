@@ -39,7 +39,7 @@ def test_a_way_that_is_named_is_not_measured(tmp_path, monkeypatch):
 
 
 @pytest.mark.jax("slow")
-def test_both_ways_are_really_timed(tmp_path, monkeypatch):
+def test_both_ways_are_really_timed(monkeypatch):
     monkeypatch.setattr(convolutions, "_REPEATS", 1)
     given = settings(model={"channels": [2, 8], "pool_after": [1]})
     assert convolutions._faster(given.model, 2, ["unit2"]) in ([], ["unit2"])

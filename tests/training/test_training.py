@@ -191,9 +191,3 @@ def test_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
 def test_schedule_that_does_not_fit_the_data(change, words, tmp_path):
     with pytest.raises(InputError, match=words):
         train(tmp_path, training=change)
-
-
-def test_a_folder_that_cannot_be_written(finished, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write"):
-        loop.train(small_dataset(), settings(), tmp_path / "file" / "results", finished / "runs")
