@@ -110,7 +110,8 @@ def run_stages(chosen: Sequence[str], environment: Mapping[str, str], meanwhile:
             for stage in names:
                 if over.is_set():
                     return
-                print(f"{stage}:", flush=True)
+                # In one piece, whatever is printed beside it.
+                print(f"{stage}:\n", end="", flush=True)
                 status = subprocess.run([sys.executable, "-m", "resode", stage], env=environment).returncode
                 if status == stages.UNFINISHED:
                     # It said where it stopped.

@@ -17,8 +17,8 @@ BUILD = paths.ROOT / "build" / "demo"
 # Stages, and those beside them that need none of their results: most of a stage's time one core is idle.
 PLAN = (
     (("training",), ("model", "integrators", "augmentation", "toys")),
-    (("stability",), ("evaluation",)),
-    (("story",), ("report",)),
+    (("stability", "story"), ("evaluation",)),
+    (("report",), ()),
 )
 
 
