@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("site", help="make build/site of docs/ and the pages in results/").set_defaults(run=_site)
     commit = commands.add_parser(
         "commit",
-        help="let DVC take the results as they are for those of the code as it is: they must be of params.yaml",
+        help="tell DVC that the results here belong to the code here; they must have been made with params.yaml",
     )
     commit.add_argument("stages", nargs="*", metavar="STAGE", help="by default all that are notebooks")
     commit.set_defaults(run=_commit)

@@ -57,7 +57,7 @@ class Distance:
 
 
 def distance(history: Sequence[Mapping], curve: Sequence[Mapping], figure: str) -> Distance | None:
-    """Compare `figure`, an accuracy, of each epoch of `history` with the published `curve`; None without a common epoch.
+    """Compare the accuracy `figure` of each epoch of `history` with the published `curve`; None without a common epoch.
 
     An epoch counts while all rates up to it are the published run's.
     """

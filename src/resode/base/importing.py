@@ -1,4 +1,4 @@
-"""What is done around the import of another package, whichever module imports it."""
+"""Acts when another package is imported, whichever module imports it."""
 
 import importlib.abc
 import importlib.machinery

@@ -107,7 +107,7 @@ def short_temporary() -> str:
 
 
 def check_for_dvc() -> None:
-    """Check that DVC can work here: it takes some characters of a path for something else, and keeps databases in two folders.
+    """Check that DVC can work here: it misreads braces in a path, and keeps databases in two folders, which must take more files.
 
     Raises:
         InputError: the path has a brace, or a folder takes no more files.

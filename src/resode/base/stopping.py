@@ -1,5 +1,5 @@
-"""SIGTERM, and SIGUSR1, which schedulers send some time before it: a training saves what it has done, and a process that waits for
-one passes the signal on; both end as unfinished.
+"""Stopping on SIGTERM, or on SIGUSR1, which schedulers send some time before it: a training saves what it has done, a process that
+waits for one passes the signal on, and both end as unfinished.
 """
 
 import signal

@@ -1,7 +1,7 @@
 """Arrays with names and texts in one file, of the safetensors format: weights and checkpoints.
 
-The format's writer puts several texts into another order each time, and the format has no checksum. So the metadata have one text
-only, `resode`, in JSON: the `texts`, and the `crc32` of them and of the arrays. It stays right when the library reads a file and writes it again.
+The library writes several texts in a different order each time, and the format has no checksum. So the metadata hold only one
+text, `resode`, in JSON: the `texts`, and the `crc32` of them and of the arrays. It stays valid when the library reads a file and writes it again.
 Source: https://github.com/huggingface/safetensors.
 """
 

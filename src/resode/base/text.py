@@ -1,4 +1,4 @@
-"""Numbers and tables as text, and which texts may stand in pages and messages."""
+"""Numbers and tables as text, and text that is safe to show in pages and messages."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Number

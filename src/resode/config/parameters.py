@@ -1,4 +1,4 @@
-"""Reading params.yaml and what changes it, checked by the schema."""
+"""Reads params.yaml, applies changes to it, and checks the outcome by the schema."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -126,7 +126,7 @@ def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str
 def validate(
     content: Any, where: str = "params.yaml", settings: Collection[str] | None = None, kind: Any = Params
 ) -> Any:
-    """`content`, of the file or the part of it `where`, as the schema `kind` has it; see `load` for what is raised.
+    """`content` as an object of the schema `kind`; messages call it `where`, a file or a part of one. See `load` for what is raised.
 
     Args:
         settings: the keys of params.yaml that `where` changes; None: all of `content` is its own.

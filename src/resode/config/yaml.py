@@ -1,7 +1,7 @@
 """The one reader of YAML that people wrote: params.yaml and its like, and values on a command line.
 
-It is ruamel.yaml, which DVC reads with, so that both see the same value. Refused besides is what is larger or deeper than anyone
-writes, and what stands elsewhere, as anchors and aliases have it.
+It is ruamel.yaml, with which DVC reads, so that both see the same value. It also refuses files that are larger or deeper than anyone
+writes, and anchors and aliases: a value is written where it is used.
 """
 
 import copy

@@ -68,7 +68,7 @@ def decoded(path: Path) -> np.ndarray:
         raise InputError(f"cannot read {shown} as an image: {quoted(str(error))}") from error
 
 
-# Of a profile's colours, the modes of images that it can be of.
+# The modes of images that a profile can be of, by its colours.
 _OF_PROFILE = {"RGB ": ("RGB", "RGBA", "P", "PA", "L", "LA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
 

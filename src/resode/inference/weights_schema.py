@@ -113,6 +113,6 @@ def facts(weights: Any, published: bool = True) -> dict:
 
 
 def same(one: Mapping, other: Mapping) -> bool:
-    """Return whether both tell the same `run` and `training`; the older of them tell no training, and it is the same then."""
+    """Return whether both tell the same `run` and `training`; older files tell no training, which then counts as the same."""
     trainings = {facts["training"] for facts in (one, other) if facts.get("training")}
     return one["run"] == other["run"] and len(trainings) < 2

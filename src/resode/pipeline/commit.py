@@ -1,4 +1,4 @@
-"""`resode commit`: let DVC take results as they are for those of the code as it is, after a comparison with params.yaml."""
+"""`resode commit`: tells DVC that the results here belong to the code here, after comparing them with params.yaml."""
 
 import sys
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from resode.training import outputs
 
 
 def run(stages: Sequence[str]) -> None:
-    """Run `dvc commit --force` for `stages`, whose results may be of older code, and of nothing else than params.yaml and the data.
+    """Run `dvc commit --force` for `stages`, whose results may come from older code, but only from these params.yaml and data.
 
-    `dvc commit` alone writes the parameters of today beside results of others.
+    `dvc commit` alone would record today's parameters for results that were made with others.
 
     Raises:
         InputError: no such stage; no results, or results of other parameters, data or another training; DVC failed.

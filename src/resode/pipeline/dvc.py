@@ -1,4 +1,4 @@
-"""`python -m resode.pipeline.dvc` instead of `dvc`: it does not report a failed stage again, which has said why itself."""
+"""`python -m resode.pipeline.dvc` instead of `dvc`: it does not report a failed stage again, since the stage has said why."""
 
 import logging
 import sys

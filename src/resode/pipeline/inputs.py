@@ -1,4 +1,4 @@
-"""Inputs of a stage, which must not change while it runs: nobody could say from which of them its results are."""
+"""Inputs of a stage, which must not change while it runs: otherwise nobody could say which of them its results come from."""
 
 import ast
 import hashlib
@@ -50,7 +50,7 @@ def sections(stage: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def others(page: Path, content: dict[str, Any]) -> str:
-    """The parameters that the executed notebook `page` was given and that `content` has otherwise, in words; "" if there are none.
+    """The parameters that the executed notebook `page` was given and that have another value in `content`, in words; "" if there are none.
 
     A parameter that did not exist when the page was made is not among them.
     """
@@ -64,7 +64,7 @@ def others(page: Path, content: dict[str, Any]) -> str:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The parameters of `before` that `now` has otherwise, in words; "" if there are none."""
+    """The parameters of `before` that have another value in `now`, in words; "" if there are none."""
     return "; ".join(f"{key} was {old}, is {new}" for key, old, new in _differing(before, now, ""))
 
 

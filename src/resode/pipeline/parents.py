@@ -1,4 +1,4 @@
-"""A stage that outlives the command that started it must not go on unseen."""
+"""Ends a stage whose parent processes are gone: it must not go on unseen when the command that started it has ended."""
 
 import os
 import signal

@@ -135,7 +135,7 @@ def _curve(name: str, history: Sequence[Mapping[str, float]]) -> str:
 
 
 def curves(results: Path = paths.RESULTS) -> dict[str, dict[str, reference.Distance]]:
-    """Distances of train and test accuracy to the published curve, of the runs of the claim's setting by their way to resample shifts.
+    """Distances of train and test accuracy from the published curve, for the runs of the claim's setting, by how they resampled shifts.
 
     Of runs with the same way, which have a beginning in common, the one with most epochs at the published rates; also of runs in progress.
     """

@@ -173,7 +173,7 @@ def verify(path: Path | None = None) -> None:
 
 
 def text() -> str:
-    """README: what can be done with the weights in git, or how to get some."""
+    """docs/predict.md: what can be done with the weights in git, or how to get some."""
     if not paths.NETWORK.is_file():
         return (
             "No weights are in git yet: train (`resode run NAME`), or name others with `--weights`."
