@@ -27,7 +27,7 @@ experiments: .venv/requirements.lock ## `dvc exp show` with what matters, in 120
 	@test -t 1 || export COLUMNS=200; python -m dvc exp show --no-pager --drop '.*' --keep '^(Experiment|model\.(h|unroll_length|block|integrator)|(test|validation)_accuracy|epochs|hours)$$'
 	@python -c "import pandas; print(pandas.read_json('results/readme/runs.json', orient='index').to_string())"
 PYTEST = python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --max-worker-restart 0
-test: .venv/requirements.lock ## whether this copy works, on TensorFlow and on JAX (four minutes)
+test: .venv/requirements.lock ## whether this copy works, on TensorFlow and on JAX (three minutes)
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow"
 	KERAS_BACKEND=jax $(PYTEST) -m "jax and not slow"
 test-all: test ## and everything that takes longer (a quarter of an hour)

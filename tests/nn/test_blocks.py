@@ -35,6 +35,7 @@ def rates(block, weights, activation):
     if block == "second_order":
         K, b = weights
         return lambda v, x: (-adjoint(activation(correlate(x, K) + b), K), v)
+    assert block in ("residual", "linear_multistep"), f"give block {block} its formula here"
     K1, b1, K2, b2 = weights[:4]
     return lambda x: (correlate(activation(correlate(x, K1) + b1), K2) + b2,)
 

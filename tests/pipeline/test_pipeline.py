@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import nbformat
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from resode import cli
 from resode.base import paths
 from resode.base.errors import InputError
-from resode.config import parameters, yaml
+from resode.config import parameters, schema, yaml
 from resode.pipeline import inputs, notebook
 from resode.report import demo
 
@@ -28,7 +29,8 @@ NOTEBOOKS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
 
 
 def test_stage_is_notebook_is_command_is_results_folder():
-    assert sorted(cli.STAGES) == sorted(set(NOTEBOOKS) - NO_STAGES) == sorted(set(STAGES) - {"cifar10", "digits"})
+    data_sets = set(get_args(schema.DataParams.model_fields["name"].annotation))
+    assert sorted(cli.STAGES) == sorted(set(NOTEBOOKS) - NO_STAGES) == sorted(set(STAGES) - data_sets)
     for stage in cli.STAGES:
         assert list(STAGES[stage]["outs"][0]) == [f"results/{stage}"]
 

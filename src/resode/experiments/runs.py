@@ -1,4 +1,4 @@
-"""Runs besides the pipeline's: the same stages with other parameters, and without DVC where there is none.
+"""Runs besides the pipeline's: the same stages with other parameters, without DVC.
 
 A run is an entry of runs.yaml: its changes to params.yaml. Its folder results/runs/NAME holds the params.yaml that it was trained
 with and, like results/, a folder for each stage.

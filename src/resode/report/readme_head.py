@@ -90,7 +90,7 @@ MEANING = (
 
 SHARES = (
     "*Test accuracy after the last epoch over the length of the schedule, as a share of the post's. Bars are 95 % intervals; the diamond is the"
-    " published run; an open ring is a run in progress, as far as it is.*"
+    " published run; an open ring is a run in progress, as far as it has got.*"
 )
 
 
@@ -300,7 +300,7 @@ def _surprise(results: Path, point: Point) -> list[str]:
         return []
     return [
         "The post calls its layers stable. Their ODE is; explicit Euler's steps are not, whatever their size, and in the trained units h ω is"
-        f" {min(found):.1f} to {max(found):.1f}. The network classifies all the same"
+        f" {min(found):.1f} to {max(found):.1f}. It still classifies well"
         f" ([stability](results/runs/{point.name}/stability/stability.ipynb))."
     ]
 

@@ -186,7 +186,7 @@ def text() -> str:
     return (
         f"The weights in git, [{file}]({file}) (run {facts['run']}, {facts['test_correct']:,} of {facts['test_total']:,} test images,"
         f" [model card]({about})), need no training:\n\n"
-        "    # the likeliest classes, unless results/training has weights\n    resode predict cat.png\n\n"
+        "    # the likeliest classes, by these weights unless results/training has its own\n    resode predict cat.png\n\n"
         "    # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax\n    resode verify"
     )
 

@@ -113,7 +113,7 @@ def read(path: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray],
 
 
 def restore(folder: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray], dict] | None:
-    """The newest intact checkpoint as (values, state), or None; deletes damaged ones, which would count as kept, and says so."""
+    """The newest intact checkpoint as (values, state), or None; deletes damaged ones, which would count among those that are kept, and says so."""
     for path in _newest_first(folder):
         try:
             return read(path, check)

@@ -360,7 +360,7 @@ class _Run:
         row = {
             "epoch": epoch,
             "updates": self.update,
-            # Kept as float32 by Keras: six digits are what it knows.
+            # Kept as float32 by Keras: it holds about six digits.
             "learning_rate": float(f"{rate:.6g}"),
             "train_loss": round(train["loss"], 6),
             "train_accuracy": round(train["accuracy"], 6),

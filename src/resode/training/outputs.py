@@ -53,7 +53,7 @@ def provenance(folder: Path) -> dict:
 
 
 def check_files(folder: Path, provenance: Mapping) -> None:
-    """Check that the files in `folder` are those that `provenance` names, if it names any: it did not always.
+    """Check that the files in `folder` are those that `provenance` names; older ones name none.
 
     Raises:
         InputError: one is another.

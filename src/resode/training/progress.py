@@ -25,7 +25,7 @@ def columns() -> int:
 
 
 class Clock:
-    """Seconds in which this process was not suspended, by whoever, while the block of this context runs: a thread looks every second, and
+    """Seconds in which this process was not suspended by anyone, while the block of this context runs: a thread looks every second, and
     what it slept much longer is left out.
     """
 
