@@ -128,7 +128,7 @@ def _calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any
 
 
 def words(found: Mapping, accuracy: float) -> str:
-    """What `study` found, in Markdown."""
+    """The outcome of `study`, in Markdown."""
     before, after = found["before"], found["after"]
     temperature = " and ".join(f"{one:.2f}" for one in found["temperatures"])
     many = len(found["temperatures"]) > 1

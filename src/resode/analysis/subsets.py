@@ -95,7 +95,7 @@ def _accuracy(name: str, right: np.ndarray) -> dict[str, Any]:
 
 
 def words(found: Mapping) -> str:
-    """What `accuracies` found, as a table and two sentences in Markdown."""
+    """The outcome of `accuracies`, as a table and two sentences in Markdown."""
     rows = [
         {
             "test images": part["name"],

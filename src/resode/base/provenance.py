@@ -24,7 +24,7 @@ def software() -> dict[str, str]:
 
 
 def same_software() -> dict[str, str]:
-    """What decides bits of `software`: all but the patch of Python."""
+    """The part of `software` that decides bits: all but the patch of Python."""
     found = software()
     return found | {"python": ".".join(found["python"].split(".")[:2])}
 

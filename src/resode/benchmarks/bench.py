@@ -65,7 +65,7 @@ def file_name(hardware: str) -> str:
 
 
 def beside(chosen: schema.Params, unchanged: schema.Params) -> dict[str, schema.Params]:
-    """What is measured beside `chosen`: its coarser levels, its network under SGD, and params.yaml `unchanged`; {name: parameters}."""
+    """The settings measured beside `chosen`: its coarser levels, its network under SGD, and params.yaml `unchanged`; {name: parameters}."""
     found = {}
     for unroll_length, _ in chosen.training.unroll_schedule[:-1]:
         model = prolongation.coarser(chosen.model, unroll_length)

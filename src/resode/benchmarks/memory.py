@@ -106,7 +106,7 @@ def convolution(backends: list[str], folder: Path = FOLDER) -> Path:
 
 
 def ways_of_convolution(backend: str) -> list[dict]:
-    """What `measure` finds for direct convolutions and for what `auto` takes."""
+    """Memory by `measure`, of direct convolutions and of those that `auto` takes."""
     ways = {way: parameters.changed({"training.convolution": way}, "--set") for way in ("direct", "auto")}
     return [
         {"backend": backend, "convolution": way, **_apart(backend, measure, content)} for way, content in ways.items()

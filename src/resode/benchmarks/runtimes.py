@@ -57,7 +57,7 @@ def run(what: str | None = None) -> Path:
 
 
 def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[], Predict]]]:
-    """What is measured, by name: the file, and how to get what predicts. Files that are made are in `folder`."""
+    """The runtimes that are measured, by name: the file, and a function that makes the network. Files that are made are in `folder`."""
     from resode.inference import runtimes
     from resode.inference.low_memory import NumPyNetwork
 

@@ -38,7 +38,7 @@ _MEASURED = ("updates", "test_accuracy", "train_accuracy", "seconds")
 
 
 class Comparison(schema.Section):
-    """What is compared: `variants` of the model, all of them with `settings`, once with each of `seeds`."""
+    """The trials that are compared: `variants` of the model, all of them with `settings`, once with each of `seeds`."""
 
     settings: schema.Settings
     seeds: Values[schema.Seed]

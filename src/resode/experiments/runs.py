@@ -46,7 +46,7 @@ def folder(name: str) -> Path:
 
 
 def changes(name: str) -> dict[str, Any]:
-    """What the run `name` changes in params.yaml, {"section.key": value}.
+    """The changes of the run `name` to params.yaml, {"section.key": value}.
 
     Raises:
         InputError: no such run.

@@ -616,7 +616,7 @@ def trained_units(results: Path) -> tuple[str, list[dict], dict] | None:
 
 
 def trained_text(name: str, units: Sequence[Mapping]) -> str:
-    """What `trained_growth` shows, as Markdown."""
+    """The caption of `trained_growth`, as Markdown."""
     h_omega, predicted, measured = (
         [unit[key] for unit in units] for key in ("h_omega", "unit_amplification", "measured")
     )
@@ -628,7 +628,7 @@ def trained_text(name: str, units: Sequence[Mapping]) -> str:
 
 
 def refined_text(name: str, refined: Mapping) -> str:
-    """What `refinement.write` wrote of other steps, as Markdown: what the figure shows, and the verdict."""
+    """Accuracy in other steps, as `refinement.write` wrote it: the figure's caption and the verdict, as Markdown."""
     verdict = refinement.verdict(*(refined[key] for key in ("rows", "integrator", "unroll_length", "classes")))
     return (
         f"*The weights of {name}, over the same time in other steps, on {refined['rows'][0]['total']:,} test images; bars are 95 % intervals. What is over"

@@ -47,9 +47,9 @@ def run(more: list[str]) -> None:
             if folder.name not in chosen:
                 shutil.copytree(folder, partial / folder.name)
         digits.write(paths.dataset(digits.NAME))
-        environment = {"RESODE_PARAMS": str(own / "params.yaml"), "RESODE_RESULTS": str(partial)}
+        environment = {**os.environ, "PYTHONPATH": paths.python_path()}
+        environment |= {"RESODE_PARAMS": str(own / "params.yaml"), "RESODE_RESULTS": str(partial)}
         try:
-            environment = {**os.environ, "PYTHONPATH": paths.python_path(), **environment}
             for lane, beside in PLAN:
                 runs.run_stages(lane, environment, [stage for stage in beside if stage in chosen])
         except TimeOver as error:

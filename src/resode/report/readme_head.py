@@ -300,7 +300,7 @@ def _surprise(results: Path, point: Point) -> list[str]:
         return []
     return [
         "The post calls its layers stable. Their ODE is; explicit Euler's steps are not, whatever their size, and in the trained units h ω is"
-        f" {min(found):.1f} to {max(found):.1f}. It still classifies well"
+        f" {min(found):.1f} to {max(found):.1f}. The network still classifies well"
         f" ([stability](results/runs/{point.name}/stability/stability.ipynb))."
     ]
 

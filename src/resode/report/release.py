@@ -111,7 +111,7 @@ To check and to study this reproduction: its accuracy, its stability, its layers
 
 
 def _looked_at(run: dict) -> str:
-    """What the card says of the images that were looked at while the network was trained, from after "training images alone"."""
+    """The card's words on the images that were looked at while the network was trained, from after "training images alone"."""
     decided = "decided nothing: the weights are those after the last epoch."
     if evaluation.tested_on(run["history"]) == "test":
         return f". The\ntest images were looked at after each epoch, as in the post, and {decided}"

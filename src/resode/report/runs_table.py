@@ -134,7 +134,7 @@ def effort(provenance: Mapping) -> str:
 
 
 def published_setting() -> dict[str, Any]:
-    """What the pipeline trains with, {"section.key": value}: params.yaml's, with the claim's values where a claim is made."""
+    """The setting that the pipeline trains with, {"section.key": value}: params.yaml's, with the claim's values where a claim is made."""
     content = parameters.read()
     claimed = read_published()
     for section, keys in claimed["claim"].items():
@@ -144,7 +144,7 @@ def published_setting() -> dict[str, Any]:
 
 
 def changes(provenance: Mapping, usual: Mapping[str, Any]) -> dict[str, Any]:
-    """What a training was made with other than `usual`, {"section.key": value}; what its provenance does not tell is left out."""
+    """The setting of a training where it is not `usual`, {"section.key": value}; what its provenance does not tell is left out."""
     found = _flat(provenance["params"] | {"data": {"name": provenance["data"]["name"], **_held_out(provenance)}})
     return {
         key: found[key]

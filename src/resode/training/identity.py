@@ -1,4 +1,4 @@
-"""What a training is made from: equal inputs give equal weights, byte for byte."""
+"""The inputs of a training: equal inputs give equal weights, byte for byte."""
 
 import ast
 import gc

@@ -27,7 +27,7 @@ _NAMED = (WEIGHTS, MEAN_IMAGE, HISTORY, METRICS)
 
 
 def names(folder: Path, inputs: Mapping) -> dict[str, Any]:
-    """What provenance.json says of the files in `folder`: the `training` with `inputs` that wrote them, and the SHA-256 of each."""
+    """The entries of provenance.json on the files in `folder`: the `training` with `inputs` that wrote them, and the SHA-256 of each."""
     found = {"files": _digests(folder)}
     name = hashlib.sha256(json.dumps({"inputs": inputs, **found}, sort_keys=True).encode()).hexdigest()[:16]
     return {"training": name, **found}
