@@ -1,7 +1,6 @@
 """Report: every branch of the verdict, and the README's generated table."""
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -198,10 +197,6 @@ def test_missing_broken_and_foreign_results_are_refused(tmp_path, text, why):
 
 def test_results_of_another_training_or_of_none_are_refused(tmp_path):
     run = make_run()
-    write_run(run, tmp_path)
-    verdicts.write(tmp_path / "report", verdicts.build(run, PUBLISHED) | {"training": "another"})
-    with pytest.raises(InputError, match="report.json is not of the training"):
-        verdicts.readme_table(None, tmp_path)
     write_run(dataclasses.replace(run, stability=run.stability | {"training": "another"}), tmp_path)
     with pytest.raises(InputError, match="stability.json is not of the training"):
         verdicts.read_run(tmp_path)
@@ -213,38 +208,6 @@ def test_results_of_another_training_or_of_none_are_refused(tmp_path):
     write_run(run, tmp_path)
     with pytest.raises(InputError, match="metrics.json is not of the training"):
         verdicts.read_run(tmp_path)
-
-
-REACHED = {"status": "partial", "figures": {"test_accuracy": 0.88, "parameters": 1}}
-
-
-def test_readme_has_no_row_of_what_is_not_known(tmp_path):
-    assert verdicts.readme_table(None, tmp_path) == ""
-    rows = verdicts.readme_table(REACHED, tmp_path).splitlines()
-    assert rows[2:] == [
-        "| Parameters | 3,157,914 | 1 | -3,157,913 | partial |",
-        "| Test accuracy, last epoch | 90.37 % | 88.00 % | −2.37 | partial |",
-    ]
-
-
-def test_readme_with_the_model_only(tmp_path):
-    (tmp_path / "model").mkdir()
-    model = make_run().model
-    (tmp_path / "model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    rows = verdicts.readme_table(None, tmp_path).splitlines()
-    assert rows[2] == "| Parameters | 3,157,914 | 3,157,914 | 0 | settled: ✓ reproduced |"
-    assert len(rows) == 4
-    model["matches_published"] = False
-    (tmp_path / "model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    assert "no verdict: different setting" in verdicts.readme_table(None, tmp_path).splitlines()[2]
-
-
-@pytest.mark.parametrize(("data", "shown"), [("cifar10", True), ("digits", False)])
-def test_readme_shows_a_reproduction_and_no_demo(tmp_path, data, shown):
-    run = make_run(data=data)
-    write_run(run, tmp_path)
-    verdicts.write(tmp_path / "report", verdicts.build(run, PUBLISHED))
-    assert ("90.40 %" in verdicts.readme_table(None, tmp_path)) is shown
 
 
 def test_tables_go_between_their_markers_and_nowhere_else():

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resode.analysis.evaluation import drops, tested_on
-from resode.figures.style import BLUE, GREY, INK, ORANGE, WIDTH, narrow, styled, subplots
+from resode.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, WIDTH, narrow, styled, subplots
 
 History = Sequence[Mapping[str, float]]
 
@@ -117,6 +117,26 @@ def differences(series: Mapping[str, Mapping[int, float]]) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_title("Train accuracy less the published run's, in points")
     figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def budgets(trainings: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]) -> Figure:
+    """Test accuracy over epochs and, below it, over hours, both on logarithmic axes; the first training in grey.
+
+    Args:
+        trainings: {name: (epochs, hours, accuracies)}.
+    """
+    figure, panels = subplots(2, 1, size=(WIDTH, 6.4), sharey=True)
+    colours = (GREY, BLUE, ORANGE, GREEN, PURPLE)
+    for (name, (epochs, hours, accuracies)), colour in zip(trainings.items(), colours, strict=False):
+        for axes, over in zip(panels, (epochs, hours), strict=True):
+            axes.plot(over, accuracies, color=colour, linewidth=1.4, label=f"{name}, {100 * accuracies[-1]:.2f} %")
+    for axes, name in zip(panels, ("epochs", "hours"), strict=True):
+        axes.set(xscale="log", xlabel=name, title=f"Test accuracy over {name}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

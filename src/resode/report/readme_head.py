@@ -3,6 +3,7 @@
 Like the report, all of it is derived from files that runs wrote.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from resode.base import files, paths
 from resode.base.text import percent, table
 from resode.config import parameters
 from resode.experiments import runs
-from resode.report import runs_table, verdicts
+from resode.report import fast, runs_table, verdicts
 from resode.training import checkpoint, outputs, schedule
 
 # Figures that README.md shows.
@@ -103,22 +104,86 @@ def section() -> str:
 
 
 def result_table(results: Path = paths.RESULTS) -> str:
-    """README: the published figures beside the reproduction's, or beside what is known so far."""
-    found = points(results)
-    return verdicts.readme_table(_reached(found[0]) if found else None, results)
+    """README: the published figures beside the post's training and the fast one here, with what each took.
+
+    Of a figure or a training of which nothing is known there is no row or column; what needs no training stands there without one.
+    """
+    found, quick = points(results), fast.seeds(results)
+    network = _network(results)
+    here = {}
+    if found:
+        point = found[0]
+        whole = not reference.shifts(point.provenance, read_published()) and point.share == 1
+        status = "the whole schedule" if whole else f"partial: {worded(point.share)} of the schedule"
+        run = {"history": point.history, "provenance": point.provenance, "metrics": point.metrics}
+        here["The post's training here"] = network | _cells([run], judged=whole) | {"Status": status}
+    elif network:
+        here["Here"] = network
+    if quick:
+        here["A fast training here"] = network | _cells(list(quick.values())) | {"Status": "another training"}
+    last = read_published_curve()[-1]
+    published = {figure["name"]: verdicts.shown_value(figure["value"], figure["unit"]) for figure in _figures()}
+    published |= {"Epochs": f"{last['epoch']:.0f}", "Machine": "a GPU", "Seeds": "1"}
+    rows = [
+        (name, published.get(name, ""), *(cells.get(name, "—") for cells in here.values()))
+        for name in [*published, "Status"]
+        if any(name in cells for cells in here.values())
+    ]
+    return table(("", "Published", *here), rows, "l" + "r" * (1 + len(here))) if rows else ""
 
 
-def _reached(point: Point) -> dict:
-    """The figures of `verdicts.readme_table` that a run with a share of the schedule has."""
-    keys = ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy", "train_accuracy")
-    figures = {key: point.metrics.get(key) for key in keys}
-    return {"figures": figures, "status": f"partial: {worded(point.share)} of the schedule"}
+def _figures() -> list[dict]:
+    return read_published()["figures"]
+
+
+def _network(results: Path) -> dict[str, str]:
+    """The figures that the network decides alone, with their verdicts, {name: cell}; empty before the stage model has run."""
+    path = results / "model" / "model.json"
+    if not path.is_file():
+        return {}
+    built = files.read_json(path)
+    counts = verdicts.counts(built)
+    return {
+        figure["name"]: f"{counts[figure['id']]:,}"
+        + (f" {verdicts.judged(counts[figure['id']], figure)}" if built["matches_published"] else "")
+        for figure in _figures()
+        if figure["id"] in counts
+    }
+
+
+def _cells(trained: Sequence[Mapping], judged: bool = False) -> dict[str, str]:
+    """What trainings that differ in their seed alone reached and took, {name: cell}: means, and behind ± standard deviations.
+
+    Args:
+        trained: see `runs_table.read_trained`.
+        judged: whether the figures get a verdict beside their difference from the published ones.
+    """
+    cells = {}
+    for figure in _figures():
+        values = [verdicts.values(**run).get(figure["id"]) for run in trained]
+        if None in values or (figure["id"] == "last_ten_test_accuracy" and len(trained[0]["history"]) < 20):
+            # Ten epochs of sixteen are no end of a training.
+            continue
+        mean = statistics.mean(values)
+        cell = verdicts.shown_value(mean if figure["unit"] != "count" else round(mean), figure["unit"])
+        if figure["unit"] == "fraction":
+            cell += f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cell += f" ({verdicts.signed(100 * (mean - figure['value']))})"
+        if judged and figure["tolerance"] is not None:
+            cell += f" {verdicts.judged(mean, figure)}"
+        cells[figure["name"]] = cell
+    machines = dict.fromkeys(
+        piece["hardware"].removeprefix("CPU: ") for run in trained for piece in runs_table.pieces(run["provenance"])
+    )
+    cells["Epochs"] = f"{trained[0]['history'][-1]['epoch']:,}"
+    return cells | {"Machine": "; ".join(machines), "Seeds": str(len(trained))}
 
 
 def head(results: Path = paths.RESULTS) -> str:
     """README, under the claim: what is settled and what the run shows that says most about it, runs in progress, and a curve."""
     found = points(results)
     paragraphs = [_verdict(found), *_surprise(results, found[0])] if found else []
+    paragraphs += fast.sentences(results)
     paragraphs += [_progress(one) for one in in_progress(results)]
     if found:
         paragraphs.append(f"![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}")
@@ -206,6 +271,7 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
         ),
         "speed.png": (machines := [files.read_json(path) for path in sorted((results / "bench").glob("*.json"))])
         and plots_results.speed(machines),
+        "fast.png": (trainings := fast.trainings(results)) and plots_results.budgets(trainings),
         "resampling.png": (compared := curves(results))
         and plots_results.differences({name: both["train"].by_epoch for name, both in compared.items()}),
     }

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -120,17 +120,21 @@ def effort(provenance: Mapping) -> str:
 
     What was done where, with which commit, stands piece by piece in provenance.json.
     """
-    # A training from before pieces were told is one.
-    pieces = provenance.get("pieces", [provenance])
-    machines = dict.fromkeys(f"{one['hardware']}, {one['backend']}, {one['precision']}" for one in pieces)
+    found = pieces(provenance)
+    machines = dict.fromkeys(f"{one['hardware']}, {one['backend']}, {one['precision']}" for one in found)
     commits = dict.fromkeys(
-        (one["commit"] or "unknown")[:7] + (" (modified)" if one.get("modified") else "") for one in pieces
+        (one["commit"] or "unknown")[:7] + (" (modified)" if one.get("modified") else "") for one in found
     )
     times = {0: "", 1: ", resumed once"}.get(provenance["resumes"], f", resumed {provenance['resumes']} times")
     return (
         f"{', and '.join(machines)}, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)};"
         f" {provenance['wall_seconds'] / 3600:.2f} h{times}"
     )
+
+
+def pieces(provenance: Mapping) -> list[Mapping]:
+    """The pieces of a training, one for each machine, software and commit; one from before they were told is one."""
+    return provenance.get("pieces", [provenance])
 
 
 def published_setting() -> dict[str, Any]:
@@ -166,23 +170,30 @@ def _flat(params: Mapping) -> dict[str, Any]:
     }
 
 
+def seeds(found: Mapping[str | None, dict]) -> list[dict[str | None, dict]]:
+    """The runs `found` in groups in which all but the seed is equal: parameters, data, code, backend and arithmetic; of a seed the first."""
+    groups: dict[str, dict] = {}
+    for name, run in found.items():
+        provenance = run["provenance"]
+        params = {key: value for key, value in provenance["params"].items() if key != "seed"}
+        how = [provenance.get(key) for key in ("code", "backend", "precision")]
+        group = groups.setdefault(json.dumps([params, provenance["data"], how], sort_keys=True), {})
+        if all(provenance["params"]["seed"] != one["provenance"]["params"]["seed"] for one in group.values()):
+            group[name] = run
+    return list(groups.values())
+
+
 def _scatter(results: Path) -> str:
-    """A sentence on the scatter over seeds for each set of runs, the pipeline's among them, in which all but the seed is equal."""
-    alike: dict[str, dict[int, float]] = {}
-    for run in [read_trained(results), *read_runs(results).values()]:
-        if run:
-            seeds = alike.setdefault(_but_for_the_seed(run["provenance"]), {})
-            seeds.setdefault(run["provenance"]["params"]["seed"], run["metrics"]["test_accuracy"])
-    return "".join(
-        f"\n\nOver {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found.values()))}"
-        f" ± {100 * statistics.stdev(found.values()):.2f} points (mean ± standard deviation)."
-        for found in alike.values()
-        if len(found) > 1
+    """A sentence on the scatter over seeds for each group of `seeds`, the pipeline's run among them."""
+    pipeline = read_trained(results)
+    groups = [list(group.values()) for group in seeds(({None: pipeline} if pipeline else {}) | read_runs(results))]
+    return "".join(f"\n\n{scatter(group)}" for group in groups if len(group) > 1)
+
+
+def scatter(group: Sequence[Mapping]) -> str:
+    """The mean of the test accuracy over the runs of a group of `seeds`, in a sentence."""
+    found = [run["metrics"]["test_accuracy"] for run in group]
+    return (
+        f"Over {len(found)} seeds the test accuracy after the last epoch is {percent(statistics.mean(found))}"
+        f" ± {100 * statistics.stdev(found):.2f} points (mean ± standard deviation)."
     )
-
-
-def _but_for_the_seed(provenance: Mapping) -> str:
-    """A text that is the same for trainings with the same parameters, data, code, backend and arithmetic, whatever their seed."""
-    params = {name: value for name, value in provenance["params"].items() if name != "seed"}
-    how = [provenance.get(name) for name in ("code", "backend", "precision")]
-    return json.dumps([params, provenance["data"], how], sort_keys=True)

@@ -4,7 +4,7 @@ Everything here is derived from files the other stages wrote; nothing is compute
 """
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from resode.analysis.reference import (
     REPRODUCED,
     differences,
     judge,
-    read_published,
     schedule,
     share,
     shifts,
@@ -114,7 +113,7 @@ def build(run: Run, published: Mapping) -> dict:
     """
     changed = differences(run.provenance["params"] | {"data": run.provenance["data"]}, published)
     kind = _kind(run.provenance["data"], changed)
-    values = _values(run)
+    found = counts(run.model) | values(run.history, run.provenance, run.metrics)
     return {
         "training": run.provenance.get("training"),
         "kind": kind,
@@ -129,7 +128,7 @@ def build(run: Run, published: Mapping) -> dict:
         < published["claim"]["training"]["reference_iterations"],
         "test_correct": run.metrics["test_correct"],
         "test_total": run.metrics["test_total"],
-        "lines": [_line(figure, values[figure["id"]], kind, changed, run) for figure in published["figures"]],
+        "lines": [_line(figure, found[figure["id"]], kind, changed, run) for figure in published["figures"]],
     }
 
 
@@ -141,20 +140,21 @@ def _kind(data: Mapping, changed: Mapping) -> str:
     return OTHER_SETTING if changed else REPRODUCTION
 
 
-def _values(run: Run) -> dict[str, float | None]:
-    above = [row["epoch"] for row in run.history if row.get("test_accuracy", 0) >= 0.9]
+def values(history: Sequence[Mapping], provenance: Mapping, metrics: Mapping) -> dict[str, float | None]:
+    """The published figures that a training decides, by id; None where it does not have one."""
+    above = [row["epoch"] for row in history if row.get("test_accuracy", 0) >= 0.9]
     return {
-        **_counts(run.model),
-        **{key: run.metrics.get(key) for key in ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy")},
-        "train_accuracy": run.metrics["train_accuracy"],
+        **{key: metrics.get(key) for key in ("test_accuracy", "best_test_accuracy", "last_ten_test_accuracy")},
+        "train_accuracy": metrics["train_accuracy"],
         "first_epoch_90": above[0] if above else None,
-        "hours": run.provenance["wall_seconds"] / 3600,
+        "hours": provenance["wall_seconds"] / 3600,
     }
 
 
-def _counts(model: Mapping) -> dict[str, int]:
-    counts = model["parameters"]
-    return {"parameters": counts["total"], "trainable_parameters": counts["trainable"]}
+def counts(model: Mapping) -> dict[str, int]:
+    """The published figures that `model.json` has, by id."""
+    found = model["parameters"]
+    return {"parameters": found["total"], "trainable_parameters": found["trainable"]}
 
 
 def _line(figure: Mapping, value: float | None, kind: str, changed: Mapping, run: Run) -> dict:
@@ -285,12 +285,16 @@ def signed(points: float) -> str:
 
 
 def _value(line: Mapping, key: str) -> str:
-    value = line[key]
-    if value is None:
+    if line[key] is None:
         return "never" if line.get("looked_for") else "—"
-    if line["unit"] == "fraction":
+    return shown_value(line[key], line["unit"])
+
+
+def shown_value(value: float, unit: str) -> str:
+    """A value of a figure: in per cent, hours (or minutes), or as a number."""
+    if unit == "fraction":
         return percent(value)
-    if line["unit"] == "hours":
+    if unit == "hours":
         return f"{value:.1f} h" if value >= 1 else f"{60 * value:.1f} min"
     return f"{value:,}"
 
@@ -303,6 +307,11 @@ def _tolerance(line: Mapping) -> str:
     if line["tolerance"] is None:
         return "—"
     return f"± {100 * line['tolerance']:.1f} points" if line["tolerance"] else "exact"
+
+
+def judged(value: float, figure: Mapping) -> str:
+    """The verdict on a `value` of a published `figure`, with its mark."""
+    return _marked(judge(value, figure["value"], figure["tolerance"]))
 
 
 def _marked(verdict: str | None) -> str:
@@ -372,40 +381,3 @@ def stability_table(run: Run) -> str:
     ]
     steps = f"growth over {found['unroll_length']} steps"
     return table(("Unit", r"$h \omega$", f"Region of {name}", f"{steps}, predicted", "measured"), rows, "lrlrr")
-
-
-# --- README
-
-
-def readme_table(reached: Mapping | None, results: Path = paths.RESULTS) -> str:
-    """The README's result table in Markdown: of the reproduction; else of what is known without one, with its status.
-
-    The parameter count needs no training. A figure of which nothing is known has no row.
-
-    Args:
-        reached: of the run that says most about the claim without deciding it, "status" in words and {id: value} of its "figures".
-    """
-    if (path := results / "report" / "report.json").exists():
-        found = of_training(outputs.provenance(results / "training"), path)
-        if found["kind"] == REPRODUCTION:
-            return comparison_table(found)
-    model = results / "model" / "model.json"
-    built = _json(model) if model.exists() else None
-    counts = _counts(built) if built else {}
-    rows = []
-    for figure in read_published()["figures"]:
-        line = {**figure, "published": figure["value"]}
-        if (value := counts.get(figure["id"])) is not None:
-            same = judge(value, figure["value"], figure["tolerance"]) if built["matches_published"] else OTHER_SETTING
-            status = f"settled: {_marked(same)}"
-        elif reached and (value := reached["figures"].get(figure["id"])) is not None:
-            status = reached["status"]
-        else:
-            continue
-        difference = (
-            signed(100 * (value - figure["value"])) if figure["unit"] == "fraction" else f"{value - figure['value']:,}"
-        )
-        rows.append(
-            (line["name"], _value(line, "published"), _value(line | {"here": value}, "here"), difference, status)
-        )
-    return table(("", "Published", "Here", "Difference", "Status"), rows, "lrrrl") if rows else ""

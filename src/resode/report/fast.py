@@ -1,0 +1,167 @@
+"""Short trainings of the post's network: docs/fast.md, and README's column and sentences on run `fast`.
+
+A short training has the claim's data and network, and a recipe of its own with a linear schedule. Like the report, all of it is derived
+from files that runs wrote.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from resode.analysis import evaluation
+from resode.analysis.reference import differences, read_published, read_published_curve, share
+from resode.base import paths
+from resode.base.text import percent, table
+from resode.report import runs_table, verdicts
+
+# The run that README tells a reader to repeat.
+NAME = "fast"
+# The steps over the same time whose accuracy is told: of the integrator of training, and of the most exact one.
+LENGTHS, EXACT = (2, 4, 8, 16), ("rk4", 4)
+
+
+def short(results: Path = paths.RESULTS) -> dict[str, dict]:
+    """The finished short trainings by name, see `runs_table.read_runs`."""
+    return {
+        name: run
+        for name, run in _claimed(results).items()
+        if run["provenance"]["params"]["training"].get("schedule") == "linear"
+    }
+
+
+def _claimed(results: Path) -> dict[str, dict]:
+    """The finished runs with the claim's data and network, tested after each epoch as the post's was, however they were trained."""
+    claimed, found = read_published(), {}
+    for name, run in runs_table.read_runs(results).items():
+        params, data = run["provenance"]["params"], run["provenance"]["data"]
+        others = differences(params | {"data": data}, claimed).keys() & {"data", "model"}
+        if data["published"] and not others and evaluation.tested_on(run["history"]) == "test":
+            found[name] = run
+    return found
+
+
+def seeds(results: Path = paths.RESULTS) -> dict[str, dict]:
+    """Run `fast` and the runs that differ from it in the seed alone, by name; empty before it is finished."""
+    return next((group for group in runs_table.seeds(short(results)) if NAME in group), {})
+
+
+def sentences(results: Path = paths.RESULTS) -> list[str]:
+    """README: what the fast training reached, in which time, and whether its network still is an ODE; a paragraph, or none."""
+    found = seeds(results)
+    if not found:
+        return []
+    run, last = found[NAME], read_published_curve()[-1]
+    metrics, hours = run["metrics"], run["provenance"]["wall_seconds"] / 3600
+    reached = f"**{percent(metrics['test_accuracy'])}**"
+    if len(found) > 1:
+        accuracies = [one["metrics"]["test_accuracy"] for one in found.values()]
+        spread = 100 * statistics.stdev(accuracies)
+        reached = f"**{percent(statistics.mean(accuracies))}** ± {spread:.2f} points over {len(found)} seeds"
+    machine = runs_table.pieces(run["provenance"])[-1]["hardware"]
+    text = (
+        f"**A fast training** of the same network, {metrics['epochs']} epochs instead of {last['epoch']:.0f}, reaches {reached} in"
+        f" {hours:.1f} hours ({machine}): `resode run {NAME}`. It is not the post's training and decides nothing about it."
+    )
+    steps, most = _steps(results, NAME, run["provenance"]), max(LENGTHS)
+    if most in steps and EXACT in steps:
+        text += (
+            f" Over the same time in {most} steps a unit the same weights classify {percent(steps[most])}, by {EXACT[0]}"
+            f" {percent(steps[EXACT])}."
+        )
+    return [f"{text} [Recipe, and whether its layers are an ODE's](docs/fast.md)."]
+
+
+def _steps(results: Path, name: str, provenance: Mapping) -> dict[int | tuple[str, int], float]:
+    """The accuracy of the run `name` with other steps, by the length of `LENGTHS` or `EXACT`; empty where it was not measured.
+
+    Raises:
+        InputError: what was measured is of another training.
+    """
+    path = results / "runs" / name / "stability" / "refinement.json"
+    if not path.is_file():
+        return {}
+    measured = verdicts.of_training(provenance, path)
+    found = {(row["integrator"], row["unroll_length"]): row["accuracy"] for row in measured["rows"]}
+    keys = {length: (measured["integrator"], length) for length in LENGTHS} | {EXACT: EXACT}
+    return {key: found[pair] for key, pair in keys.items() if pair in found}
+
+
+def results_table(results: Path = paths.RESULTS) -> str:
+    """docs/fast.md: accuracy, epochs and hours of the short trainings, with the machines they ran on, and their curves."""
+    found = short(results)
+    if not found:
+        return f"Not trained yet: `resode run {NAME}`."
+    rows, made = [], []
+    for name, run in found.items():
+        metrics, provenance = run["metrics"], run["provenance"]
+        rows.append(
+            (
+                name,
+                str(provenance["params"]["seed"]),
+                str(metrics["epochs"]),
+                f"{percent(metrics['test_accuracy'])} ({100 * metrics['test_accuracy_low']:.2f} to {100 * metrics['test_accuracy_high']:.2f})",
+                percent(metrics["train_accuracy"]),
+                f"{provenance['wall_seconds'] / 3600:.1f}",
+            )
+        )
+        made.append(f"- {name}: {runs_table.effort(provenance)}.")
+    header = ("Run", "Seed", "Epochs", "Test, last epoch (95 % interval)", "Train", "Hours")
+    groups = [list(group.values()) for group in runs_table.seeds(found)]
+    return "\n\n".join(
+        [
+            table(header, rows, "lrrrrr"),
+            "\n".join(made),
+            *(runs_table.scatter(group) for group in groups if len(group) > 1),
+            "![test accuracy over epochs and over hours](results/readme/fast.png)",
+            "*Test accuracy after each epoch, over epochs and over hours, both axes logarithmic: each training on its own machine, the"
+            " published one on a GPU.*",
+        ]
+    )
+
+
+def steps_table(results: Path = paths.RESULTS) -> str:
+    """docs/fast.md: h ω of the trained units and accuracy with other steps over the same time, under both optimisers, as a Markdown table;
+    "" where nothing was measured.
+    """
+    rows = []
+    for name, run in _claimed(results).items():
+        if not (found := _steps(results, name, run["provenance"])):
+            continue
+        stability = verdicts.of_training(run["provenance"], results / "runs" / name / "stability" / "stability.json")
+        h_omega = ", ".join(f"{unit['h_omega']:.1f}" for unit in stability["units"])
+        optimizer = run["provenance"]["params"]["training"].get("optimizer", "sgd")
+        cells = [f"{100 * found[key]:.2f}" if key in found else "—" for key in (*LENGTHS, EXACT)]
+        rows.append((name, optimizer, h_omega, *cells))
+    header = ("Run", "Optimiser", "h ω by unit", *(f"Euler, n = {n}" for n in LENGTHS), f"{EXACT[0]}, n = {EXACT[1]}")
+    return table(header, rows, "lll" + "r" * (len(LENGTHS) + 1)) if rows else ""
+
+
+def trainings(results: Path = paths.RESULTS) -> dict[str, tuple[list[float], list[float], list[float]]]:
+    """Epochs, hours and test accuracies of the published training, of the longest one here with its regime and of the short ones, by name;
+    empty without a short one.
+    """
+    quick, claimed = short(results), read_published()
+    if not quick:
+        return {}
+    shares = {name: share(run["provenance"], claimed) for name, run in _claimed(results).items()}
+    longest = max((name for name in shares if shares[name]), key=lambda name: shares[name], default=None)
+    chosen = ({longest: _claimed(results)[longest]} if longest else {}) | quick
+    curve = read_published_curve()
+    spent = (np.cumsum([row["seconds"] for row in curve]) / 3600).tolist()
+    found = {"published": ([row["epoch"] for row in curve], spent, [row["test_accuracy"] for row in curve])}
+    for name, run in chosen.items():
+        epochs, accuracies = ([row[key] for row in run["history"]] for key in ("epoch", "test_accuracy"))
+        found[name] = epochs, hours(run["history"], run["provenance"]), accuracies
+    return found
+
+
+def hours(history: Sequence[Mapping], provenance: Mapping) -> list[float]:
+    """The hours of training until the end of each epoch: within a piece, which tells its seconds, updates take equally long."""
+    pieces = provenance.get("pieces") or [
+        {"to": history[-1]["updates"], "seconds": provenance["wall_seconds"]},
+    ]
+    updates = [0, *(piece["to"] for piece in pieces)]
+    seconds = np.cumsum([0, *(piece["seconds"] for piece in pieces)])
+    return (np.interp([row["updates"] for row in history], updates, seconds) / 3600).tolist()
