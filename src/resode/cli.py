@@ -167,6 +167,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
     bench.set_defaults(run=_bench)
+    ablate = commands.add_parser(
+        "ablate", help="what each part of the fast training brings, to results/ablation (hours)"
+    )
+    ablate.set_defaults(run=_ablate)
     runtimes = commands.add_parser(
         "runtimes", help="the weights in git in other runtimes, to results/runtimes (an hour)"
     )
@@ -288,6 +292,12 @@ def _bench(chosen: argparse.Namespace) -> None:
 def _measure(chosen: argparse.Namespace) -> None:
     module = importlib.import_module(f"resode.{chosen.module}")
     print(f"Written: {module.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
+
+
+def _ablate(chosen: argparse.Namespace) -> None:
+    from resode.experiments import ablation
+
+    print(f"Written: {ablation.run().relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _runtimes(chosen: argparse.Namespace) -> None:

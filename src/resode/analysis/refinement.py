@@ -107,8 +107,8 @@ def table(
     rows = []
     for integrator, unroll_length in steps(params, unroll_schedule):
         tried = refined(network, params, integrator, unroll_length)
-        correct = _correct(tried, images, np.asarray(labels))
-        low, high = wilson_interval(correct, len(labels))
+        right = correct(tried, images, np.asarray(labels))
+        low, high = wilson_interval(right, len(labels))
         states = _states(tried, images[:IMAGES])
         rows.append(
             {
@@ -116,9 +116,9 @@ def table(
                 "unroll_length": unroll_length,
                 "h": params.h * params.unroll_length / unroll_length,
                 "cost": _convolutions(tried) / trained,
-                "correct": correct,
+                "correct": right,
                 "total": len(labels),
-                "accuracy": correct / len(labels),
+                "accuracy": right / len(labels),
                 "low": low,
                 "high": high,
                 "distance": [_distance(state, exact) for state, exact in zip(states, solution, strict=True)],
@@ -131,15 +131,15 @@ def _convolutions(network: keras.Model) -> int:
     return sum(unit.convolutions_of_a_pass() for unit in model.units(network))
 
 
-def _correct(network: keras.Model, images: np.ndarray, labels: np.ndarray) -> int:
-    """Count the images that are classified correctly; one whose probabilities are not finite, as after steps too large, is not."""
+def correct(network: keras.Model, images: np.ndarray, labels: np.ndarray) -> int:
+    """The number of images (N, H, W, C) that are classified correctly; one whose probabilities are not finite, as after steps too large, is not."""
     # Without `predict`, which would compile each of the networks for a single pass.
-    correct = 0
+    found = 0
     for start in range(0, len(labels), _BATCH):
         probabilities = ops.convert_to_numpy(network(images[start : start + _BATCH], training=False))
         right = probabilities.argmax(axis=1) == labels[start : start + _BATCH]
-        correct += int((right & np.isfinite(probabilities).all(axis=1)).sum())
-    return correct
+        found += int((right & np.isfinite(probabilities).all(axis=1)).sum())
+    return found
 
 
 def _states(network: keras.Model, images: np.ndarray) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import hashlib
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -130,8 +130,13 @@ def train(trial: Trial, dataset: Dataset, results: Path, runs: Path) -> str:
     return DONE
 
 
-def train_here(trial: Trial, dataset: Dataset, runs: Path, watch: Watch) -> None:
+def train_here(
+    trial: Trial, dataset: Dataset, runs: Path, watch: Watch, measure: Callable[[Path], dict] = lambda results: {}
+) -> None:
     """Train `trial` in this process, with its checkpoints in `runs`, and report it to `watch`.
+
+    Args:
+        measure: what is added to the trial's row, if it is done, from the folder that training wrote.
 
     Raises:
         InputError: what `loop.train` raises, but divergence.
@@ -141,7 +146,10 @@ def train_here(trial: Trial, dataset: Dataset, runs: Path, watch: Watch) -> None
     watch.tell(1)
     print(f"{trial.label}:", flush=True)
     with tempfile.TemporaryDirectory() as results:
-        watch.over(trial, train(trial, dataset, Path(results), runs), Path(results))
+        status = train(trial, dataset, Path(results), runs)
+        watch.over(trial, status, Path(results))
+        if status == DONE:
+            watch.rows[trial] |= measure(Path(results))
     # What one network compiled is of no use to the next.
     keras.utils.clear_session()
 

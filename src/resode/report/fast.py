@@ -14,12 +14,11 @@ from resode.analysis import evaluation
 from resode.analysis.reference import differences, read_published, read_published_curve, share
 from resode.base import paths
 from resode.base.text import percent, table
+from resode.experiments.ablation import EXACT, LENGTHS
 from resode.report import runs_table, verdicts
 
 # The run that README tells a reader to repeat.
 NAME = "fast"
-# The steps over the same time whose accuracy is told: of the integrator of training, and of the most exact one.
-LENGTHS, EXACT = (2, 4, 8, 16), ("rk4", 4)
 
 
 def short(results: Path = paths.RESULTS) -> dict[str, dict]:

@@ -7,14 +7,14 @@ from resode.analysis import sweeps
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.benchmarks import bench, memory, runtimes
-from resode.experiments import comparison
+from resode.experiments import ablation, comparison
 from resode.report import fast, readme_head, release, runs_table
 
 # The tables of each page.
 TABLES = {
     "README.md": {"result": readme_head.result_table, "claim": readme_head.head},
     "docs/runs.md": {"runs": runs_table.runs_table, "pairs": runs_table.paired_table, "share": readme_head.section},
-    "docs/fast.md": {"fast": fast.results_table, "fast steps": fast.steps_table},
+    "docs/fast.md": {"fast": fast.results_table, "fast steps": fast.steps_table, "ablation": ablation.text},
     "docs/differences.md": {"resampling": readme_head.resampling},
     "docs/predict.md": {"network": release.text, "steps": release.unroll_lengths, "runtimes": runtimes.text},
     "docs/systems.md": {"comparison": comparison.table},
