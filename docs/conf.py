@@ -28,6 +28,9 @@ project = "resode"
 html_title = "resode"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_typehints = "none"
+# Attributes as a list; what is before a colon in "Returns" is no type.
+napoleon_use_ivar = True
+napoleon_use_rtype = False
 default_role = "code"
 html_math_renderer = "mathml"
 # The repository is the source folder, so that a relative link works here and where the files are read themselves.
@@ -99,7 +102,13 @@ def claim(root):
 
 def whole(root, match):
     """The notebook of a run's page: the run's notebooks, one below the other, as sections."""
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# Run {match[2]}"}]
+    from resode.analysis import reference
+
+    told = json.loads((root / match[1] / "training" / "provenance.json").read_text(encoding="utf-8"))
+    # Pages that were made before the published run's shifts were known do not say so themselves.
+    shifts = reference.shifts(told, reference.read_published())
+    title = f"# Run {match[2]}, {shifts}" if shifts else f"# Run {match[2]}"
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": title}]
     for name in SECTIONS:
         page = root / match[1] / name / f"{name}.ipynb"
         if page.is_file():
@@ -187,10 +196,28 @@ def signature(app, what, name, found, options, given, returned):
     # Slow to import; loaded with the layers.
     import keras
 
+    from resode.nn.blocks import INITIALIZERS
+
     if what == "class" and issubclass(found, keras.layers.Layer):
         arguments = list(inspect.signature(found.__init__).parameters.values())[1:]
         given = str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in arguments]))
+        for key, value in INITIALIZERS.items():
+            given = given.replace(f"={value!r}", f"=INITIALIZERS[{key!r}]")
     return given, returned
+
+
+def displayed(app, what, name, found, options, lines):
+    """Formulas and tables of a docstring, which are indented: line by line, as they stand there."""
+    for place in range(len(lines) - 1, 1, -1):
+        before, above, line = lines[place - 2 : place + 1]
+        # Not what belongs to a section such as Args, which is indented too.
+        if line.startswith(" ") and not above and before and not before.startswith(" "):
+            lines[place:place] = ["::", ""]
+
+
+def skipped(app, what, name, found, skip, options):
+    """Leave out the fields of named tuples, of which Python says their number alone."""
+    return True if str(getattr(found, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def unlinked(app, doctree, name):
@@ -246,6 +273,9 @@ def setup(app):
     app.connect("html-page-context", with_footer)
     app.connect("build-finished", with_notebooks)
     app.connect("autodoc-process-signature", signature)
+    # Before Napoleon, which makes sections of what is indented.
+    app.connect("autodoc-process-docstring", displayed, priority=400)
+    app.connect("autodoc-skip-member", skipped)
     app.connect("doctree-resolved", unlinked)
     app.connect("doctree-resolved", unbroken)
     app.add_html_math_renderer("mathml", (inline, None), (block, None))

@@ -59,7 +59,40 @@ def test_a_run_has_one_page_and_the_longest_comes_first(conf):
     heads = re.findall(
         "(?m)^##? .*", "\n".join("".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == "markdown")
     )
-    assert heads == ["# Run quarter", "## Evaluation", "## Stability of the trained network", "## Training"]
+    assert heads == [
+        "# Run quarter, bilinear shifts",
+        "## Evaluation",
+        "## Stability of the trained network",
+        "## Training",
+    ]
+
+
+def test_formulas_of_docstrings_keep_their_lines(conf):
+    lines = [
+        "Order 1.",
+        "",
+        "    y = 1",
+        "    z = 2",
+        "",
+        "Args:",
+        "    h: size.",
+        "",
+        "        more",
+        "",
+        "    x: state.",
+    ]
+    conf["displayed"](None, "function", "step", None, None, lines)
+    assert lines == [
+        "Order 1.",
+        "",
+        "::",
+        "",
+        "    y = 1",
+        "    z = 2",
+        *["", "Args:", "    h: size.", "", "        more"],
+        "",
+        "    x: state.",
+    ]
 
 
 @pytest.mark.parametrize("folder", ["", "runs/eighth"])
@@ -114,7 +147,7 @@ def test_site_opens_without_a_network_and_no_link_is_dead(tmp_path):
     assert [image for links in pages.values() for image in links.undescribed] == []
     headings = [re.search("<h1>(.*?)<", page.read_text(encoding="utf-8")) for page in pages]
     headings = sorted(heading[1] for heading in headings if heading)
-    assert "Run sixteenth" in headings and headings == sorted(set(headings))
+    assert "Run sixteenth, bilinear shifts" in headings and headings == sorted(set(headings))
     # Tables and formulas that are shown as they are written.
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert not re.search(r"\| :?--|\$\$|\|\||<mi>&</mi>", re.sub("<(script|pre).*?</\\1>", "", text, flags=re.DOTALL))
