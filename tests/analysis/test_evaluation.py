@@ -13,7 +13,7 @@ from resode.analysis import evaluation
 from resode.base.errors import InputError
 
 NAMES = ["cat", "dog", "ship"]
-HEADER = ",".join(evaluation.HISTORY_COLUMNS)
+HEADER = "epoch,updates,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy"
 LABELS = np.array([0, 0, 1, 1, 2])
 PROBABILITIES = np.array(
     [
@@ -104,7 +104,7 @@ def test_history_is_read_with_its_types(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text(f"{HEADER}\n1,20,0.1,1.5,0.4,1.4,0.45\n", encoding="utf-8")
     row = evaluation.read_history(path)[0]
-    assert row == dict(zip(evaluation.HISTORY_COLUMNS, (1, 20, 0.1, 1.5, 0.4, 1.4, 0.45), strict=True))
+    assert row == dict(zip(HEADER.split(","), (1, 20, 0.1, 1.5, 0.4, 1.4, 0.45), strict=True))
     assert isinstance(row["epoch"], int)
 
 
@@ -113,10 +113,10 @@ def test_history_is_read_with_its_types(tmp_path):
     [
         (None, "is missing; run the training stage first"),
         (b"epoch,updates\n", "has no epochs"),
-        (b"epoch,updates\n1,2\n", "lacks the column learning_rate"),
-        (f"{HEADER}\n1,20,0.1\n".encode(), "no number"),
+        (b"epoch,updates\n1,2\n", "row 1, learning_rate: Field required; run the training stage again"),
+        (f"{HEADER}\n1,20,0.1\n".encode(), "row 1, train_loss: Input should be a valid number"),
         (f"{HEADER}\n2,20,0.1,1.5,0.4,1.4,0.45\n".encode(), "row 1 is not of epoch 1"),
-        (f"{HEADER}\n1,20,0.1,nan,0.4,1.4,0.4\n".encode(), "row 1 is not of epoch 1, or impossible"),
+        (f"{HEADER}\n1,20,0.1,nan,0.4,1.4,0.4\n".encode(), "row 1, train_loss: Input should be a finite number"),
         (b"a" * 200_000, "is no table .*field larger"),
         (b"\xff\xfe", "is no table .*is no text"),
     ],

@@ -5,10 +5,12 @@ import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
@@ -16,7 +18,6 @@ from resode.base import files
 from resode.base.errors import InputError
 from resode.base.text import percent, quoted
 
-HISTORY_COLUMNS = ("epoch", "updates", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 # The device that evaluates rounds differently from the one that trained, which tips an image whose two best
 # classes are nearly tied. A couple of images in a thousand, never fewer than one, are put down to that.
 ROUNDING = 0.002
@@ -29,10 +30,27 @@ def tested_on(history: Sequence[Mapping[str, float]]) -> str:
     return "validation" if "validation_accuracy" in history[0] else "test"
 
 
+_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Epoch(BaseModel):
+    """A row of `history.csv`."""
+
+    epoch: PositiveInt
+    updates: PositiveInt
+    learning_rate: _Number
+    train_loss: _Number
+    train_accuracy: _Share
+    # A network may have any loss on images that it was not trained on.
+    test_loss: float
+    test_accuracy: _Share
+
+
 def read_history(path: Path) -> list[dict[str, float]]:
     """Rows of `history.csv`, one per epoch; epoch and updates as int, the rest as float.
 
-    The columns are `HISTORY_COLUMNS`; where validation images were held out, `validation_…` stands for `test_…`.
+    Where validation images were held out, the columns are `validation_…` instead of `test_…`.
 
     Raises:
         InputError: the file is missing, no table, has no rows, lacks a column or an epoch, or holds something that is no such
@@ -46,26 +64,20 @@ def read_history(path: Path) -> list[dict[str, float]]:
         raise InputError(f"{path} is no table ({error}); run the training stage again") from error
     if not rows:
         raise InputError(f"{path} has no epochs; run the training stage again")
-    columns = [column.replace("test", tested_on(rows)) for column in HISTORY_COLUMNS]
-    missing = [column for column in columns if column not in rows[0]]
-    if missing:
-        raise InputError(f"{path} lacks the column {missing[0]}; run the training stage again")
-    try:
-        history = [_numbers(row, columns) for row in rows]
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} holds something that is no number ({quoted(str(error))}); run the training stage again"
-        ) from None
-    before = 0
-    for epoch, row in enumerate(history, start=1):
-        # A network may have any loss on images that it was not trained on.
-        good = all(0 <= row[column] < np.inf for column in ("learning_rate", "train_loss"))
-        good = good and all(0 <= row[column] <= 1 for column in columns if "accuracy" in column)
-        if not good or row["epoch"] != epoch or row["updates"] <= before:
+    split, before = tested_on(rows), 0
+    history = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            checked = _Epoch.model_validate({str(key).replace(split, "test"): value for key, value in row.items()})
+        except ValidationError as error:
+            wrong = error.errors()[0]
             raise InputError(
-                f"{path}: row {epoch} is not of epoch {epoch}, or impossible; run the training stage again"
-            )
-        before = row["updates"]
+                f"{path}, row {number}, {wrong['loc'][0]}: {quoted(wrong['msg'])}; run the training stage again"
+            ) from error
+        if checked.epoch != number or checked.updates <= before:
+            raise InputError(f"{path}: row {number} is not of epoch {number}; run the training stage again")
+        before = checked.updates
+        history.append({key.replace("test", split): value for key, value in checked.model_dump().items()})
     return history
 
 
@@ -73,11 +85,6 @@ def drops(history: Sequence[Mapping[str, float]]) -> list[int]:
     """The epochs whose learning rate is lower than the one before; none where it falls most of the time, as a linear schedule does."""
     found = [b["epoch"] for a, b in pairwise(history) if b["learning_rate"] < 0.999 * a["learning_rate"]]
     return found if len(found) < 2 or 2 * len(found) < len(history) else []
-
-
-def _numbers(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:
-    integers = ("epoch", "updates")
-    return {key: int(row[key]) if key in integers else float(row[key]) for key in columns}
 
 
 def predict(model, images_normalised: np.ndarray, batch_size: int = 250) -> np.ndarray:

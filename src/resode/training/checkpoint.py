@@ -15,8 +15,10 @@ import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from resode.base import paths, tensors
 from resode.base.errors import InputError
@@ -29,7 +31,6 @@ from resode.training import schedule
 _KEPT = 2
 # Of an inputs.json.
 _MOST_BYTES = 10_000_000
-_STATE = {"inputs", "update", "history", "pieces"}
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
 HANDED_OVER = "handed_over.checkpoint"
 # Of such a file, in bytes: the services that git copies to take less.
@@ -39,6 +40,16 @@ _SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", 
 _SPEED = {"block_length", "convolution", "devices"}
 # Whether values and state fit a training; it raises ValueError, which says what does not.
 Check = Callable[[Mapping[str, np.ndarray], Mapping], None]
+
+
+class _State(BaseModel):
+    """The text `state` of a checkpoint."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    inputs: dict[str, Any]
+    update: NonNegativeInt
+    history: list[dict[str, int | float]]
+    pieces: list[dict[str, Any]]
 
 
 @contextmanager
@@ -103,9 +114,10 @@ def read(path: Path, check: Check | None = None) -> tuple[dict[str, np.ndarray],
         ValueError: it is damaged, of another version, or does not pass `check`; the message says in a few words why.
     """
     file = tensors.File(path)
-    state = json.loads(file.texts.get("state", "{}"))
-    if state.keys() != _STATE:
-        raise ValueError("it is of another version of this code")
+    try:
+        state = _State.model_validate(json.loads(file.texts.get("state", "{}"))).model_dump()
+    except ValidationError as error:
+        raise ValueError("it is of another version of this code") from error
     values = {name: file[name] for name in file.shapes}
     if check:
         check(values, state)
