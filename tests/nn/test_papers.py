@@ -6,7 +6,7 @@ import pytest
 
 from resode.base.errors import InputError
 from resode.config import parameters
-from resode.nn import hamiltonian_network, model, preactivation, resnet
+from resode.nn import hamiltonian_network, lm_resnet, model, resnet
 from units import array, images
 
 pytestmark = pytest.mark.jax("slow")
@@ -139,8 +139,8 @@ def test_resnets_have_the_authors_parameters(depth, used):
     """Counted from 2prime/LM-ResNet, MResNet.py with BasicBlock and 10 classes, without what its forward pass leaves unused: bn1,
     downsample1, and the k of the first block of each stage."""
     blocks = (depth - 2) // 6
-    assert trainable(preactivation.build(depth, multistep=False, stochastic=False)) == used
-    assert trainable(preactivation.build(depth, multistep=True, stochastic=True)) == used + 3 * (blocks - 1)
+    assert trainable(lm_resnet.build(depth, multistep=False, stochastic=False)) == used
+    assert trainable(lm_resnet.build(depth, multistep=True, stochastic=True)) == used + 3 * (blocks - 1)
     stage = lambda first, c: 2 * first + 9 * first * c + 2 * c + 9 * c * c
     stages = sum(stage(first, c) + (blocks - 1) * stage(c, c) for first, c in ((16, 16), (16, 32), (32, 64)))
     shortcuts = (2 * 16 + 16 * 32) + (2 * 32 + 32 * 64)
@@ -158,7 +158,7 @@ def test_k_starts_as_lu_et_als():
 
 def test_stochastic_depth_has_the_residuals_as_expectation():
     given = built("preresnet20_stochastic")
-    survivals = [layer for layer in given.layers if isinstance(layer, preactivation.StochasticDepth)]
+    survivals = [layer for layer in given.layers if isinstance(layer, lm_resnet.StochasticDepth)]
     # Linear from 0 at the first of 9 blocks, which has no layer for it, to 1 - p_L = 0.5 at the last.
     assert [layer.rate for layer in survivals] == pytest.approx([0.5 * block / 8 for block in range(1, 9)])
     # Checkpoints hold their draws by name, whatever else this process built.
@@ -212,7 +212,7 @@ def test_other_depths_are_refused_with_what_there_is(name):
     [
         (hamiltonian_network.build, 39, "depth must be 12 n . 2 with n of at least 1. Received: depth=39"),
         (resnet.build, 21, "depth=21"),
-        (preactivation.StochasticDepth, 1.0, "rate must be at least 0 and below 1. Received: rate=1.0"),
+        (lm_resnet.StochasticDepth, 1.0, "rate must be at least 0 and below 1. Received: rate=1.0"),
     ],
 )
 def test_impossible_depths_and_rates_are_refused(build, argument, words):

@@ -9,7 +9,7 @@ import pytest
 
 from resode.base import paths
 from resode.nn.blocks import HamiltonianConv2D
-from resode.nn.preactivation import StochasticDepth
+from resode.nn.lm_resnet import StochasticDepth
 
 
 @pytest.fixture(scope="module")

@@ -16,4 +16,4 @@ if keras.backend.backend() not in environment.BACKENDS:
     )
 
 # They register their layers.
-from resode.nn import blocks, preactivation  # noqa: E402, F401
+from resode.nn import blocks, lm_resnet  # noqa: E402, F401

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from resode.config.schema import ARCHITECTURE, ModelParams
-from resode.nn import hamiltonian_network, preactivation, resnet
+from resode.nn import hamiltonian_network, lm_resnet, resnet
 from resode.nn.blocks import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
 from resode.ode.equations import ODES
 
@@ -32,7 +32,7 @@ def build(
         head    average over what is left of the image, softmax
 
     Source: S. Rome (2018), srome.github.io, and the notebook beside it. Other architectures are those of the papers, see `resnet`,
-    `preactivation` and `hamiltonian_network`.
+    `lm_resnet` and `hamiltonian_network`.
 
     Args:
         params: section `model` of params.yaml; `activation` is the units', the stem's is ReLU.
@@ -53,8 +53,8 @@ def build(
         family, depth, stochastic = ARCHITECTURE.fullmatch(params.architecture).groups()
         of_paper = {
             "resnet": resnet.build,
-            "preresnet": partial(preactivation.build, multistep=False, stochastic=bool(stochastic)),
-            "lm_resnet": partial(preactivation.build, multistep=True, stochastic=bool(stochastic)),
+            "preresnet": partial(lm_resnet.build, multistep=False, stochastic=bool(stochastic)),
+            "lm_resnet": partial(lm_resnet.build, multistep=True, stochastic=bool(stochastic)),
             "hamiltonian": partial(hamiltonian_network.build, convolution=convolution),
         }
         return of_paper[family](int(depth), l2=params.l2, classes=classes, input_shape=input_shape)

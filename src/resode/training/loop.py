@@ -32,9 +32,9 @@ from resode.training import (
     schedule,
     validation,
 )
-from resode.training.curves import Curves
 from resode.training.outputs import HISTORY, MEAN_IMAGE, METRICS, PROVENANCE, WEIGHTS, names
 from resode.training.progress import Clock, Progress
+from resode.training.tensorboard import Curves
 
 CHECKPOINT_SECONDS = 60
 # In provenance.json, what tells how long a piece of the training is, besides how it was done: its updates, of how many of its
