@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from bokeh.embed import json_item
@@ -179,12 +178,7 @@ def relu_unit(seed: int = 0, size: int = 6) -> tuple[np.ndarray, np.ndarray, np.
     rng = np.random.default_rng(seed)
     K = 1.5 * rng.standard_normal((size, size)) / np.sqrt(size)
     b1, b2, y, z, towards_y, towards_z = rng.standard_normal((6, size))
-    dense = SimpleNamespace(
-        activation=lambda x: np.maximum(x, 0),
-        convolve=lambda x, K: K @ x,
-        convolve_transposed=lambda x, K: K.T @ x,
-    )
-    f, h, steps = equations.hamiltonian(dense, K, b1, b2), 0.02, 250
+    f, h, steps = equations.hamiltonian(problems.dense(lambda x: np.maximum(x, 0)), K, b1, b2), 0.02, 250
     first, second = (
         np.stack([y for y, _ in integrators.solve("rk4", start, f, h, steps)])
         for start in ((y, z), (y + 0.1 * towards_y, z + 0.1 * towards_z))

@@ -38,10 +38,8 @@ def run(images: Sequence[Path], weights: Path | None, low_memory: bool, unroll_l
     """
     pixels = np.stack([decoded(path) for path in images])
     if weights is None:
-        weights = paths.results("training")
-        if paths.NETWORK.is_file() and (low_memory or not any(weights.glob("*.weights.h5"))):
-            weights = paths.NETWORK
-        elif low_memory:
+        weights = paths.NETWORK if low_memory else outputs.default_weights()
+        if low_memory and not weights.is_file():
             raise InputError("--low-memory needs --weights FILE, a file made with: resode export FILE")
     if low_memory or weights.is_file():
         from resode.inference.low_memory import NumPyNetwork

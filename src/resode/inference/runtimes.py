@@ -23,6 +23,7 @@ from resode.base import files, paths, provenance
 from resode.base.errors import InputError
 from resode.base.text import quoted
 from resode.inference.weights_schema import IMAGE
+from resode.training import outputs
 
 ONNX, LITERT = ".onnx", ".tflite"
 SUFFIXES = (ONNX, LITERT)
@@ -52,11 +53,7 @@ def export(source: Path | None, path: Path, int8: bool = False) -> None:
     check_writer(path.suffix)
     from resode.inference import trained
 
-    if source is None:
-        source = paths.results("training")
-        if paths.NETWORK.is_file() and not any(source.glob("*.weights.h5")):
-            source = paths.NETWORK
-    network = trained.Network(source)
+    network = trained.Network(source or outputs.default_weights())
     images = training_images(network) if int8 else None
     content = of_onnx(network, images=images) if path.suffix == ONNX else of_litert(network)
     files.write_bytes(path, content)

@@ -122,11 +122,7 @@ def _grow(x: Any, channels: int, unit: int) -> Any:
 
 def _head(x: Any, params: ModelParams, classes: int) -> Any:
     x = layers.AveragePooling2D(tuple(x.shape[1:3]), **CHANNELS_LAST, name="head_pool")(x)
-    x = layers.Flatten(**CHANNELS_LAST, name="head_flatten")(x)
-    # Probabilities stay in float32 under mixed precision: the loss takes their logarithm.
-    return layers.Dense(
-        classes, activation="softmax", kernel_regularizer=_l2(params), dtype="float32", name="head_softmax"
-    )(x)
+    return resnet.classifier(layers.Flatten(**CHANNELS_LAST, name="head_flatten")(x), classes, params.l2)
 
 
 def _l2(params: ModelParams) -> keras.regularizers.Regularizer:

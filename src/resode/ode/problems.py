@@ -95,19 +95,24 @@ OSCILLATOR = _oscillator("x″ = −x", lambda x: -x, lambda x: x**2 / 2)
 TANH_OSCILLATOR = _oscillator("x″ = −tanh x", lambda x: -np.tanh(x), lambda x: np.log(np.cosh(x)))
 
 
+def dense(activation: Callable[[np.ndarray], np.ndarray]) -> SimpleNamespace:
+    """The `ops` of `equations` with matrices as kernels, on columns: K x, Kᵀ x and σ; γ = 0."""
+    return SimpleNamespace(
+        activation=activation, convolve=lambda x, K: K @ x, convolve_transposed=lambda x, K: K.T @ x, gamma=0.0
+    )
+
+
 def _network(dtype: str = "float64", size: int = 6) -> Problem:
     rng = np.random.default_rng(0)
     K = rng.standard_normal((size, size)) / np.sqrt(size)
     K, (b1, b2, y, z) = K.astype(dtype), rng.standard_normal((4, size)).astype(dtype)
-    dense = SimpleNamespace(
-        activation=np.tanh, convolve=lambda x, K: K @ x, convolve_transposed=lambda x, K: K.T @ x, gamma=0.0
-    )
+    tanh = dense(np.tanh)
     return Problem(
         "tanh network",
         {
-            PARTITIONED: ((y, z), equations.hamiltonian(dense, K, b1, b2)),
-            SECOND_ORDER: ((np.zeros_like(y), y), equations.second_order(dense, K, b1)),
-            FIRST_ORDER: ((y,), equations.antisymmetric(dense, K, b1)),
+            PARTITIONED: ((y, z), equations.hamiltonian(tanh, K, b1, b2)),
+            SECOND_ORDER: ((np.zeros_like(y), y), equations.second_order(tanh, K, b1)),
+            FIRST_ORDER: ((y,), equations.antisymmetric(tanh, K, b1)),
         },
     )
 

@@ -91,6 +91,12 @@ def weights_file(folder: Path) -> Path:
     return path
 
 
+def default_weights() -> Path:
+    """The weights that are used where none are named: results/training, or what git carries as long as there are none."""
+    folder = paths.results("training")
+    return paths.NETWORK if paths.NETWORK.is_file() and not (folder / WEIGHTS).is_file() else folder
+
+
 def advice(folder: Path) -> str:
     """Advice on a folder without weights, or with others than it should have: the pipeline's training brings them, or that of a run, or it is the wrong folder."""
     run = folder.absolute().parent
