@@ -46,7 +46,7 @@ def test_the_file_varies_the_fast_run_on_validation_images():
         ({"variants": {}}, "variants = {}: dictionary should have at least 1 item"),
         ({"variants": {"a": {"data.name": "digits"}}}, r"data\.name"),
         ({"variants": {"a": {"model.hh": 1}}}, r"ablation.yaml, a: unknown key model\.hh"),
-        ({"variants": {"a": {}, "b": {}}}, "ablation.yaml, b trains what a trains; delete one"),
+        ({"variants": {"a": {}, "b": {}}}, "ablation.yaml: b trains what a trains; delete one"),
         ({"settings": {}}, "data.validation_fraction = 0: variants are compared on validation images"),
     ],
 )

@@ -82,11 +82,11 @@ def test_trials_are_trained_once_and_divergence_is_recorded(noise, tmp_path, cap
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"variants": [EULER, {**EULER, "model.integrator": "leapfrog"}]}, "leapfrog.*}: model: block hamiltonian, integrator"),
+        ({"variants": [EULER, {**EULER, "model.integrator": "leapfrog"}]}, r"variant 2 \(.*leapfrog.*\): model: block hamiltonian, integrator"),
         ({"variants": [EULER, {"training.learning_rate": 1.0}]}, "variants.1.training.learning_rate = .*should match pattern"),
         ({"seeds": [0, -1]}, "seeds.1 = -1"),
         ({"settings": {**TINY["settings"], "data.validation_fraction": 0.1}}, "fraction must be 0: test accuracies are compared"),
-        ({"variants": [EULER, {"model.block": "hamiltonian", "model.channels": [4]}]}, "variant .*euler.* trains what another one trains"),
+        ({"variants": [EULER, {"model.block": "hamiltonian", "model.channels": [4]}]}, "variant .*euler.* trains what variant 1 .* trains; delete one"),
         ({"seeds": [*range(900)]}, "2,700 trials; at most 1,000 are taken on"),
         ({"settings": {**TINY["settings"], "seed": 5}}, "seed stands in the settings; it is what is compared"),
         ({"variants": [{"model.block": "a\nb" + "c" * 500}]}, r"unknown block a\\nbc{100,120}…"),

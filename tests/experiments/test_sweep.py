@@ -102,7 +102,7 @@ def test_the_sweeps_of_the_repository_are_accepted_and_the_committed_ones_are_th
         ({"h": [0.1, -0.1]}, "tiny.h.1 = -0.1: input should be greater than 0"),
         ({"unroll_length": [1, "two"]}, "tiny.unroll_length.1 = 'two': input should be a valid integer"),
         ({"h": [0.15, 0.150000001]}, "tiny.h: .* names a value twice"),
-        ({"settings": {**TINY["settings"], "model.h": 0.1}}, "model.h stands in the settings; it is the grid's"),
+        ({"settings": {**TINY["settings"], "model.h": 0.1}}, "tiny: model.h stands in the settings; it is what is compared"),
         ({"settings": {**TINY["settings"], "training": {"batch_size": 4}}}, "write the settings of training as training.NAME"),
         ({"settings": {**TINY["settings"], "seed.x": 1}}, "unknown key seed.x"),
         ({"seeds": [*range(300)]}, "tiny: 1,200 trials; at most 1,000 are taken on"),

@@ -4,6 +4,7 @@ ablation.yaml says what is tried. A trial is one variant trained with one seed; 
 images are not looked at.
 """
 
+import functools
 import statistics
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +14,11 @@ from pydantic import Field
 from resode.analysis.sweeps import DONE
 from resode.base import files, paths
 from resode.base.errors import InputError
-from resode.base.text import duration, percent, quoted, table
+from resode.base.text import duration, percent, table
 from resode.config import parameters, schema, yaml
 from resode.data import records
-from resode.experiments import runs
-from resode.experiments.trials import Trial, Values, Watch, train_here
+from resode.experiments import runs, trials
+from resode.experiments.trials import Trial, Values
 from resode.training import validation
 
 FOLDER = paths.RESULTS / "ablation"
@@ -28,6 +29,8 @@ _MEASURED = ("updates", "train_accuracy", "validation_accuracy", "seconds")
 # What decides neither images nor classes.
 _Changes = dict[Annotated[str, Field(pattern=r"^(model|augmentation|training)\..*$")], Any]
 
+_Label = Annotated[str, Field(pattern=r"^[^\n]{1,80}$")]
+
 
 class Ablation(schema.Section):
     """The run that is varied, what all variants change, and what each changes besides."""
@@ -35,28 +38,28 @@ class Ablation(schema.Section):
     like: schema.Name
     settings: schema.Settings
     seeds: Values[schema.Seed]
-    variants: Annotated[dict[str, _Changes], Field(min_length=1, max_length=100)]
+    variants: Annotated[dict[_Label, _Changes], Field(min_length=1)]
+
+
+def read(file: Path = FILE) -> Ablation:
+    """The content of ablation.yaml.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or holds something else.
+    """
+    return parameters.validate(yaml.read(file), file.name, kind=Ablation)
 
 
 def planned(file: Path = FILE) -> dict[str, list[Trial]]:
     """The trials of each variant by its name, one a seed.
 
     Raises:
-        InputError: the file is missing, is not YAML or holds something else; no such run; parameters that are refused, that hold out no
-            images, or that another variant has too.
+        InputError: see `read` and `trials.planned`; no such run; or no images are held out.
     """
-    content = parameters.validate(yaml.read(file), file.name, kind=Ablation)
-    common, plan, seen = runs.changes(content.like) | content.settings, {}, {}
-    for name, changed in content.variants.items():
-        where = f"{file.name}, {quoted(name)}"
-        for seed in content.seeds:
-            settings = common | changed | {"seed": seed}
-            params = parameters.validate(parameters.changed(settings, where))
-            if not params.data.validation_fraction:
-                raise InputError(f"{where}: data.validation_fraction = 0: variants are compared on validation images")
-            if (other := seen.setdefault(params.model_dump_json(), name)) != name:
-                raise InputError(f"{where} trains what {quoted(other)} trains; delete one")
-            plan.setdefault(name, []).append(Trial(f"{name}, seed {seed}", settings, params))
+    content = read(file)
+    plan = trials.planned(file.name, runs.changes(content.like) | content.settings, content.variants, content.seeds)
+    if not all(trial.params.data.validation_fraction for own in plan.values() for trial in own):
+        raise InputError(f"{file.name}: data.validation_fraction = 0: variants are compared on validation images")
     return plan
 
 
@@ -69,27 +72,26 @@ def run(file: Path = FILE, checkpoints: Path = paths.RUNS / "ablation", folder: 
         InputError: see `planned`; what `loop.train` raises, but divergence.
     """
     plan = planned(file)
-    trials = {
-        trial: name for one_seed in zip(*plan.values(), strict=True) for name, trial in zip(plan, one_seed, strict=True)
-    }
-    dataset = records.load(paths.dataset(next(iter(trials)).params.data.name))
+    names = {trial: name for name, own in plan.items() for trial in own}
+    chosen = trials.seed_by_seed(plan.values())
+    dataset = records.load(paths.dataset(chosen[0].params.data.name))
 
     from resode.base import provenance
 
-    content = parameters.validate(yaml.read(file), file.name, kind=Ablation).model_dump()
     made = {
         "hardware": provenance.hardware(),
         **provenance.software(),
         **provenance.commit(),
         "data": dataset.provenance,
     }
-    watch, path, rows = Watch(list(trials)), folder / "trials.json", []
-    for trial, name in trials.items():
-        train_here(trial, dataset, checkpoints, watch, lambda results, trial=trial: _solved(results, trial, dataset))
+    watch, path, rows = trials.Watch(chosen), folder / "trials.json", []
+    for trial in chosen:
+        solve = functools.partial(_solved, trial=trial, dataset=dataset)
+        trials.train_here(trial, dataset, checkpoints, watch, solve)
         row = watch.rows[trial]
-        rows.append({"variant": name, "seed": trial.params.seed, "status": row["status"]})
+        rows.append({"variant": names[trial], "seed": trial.params.seed, "status": row["status"]})
         rows[-1] |= {key: row[key] for key in (*_MEASURED, "h_omega", "steps") if key in row}
-        files.write_json(path, {**made, **content, "rows": rows})
+        files.write_json(path, {**made, **read(file).model_dump(), "rows": rows})
     return path
 
 
@@ -116,14 +118,14 @@ def text(folder: Path = FOLDER) -> str:
     found = files.read_json(path)
     rows = []
     for name, changed in found["variants"].items():
-        trials = [row for row in found["rows"] if row["variant"] == name]
-        if not trials:
+        own = [row for row in found["rows"] if row["variant"] == name]
+        if not own:
             continue
-        done = [row for row in trials if row["status"] == DONE]
+        done = [row for row in own if row["status"] == DONE]
         accuracies = [row["validation_accuracy"] for row in done]
         shown = percent(statistics.mean(accuracies)) if done else "diverged"
         shown += f" ± {100 * statistics.stdev(accuracies):.2f}" if len(done) > 1 else ""
-        shown += f", {len(trials) - len(done)} of {len(trials)} diverged" if done and len(done) < len(trials) else ""
+        shown += f", {len(own) - len(done)} of {len(own)} diverged" if done and len(done) < len(own) else ""
         others = [f"{100 * one:.1f}" for one in done[0]["steps"].values()] if done else ["—"] * (len(LENGTHS) + 1)
         h_omega = ", ".join(f"{one:.1f}" for one in done[0]["h_omega"]) if done else "—"
         minutes = duration(statistics.mean(row["seconds"] for row in done)) if done else "—"

@@ -20,7 +20,8 @@ from resode.base import files, paths, text
 from resode.base.errors import InputError
 from resode.config import parameters, schema, yaml
 from resode.data import records
-from resode.experiments.trials import MOST_TRIALS, Trial, Values, Watch, train_here
+from resode.experiments import trials
+from resode.experiments.trials import Trial, Values
 from resode.ode.equations import ODES
 from resode.ode.integrators import INTEGRATORS
 from resode.training import schedule
@@ -81,29 +82,17 @@ def planned(content: Comparison, more: Mapping) -> list[list[Trial]]:
     """The trials of each of the `variants` of `content`, one a seed, with `more` settings on top of the common ones.
 
     Raises:
-        InputError: see `variants`; a setting that params.yaml does not accept, or that every variant or seed would overrule.
+        InputError: see `variants` and `trials.planned`; or images are held out.
     """
-    plan, compared, seen = [], variants(content), set()
-    if (count := len(compared) * len(content.seeds)) > MOST_TRIALS:
-        raise InputError(f"comparison.yaml: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
-    for key in {**content.settings, **more}:
-        if key == "seed" or all(key in variant for variant in compared):
-            raise InputError(f"comparison.yaml: {text.quoted(key)} stands in the settings; it is what is compared")
-    for number, variant in enumerate(compared, start=1):
-        plan.append([])
-        for seed in content.seeds:
-            given = {**content.settings, **more, **variant, "seed": seed}
-            params = parameters.validate(parameters.changed(given, f"comparison.yaml, {text.quoted(variant)}"))
-            if (described := params.model_dump_json()) in seen:
-                raise InputError(
-                    f"comparison.yaml: variant {text.quoted(variant)} trains what another one trains; delete one"
-                )
-            seen.add(described)
-            label = f"variant {number} ({text.quoted(', '.join(map(str, variant.values())))}), seed {seed}"
-            plan[-1].append(Trial(label, given, params))
-    if plan[0][0].params.data.validation_fraction:
+    labelled = {
+        f"variant {number} ({text.quoted(', '.join(map(str, variant.values())))})": variant
+        for number, variant in enumerate(variants(content), start=1)
+    }
+    plan = trials.planned("comparison.yaml", {**content.settings, **more}, labelled, content.seeds)
+    found = list(plan.values())
+    if found[0][0].params.data.validation_fraction:
         raise InputError("comparison.yaml: data.validation_fraction must be 0: test accuracies are compared")
-    return plan
+    return found
 
 
 def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "comparison", folder: Path = FOLDER) -> Path:
@@ -128,11 +117,10 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
     from resode.figures import style
 
     commit = provenance.commit()
-    # Seed by seed: what is stopped early has whole seeds.
-    trials = [trial for one_seed in zip(*plan, strict=True) for trial in one_seed]
-    watch = Watch(trials)
-    for trial in trials:
-        train_here(trial, dataset, runs, watch)
+    chosen = trials.seed_by_seed(plan)
+    watch = trials.Watch(chosen)
+    for trial in chosen:
+        trials.train_here(trial, dataset, runs, watch)
     rows = watch.rows
     path = folder / f"{common.data.name}.json"
     written = {

@@ -18,7 +18,8 @@ from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import quoted
 from resode.config import parameters, schema, yaml
-from resode.experiments.trials import MOST_TRIALS, Trial, Values, Watch
+from resode.experiments.trials import Trial, Values, Watch, seed_by_seed
+from resode.experiments.trials import planned as planned_trials
 from resode.ode.equations import ODES
 from resode.training import checkpoint
 
@@ -54,20 +55,15 @@ def planned(name: str, file: Path = FILE) -> list[Trial]:
     Raises:
         InputError: see `read`; or a trial that params.yaml does not accept, or no images are held out.
     """
-    chosen = read(name, file)
-    if (count := len(chosen.seeds) * len(chosen.h) * len(chosen.unroll_length)) > MOST_TRIALS:
-        raise InputError(f"{file.name}, {name}: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
-    for key in _GRID:
-        if key in chosen.settings:
-            raise InputError(f"{file.name}, {name}: {key} stands in the settings; it is the grid's")
-    trials = []
-    for seed, h, unroll_length in itertools.product(chosen.seeds, chosen.h, chosen.unroll_length):
-        settings = {**chosen.settings, **dict(zip(_GRID, (h, unroll_length, seed), strict=True))}
-        params = parameters.validate(parameters.changed(settings, f"{file.name}, {name}"))
-        if not params.data.validation_fraction:
-            raise InputError(f"{file.name}, {name}: data.validation_fraction = 0: a sweep chooses on validation images")
-        trials.append(Trial(f"h = {h}, unroll length {unroll_length}, seed {seed}", settings, params))
-    return trials
+    chosen, where = read(name, file), f"{file.name}, {name}"
+    grid = {
+        f"h = {h}, unroll length {length}": {"model.h": h, "model.unroll_length": length}
+        for h, length in itertools.product(chosen.h, chosen.unroll_length)
+    }
+    found = seed_by_seed(planned_trials(where, chosen.settings, grid, chosen.seeds).values())
+    if not found[0].params.data.validation_fraction:
+        raise InputError(f"{where}: data.validation_fraction = 0: a sweep chooses on validation images")
+    return found
 
 
 def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Path:

@@ -8,7 +8,7 @@ import hashlib
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -20,7 +20,7 @@ from resode.analysis.sweeps import DIVERGED, DONE, FAILED
 from resode.base import files, paths
 from resode.base.errors import Diverged, InputError
 from resode.base.text import duration, percent, quoted
-from resode.config import schema
+from resode.config import parameters, schema
 from resode.data import records
 from resode.data.records import Dataset
 
@@ -58,6 +58,40 @@ class Trial:
         """The name of its folder or experiment; trials with other parameters have others."""
         digest = hashlib.sha256(self.params.model_dump_json().encode()).hexdigest()
         return f"{re.sub('[^A-Za-z0-9.+]+', '-', self.label)}-{digest[:8]}"
+
+
+def planned(
+    where: str, settings: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]
+) -> dict[str, list[Trial]]:
+    """The trials of each of the `variants`, {label: its changes}, one a seed, with common `settings`.
+
+    Args:
+        where: what messages call the file that says so.
+
+    Raises:
+        InputError: too many trials; a setting that every variant or seed would overrule, or that params.yaml does not accept; two variants
+            that train the same.
+    """
+    if (count := len(variants) * len(seeds)) > MOST_TRIALS:
+        raise InputError(f"{where}: {count:,} trials; at most {MOST_TRIALS:,} are taken on")
+    for key in settings:
+        if key == "seed" or all(key in changed for changed in variants.values()):
+            raise InputError(f"{where}: {quoted(key)} stands in the settings; it is what is compared")
+    plan: dict[str, list[Trial]] = {}
+    seen: dict[str, str] = {}
+    for label, changed in variants.items():
+        for seed in seeds:
+            given = {**settings, **changed, "seed": seed}
+            params = parameters.validate(parameters.changed(given, f"{where}, {label}"))
+            if (other := seen.setdefault(params.model_dump_json(), label)) != label:
+                raise InputError(f"{where}: {label} trains what {other} trains; delete one")
+            plan.setdefault(label, []).append(Trial(f"{label}, seed {seed}", given, params))
+    return plan
+
+
+def seed_by_seed(plan: Iterable[Sequence[Trial]]) -> list[Trial]:
+    """The trials of all variants in the order in which they run, so that what is stopped early has whole seeds."""
+    return [trial for one_seed in zip(*plan, strict=True) for trial in one_seed]
 
 
 class Watch:
