@@ -47,7 +47,7 @@ def seeds(results: Path = paths.RESULTS) -> dict[str, dict]:
 
 
 def sentences(results: Path = paths.RESULTS) -> list[str]:
-    """README: what the fast training reached, in which time, and whether its network still is an ODE; a paragraph, or none."""
+    """README: what the fast training reached, in which time, and what other steps make of its weights; a paragraph, or none."""
     found = seeds(results)
     if not found:
         return []
