@@ -141,7 +141,7 @@ def test_head_tells_where_the_trained_steps_lie(tmp_path):
     units = [{"h_omega": h_omega, "inside": {"euler": False}} for h_omega in (0.88, 1.62)]
     found = {"training": "a training", "units": units}
     files.write_json(folder / "stability.json", found)
-    assert "in the trained units h ω is 0.9 to 1.6. The network still classifies well" in readme_head.head(tmp_path)
+    assert "which is 0.9 to 1.6 in the trained units. The network still classifies well" in readme_head.head(tmp_path)
     units[0]["inside"] = {}
     files.write_json(folder / "stability.json", found)
     assert "h ω" not in readme_head.head(tmp_path)

@@ -274,7 +274,7 @@ def _caveat(found: Mapping, seeds: int) -> str:
     return (
         "**What this does not show.** Which block or integrator is best: the images are small and few"
         f" (one test image is {100 / found['test_images']:.2f} points), the schedule is short and was tuned for none of them,"
-        f" {same}, and {uncertain}. The units' parameters are equal within"
+        f" {same}, and {uncertain}. But for the papers' own networks, which are larger, the units' parameters are equal within"
         f" {_spread(units):.1f} %, all parameters within {_spread(alls):.1f} % (a wider network has a wider stem and head); the work is"
         f" not equal at all, from {min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f} MFLOP an image. Differences no larger than the"
         " standard deviations mean nothing."

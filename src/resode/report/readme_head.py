@@ -80,8 +80,8 @@ def share_table(found: Sequence[Point]) -> str:
 
 
 MEANING = (
-    "A shorter run has the post's network, data, rates and batches and drops its learning rate earlier: `eighth` and `quarter` after a"
-    " half and three quarters of their updates, as the post's text says. The published run dropped it after one third and two thirds, as the author's"
+    "A shorter run has the post's network, data, rates and batches, and fewer updates. `eighth` and `quarter` drop the learning rate after a half and"
+    " three quarters of them, as the post's text says; the published run dropped it after one third and two thirds, as the author's"
     " notebook does ([differences](docs/differences.md)). A shorter run can show whether all of these learn as published, and an accuracy that this"
     " network reaches. It cannot show whether the whole schedule ends at 90.37 %: a shorter run that ends lower does not contradict the claim, and"
     " one that ends as high does not confirm it. Only a run of the whole schedule gets a verdict. The intervals (Wilson's) say how far the choice of"
@@ -90,8 +90,8 @@ MEANING = (
 
 
 SHARES = (
-    "*Test accuracy after the last epoch over the length of the schedule, as a share of the post's. Bars are 95 % intervals; the diamond is the"
-    " published run; an open ring is a run in progress, as far as it has got.*"
+    "Test accuracy after the last epoch over the length of the schedule, as a share of the post's. Bars are 95 % intervals; the diamond is the"
+    " published run"
 )
 
 
@@ -113,8 +113,10 @@ def result_table(results: Path = paths.RESULTS) -> str:
     here = {}
     if found:
         point = found[0]
-        whole = not reference.shifts(point.provenance, read_published()) and point.share == 1
+        shifts = reference.shifts(point.provenance, read_published())
+        whole = point.share == 1 and not shifts
         status = "the whole schedule" if whole else f"partial: {worded(point.share)} of the schedule"
+        status += f", {shifts}" if shifts else ""
         run = {"history": point.history, "provenance": point.provenance, "metrics": point.metrics}
         here["The post's training here"] = network | _cells([run], judged=whole) | {"Status": status}
     elif network:
@@ -184,9 +186,13 @@ def head(results: Path = paths.RESULTS) -> str:
     found = points(results)
     paragraphs = [_verdict(found), *_surprise(results, found[0])] if found else []
     paragraphs += fast.sentences(results)
-    paragraphs += [_progress(one) for one in in_progress(results)]
+    waiting = in_progress(results)
+    paragraphs += [_progress(one) for one in waiting]
     if found:
-        paragraphs.append(f"![test accuracy over the share of the schedule](results/readme/share.png)\n\n{SHARES}")
+        rings = "; an open ring is a run in progress, as far as it has got" * bool(waiting)
+        paragraphs.append(
+            f"![test accuracy over the share of the schedule](results/readme/share.png)\n\n*{SHARES}{rings}.*"
+        )
     return "\n\n".join(paragraphs)
 
 
@@ -349,7 +355,7 @@ def _verdict(found: Sequence[Point]) -> str:
     shorter = "".join(f" With {worded(one.share)} of it: {percent(one.metrics['test_accuracy'])}." for one in found[1:])
     return (
         f"**Not settled yet:** the post's training has not been run to its end here. {reached}.{shorter}"
-        f" Only the whole schedule can settle the claim: `make repro`. {more}"
+        f" Only the whole schedule can settle the claim: `make repro`, or `resode run notebook` with the published run's drops. {more}"
     )
 
 
@@ -365,8 +371,8 @@ def _surprise(results: Path, point: Point) -> list[str]:
     if len(found) < len(units):
         return []
     return [
-        "The post calls its layers stable. Their ODE is; explicit Euler's steps are not, whatever their size, and in the trained units h ω is"
-        f" {min(found):.1f} to {max(found):.1f}. The network still classifies well"
+        "The post calls its layers stable. Their linearised ODE is; explicit Euler's steps are not, whatever their size: they amplify every oscillation, the"
+        f" more the larger h ω, step size times frequency, which is {min(found):.1f} to {max(found):.1f} in the trained units. The network still classifies well"
         f" ([stability](results/runs/{point.name}/stability/stability.ipynb))."
     ]
 

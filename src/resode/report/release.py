@@ -185,9 +185,7 @@ def text() -> str:
     file, about = (path.relative_to(paths.ROOT) for path in (paths.NETWORK, _card_path()))
     return (
         f"The weights in git, [{file}]({file}) (run {facts['run']}, {facts['test_correct']:,} of {facts['test_total']:,} test images,"
-        f" [model card]({about})), need no training:\n\n"
-        "    # the likeliest classes, by these weights unless results/training has its own\n    resode predict cat.png\n\n"
-        "    # this accuracy again, from the test images, with TensorFlow or KERAS_BACKEND=jax\n    resode verify"
+        f" [model card]({about})), need no training. `predict` takes them unless results/training has its own; `verify` counts again, on TensorFlow or JAX:"
     )
 
 
