@@ -6,8 +6,9 @@ import importlib.util
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import resode
 from resode.base import environment, paths
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not getattr(chosen, "low_memory", False):
             environment.check_backend()
-        if "DVC_STAGE" in os.environ or chosen.run in (_check, _cifar10, _commit, _demo):
+        if "DVC_STAGE" in os.environ or chosen.dvc:
             paths.check_for_dvc()
         chosen.run(chosen)
     except KeyboardInterrupt:
@@ -89,31 +90,37 @@ def _minutes(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="resode", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {resode.__version__}")
-    parser.set_defaults(run=None)
+    parser.set_defaults(run=None, dvc=False)
     commands = parser.add_subparsers(metavar="COMMAND")
-    cifar10 = commands.add_parser("cifar10", help="write data/cifar10, verified, from the network or from a file")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], None], text: str, **defaults: Any
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run, **defaults)
+        return command
+
+    cifar10 = add("cifar10", _cifar10, "write data/cifar10, verified, from the network or from a file", dvc=True)
     cifar10.add_argument("archive", nargs="?", help="cifar-10-binary.tar.gz or an unpacked cifar-10-batches-bin folder")
-    cifar10.set_defaults(run=_cifar10)
-    commands.add_parser("digits", help="write data/digits").set_defaults(run=_digits)
+    add("digits", _digits, "write data/digits")
     for stage in STAGES:
-        command = commands.add_parser(stage, help=f"execute and render notebooks/{stage}.ipynb")
-        command.set_defaults(run=_stage, stage=stage)
-    demo = commands.add_parser("demo", help="run the pipeline on digits; results in build/demo")
-    demo.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter besides demo.yaml's")
-    demo.set_defaults(run=_demo)
-    run = commands.add_parser(
-        "run", help="the stages of a run of runs.yaml, or without NAME the pipeline's, without DVC"
+        add(stage, _stage, f"execute and render notebooks/{stage}.ipynb", stage=stage)
+    demo = add(
+        "demo", _calling("report.demo.run", "set"), "run the pipeline on digits; results in build/demo", dvc=True
+    )
+    run = add(
+        "run",
+        _calling("experiments.runs.run", "name", "minutes"),
+        "the stages of a run of runs.yaml, or without NAME the pipeline's, without DVC",
     )
     run.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml; its results are in results/runs/NAME")
     run.add_argument("--minutes", type=_minutes, default=float("inf"), help="stop training after so long; again: go on")
-    run.set_defaults(run=_run)
-    hand_over = commands.add_parser(
+    hand_over = add(
         "hand-over",
-        help="write a run's furthest checkpoint beside its results, for git: `run` goes on from it in any clone",
+        _hand_over,
+        "write a run's furthest checkpoint beside its results, for git: `run` goes on from it in any clone",
     )
-    hand_over.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
-    hand_over.set_defaults(run=_hand_over)
-    predict = commands.add_parser("predict", help="class probabilities of image files")
+    predict = add("predict", _predict, "class probabilities of image files")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file of any size")
     predict.add_argument(
         "--weights",
@@ -127,9 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         help="one unit's weights at a time, NumPy alone, as with any file of export",
     )
     predict.add_argument("--unroll-length", type=int, metavar="N", help="steps a unit, if other than trained with")
-    predict.set_defaults(run=_predict)
-    export = commands.add_parser(
-        "export", help="write a trained network to a file for predict --low-memory, or for ONNX Runtime or LiteRT"
+    export = add(
+        "export", _export, "write a trained network to a file for predict --low-memory, or for ONNX Runtime or LiteRT"
     )
     export.add_argument("file", type=Path, metavar="FILE", help="NAME.safetensors, NAME.onnx or NAME.tflite")
     export.add_argument(
@@ -139,62 +145,74 @@ def _parser() -> argparse.ArgumentParser:
         " without a training by default the one in git",
     )
     export.add_argument("--int8", action="store_true", help="convolutions in 8 bits: NAME.onnx of a fourth of the size")
-    export.set_defaults(run=_export)
-    publish = commands.add_parser(
-        "publish", help="put a finished run's weights and a model card where git carries them"
-    )
-    publish.add_argument("name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own")
-    publish.set_defaults(run=_publish)
-    verify = commands.add_parser("verify", help="the test accuracy of the weights in git")
+    publish = add("publish", _publish, "put a finished run's weights and a model card where git carries them")
+    for command in (hand_over, publish):
+        command.add_argument(
+            "name", nargs="?", metavar="NAME", help="a run of runs.yaml, by default the pipeline's own"
+        )
+    verify = add("verify", _calling("report.release.verify", "weights"), "the test accuracy of the weights in git")
     verify.add_argument("--weights", type=Path, metavar="FILE", help="or of a file of export, in its own runtime")
-    verify.set_defaults(run=_verify)
-    for name, module, text in (
-        (
-            "compare",
-            "experiments.comparison",
-            "blocks and integrators of comparison.yaml, to results/comparison (an hour)",
-        ),
-        ("memory", "benchmarks.memory", "memory of training and of inference, to results/memory (20 minutes)"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
-        command.set_defaults(run=_measure, module=module)
-    bench = commands.add_parser(
-        "bench", help="milliseconds an update on this machine, to results/bench (10 minutes; of a run, 30)"
+    compare = add(
+        "compare",
+        _calling("experiments.comparison.run", "set"),
+        "blocks and integrators of comparison.yaml, to results/comparison (an hour)",
+    )
+    memory = add(
+        "memory",
+        _calling("benchmarks.memory.run", "set"),
+        "memory of training and of inference, to results/memory (20 minutes)",
+    )
+    bench = add(
+        "bench",
+        _calling("benchmarks.bench.run", "name", "set"),
+        "milliseconds an update on this machine, to results/bench (10 minutes; of a run, 30)",
     )
     bench.add_argument(
         "name", nargs="?", metavar="NAME", help="a run of runs.yaml, measured beside params.yaml's setting"
     )
-    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
-    bench.set_defaults(run=_bench)
-    ablate = commands.add_parser(
-        "ablate", help="what each part of the fast training brings, to results/ablation (hours)"
+    for command in (demo, compare, memory, bench):
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
+    add(
+        "ablate",
+        _calling("experiments.ablation.run"),
+        "what each part of the fast training brings, to results/ablation (hours)",
     )
-    ablate.set_defaults(run=_ablate)
-    runtimes = commands.add_parser(
-        "runtimes", help="the weights in git in other runtimes, to results/runtimes (an hour)"
+    runtimes = add(
+        "runtimes",
+        _calling("benchmarks.runtimes.run", "what"),
+        "the weights in git in other runtimes, to results/runtimes (an hour)",
     )
     runtimes.add_argument("what", nargs="?", choices=("accuracy", "speed"), help="by default both; speed takes minutes")
-    runtimes.set_defaults(run=_runtimes)
-    sweep = commands.add_parser("sweep", help="choose h and the unroll length on validation images, to results/sweep")
+    sweep = add("sweep", _sweep, "choose h and the unroll length on validation images, to results/sweep")
     sweep.add_argument("name", nargs="?", default="digits", metavar="NAME", help="a sweep of sweep.yaml")
     sweep.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; by default Ray starts here")
     sweep.add_argument("--cpus", type=int, default=1, help="CPUs of a trial on Ray")
     sweep.add_argument("--gpus", type=float, default=0, help="GPUs of a trial on Ray")
-    sweep.set_defaults(run=_sweep)
-    commands.add_parser("readme", help="fill the tables of README.md and docs/ from results/").set_defaults(run=_readme)
-    commands.add_parser("site", help="make build/site of docs/ and the pages in results/").set_defaults(run=_site)
-    commit = commands.add_parser(
+    add("readme", _calling("report.readme.update"), "fill the tables of README.md and docs/ from results/")
+    add("site", _site, "make build/site of docs/ and the pages in results/")
+    commit = add(
         "commit",
-        help="tell DVC that the results here belong to the code here; they must have been made with params.yaml",
+        _commit,
+        "tell DVC that the results here belong to the code here; they must have been made with params.yaml",
+        dvc=True,
     )
     commit.add_argument("stages", nargs="*", metavar="STAGE", help="by default all that are notebooks")
-    commit.set_defaults(run=_commit)
-    commands.add_parser("check", help="check params.yaml and the backend").set_defaults(run=_check)
-    completion = commands.add_parser("completion", help="print a script that lets a shell complete `resode`")
+    add("check", _check, "check params.yaml and the backend", dvc=True)
+    completion = add("completion", _completion, "print a script that lets a shell complete `resode`")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    completion.set_defaults(run=_completion)
     return parser
+
+
+def _calling(target: str, *names: str) -> Callable[[argparse.Namespace], None]:
+    """A command that calls the function `target` with the arguments of these `names`, and says which file it wrote, if it returns one."""
+
+    def run(chosen: argparse.Namespace) -> None:
+        module, _, function = target.rpartition(".")
+        call = getattr(importlib.import_module(f"resode.{module}"), function)
+        if written := call(*(getattr(chosen, name) for name in names)):
+            print(f"Written: {written.relative_to(paths.ROOT)}; next: python -m resode readme")
+
+    return run
 
 
 def _cifar10(chosen: argparse.Namespace) -> None:
@@ -231,18 +249,6 @@ def _stage(chosen: argparse.Namespace) -> None:
         notebook.run(chosen.stage)
 
 
-def _demo(chosen: argparse.Namespace) -> None:
-    from resode.report import demo
-
-    demo.run(chosen.set)
-
-
-def _run(chosen: argparse.Namespace) -> None:
-    from resode.experiments import runs
-
-    runs.run(chosen.name, chosen.minutes)
-
-
 def _hand_over(chosen: argparse.Namespace) -> None:
     from resode.experiments import runs
 
@@ -277,35 +283,6 @@ def _publish(chosen: argparse.Namespace) -> None:
     print(f"Written: {paths.NETWORK.parent.relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
-def _verify(chosen: argparse.Namespace) -> None:
-    from resode.report import release
-
-    release.verify(chosen.weights)
-
-
-def _bench(chosen: argparse.Namespace) -> None:
-    from resode.benchmarks import bench
-
-    print(f"Written: {bench.run(chosen.name, chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
-
-
-def _measure(chosen: argparse.Namespace) -> None:
-    module = importlib.import_module(f"resode.{chosen.module}")
-    print(f"Written: {module.run(chosen.set).relative_to(paths.ROOT)}; next: python -m resode readme")
-
-
-def _ablate(chosen: argparse.Namespace) -> None:
-    from resode.experiments import ablation
-
-    print(f"Written: {ablation.run().relative_to(paths.ROOT)}; next: python -m resode readme")
-
-
-def _runtimes(chosen: argparse.Namespace) -> None:
-    from resode.benchmarks import runtimes
-
-    print(f"Written: {runtimes.run(chosen.what).relative_to(paths.ROOT)}; next: python -m resode readme")
-
-
 def _sweep(chosen: argparse.Namespace) -> None:
     from resode.experiments import sweep, sweep_ray, trials
     from resode.pipeline import notebook
@@ -315,12 +292,6 @@ def _sweep(chosen: argparse.Namespace) -> None:
     path = sweep.run(chosen.name, engine)
     notebook.run("sweep")
     print(f"Written: {path.relative_to(paths.ROOT)} and results/sweep/sweep.ipynb; next: python -m resode readme")
-
-
-def _readme(chosen: argparse.Namespace) -> None:
-    from resode.report import readme
-
-    readme.update()
 
 
 def _site(chosen: argparse.Namespace) -> None:

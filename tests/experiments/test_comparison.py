@@ -7,6 +7,7 @@ import pytest
 
 from helpers import DIGITS
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.experiments import comparison
 from resode.nn.blocks import BLOCKS
 from units import PAIRS
@@ -37,7 +38,7 @@ def _parameters(block: str, integrator: str, channels: int) -> int:
 
 
 def test_the_file_compares_all_pairs_that_the_schema_accepts_at_equal_parameters():
-    content = comparison.read()
+    content = parameters.read_as(comparison.FILE, comparison.Comparison)
     plan = comparison.planned(content, {})
     first = [trials[0].params for trials in plan]
     units = [one.model for one in first if one.model.architecture == "units" and not one.training.unroll_schedule]

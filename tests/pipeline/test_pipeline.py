@@ -285,7 +285,7 @@ def test_demo_leaves_the_clone_as_it_was_and_its_stages_write_equal_bytes_again(
     assert b'href="../integrators/integrators.html"' in found["site/results/story/story.html"]
     # In the clone itself, where nothing was trained any more.
     shutil.rmtree(clone / ".runs")
-    content = parameters.changed(parameters.read_settings(demo.SETTINGS) | parameters.settings(settings), "here")
+    content = parameters.changed(parameters.read_as(demo.SETTINGS) | parameters.settings(settings), "here")
     (clone / "params.yaml").write_text(yaml.text(content), encoding="utf-8")
     for stage in ("digits", "augmentation", "training", "evaluation"):
         run(stage)

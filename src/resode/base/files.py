@@ -47,34 +47,15 @@ def read_text(path: Path, most: int = _MOST_TEXT_BYTES) -> str:
         raise InputError(f"{quoted(str(path), 500)} is no text: {error}") from error
 
 
-def parse_json(content: bytes | str) -> Any:
-    """The JSON document `content`, UTF-8.
-
-    Raises:
-        ValueError: it is none, is nested too deep, or names something twice.
-    """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a name stands twice")
-        return found
-
-    try:
-        return json.loads(content if isinstance(content, str) else content.decode("utf-8"), object_pairs_hook=once)
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-
-
 def read_json(path: Path) -> Any:
     """The JSON document in the file `path`, of at most 10 MB.
 
     Raises:
-        InputError: see `read_text` and `parse_json`.
+        InputError: see `read_text`; or it is none.
     """
     content = read_text(path)
     try:
-        return parse_json(content)
+        return json.loads(content)
     except ValueError as error:
         raise InputError(f"{quoted(str(path), 500)} is not JSON: {quoted(str(error))}") from error
 

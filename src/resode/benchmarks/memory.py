@@ -291,35 +291,26 @@ def table(folder: Path = FOLDER) -> str:
 def _section(path: Path) -> str:
     found = files.read_json(path)
     rows = [
-        (
-            row["backend"],
-            row["backward"],
-            str(row["unroll_length"]),
-            f"{row['activations_mib']:,.1f}",
-            f"{row['total_mib']:,.0f}",
-            "—" if row["ms_per_update"] is None else f"{row['ms_per_update']:,.0f}",
-            "—" if row["time_ratio"] is None else f"{row['time_ratio']:.2f} ×",
-        )
+        {
+            "backend": row["backend"],
+            "backward": row["backward"],
+            "steps a unit": str(row["unroll_length"]),
+            "activations, MiB": f"{row['activations_mib']:,.1f}",
+            "total, MiB": f"{row['total_mib']:,.0f}",
+            "ms an update": "—" if row["ms_per_update"] is None else f"{row['ms_per_update']:,.0f}",
+            "time against store": "—" if row["time_ratio"] is None else f"{row['time_ratio']:.2f} ×",
+        }
         for row in sorted(
             found["rows"], key=lambda row: (row["backend"] != BACKENDS[0], BACKWARD.index(row["backward"]))
         )
     ]
-    header = (
-        "backend",
-        "backward",
-        "steps a unit",
-        "activations, MiB",
-        "total, MiB",
-        "ms an update",
-        "time against store",
-    )
     inference = found["inference"]
     few, many = inference["runs"]
     channels = ", ".join(str(count) for count in found["changed"]["model.channels"])
     return (
         f"{found['hardware']}; units of {channels} channels, {found['changed']['model.integrator']}, batch {found['batch_size']}; commit"
         f" {(found['commit'] or 'unknown')[:7]}{' with changes' if found['modified'] else ''}:\n\n"
-        f"{text.table(header, rows, 'llrrrrr')}\n\n"
+        f"{text.rows_table(rows)}\n\n"
         f"![activations of an update over the unroll length](results/memory/{path.stem}.png)\n\n"
         "*A level line needs no more memory for more steps. Both axes are logarithmic. Where curves coincide, the dashed one is drawn on top.*\n\n"
         f"Inference of the post's network with NumPy, a unit at a time, peaks {few['above_interpreter_bytes'] / 1e6:.1f} MB above the"
@@ -333,26 +324,21 @@ def _convolution_section(path: Path) -> str:
     named = {"direct": "direct", "auto": "matrix products (auto)"}
     least = {row["backend"]: row for row in found["rows"] if row["convolution"] == "direct"}
     rows = [
-        (
-            row["backend"],
-            named[row["convolution"]],
-            *(f"{row[key]:,.0f}" for key in MEASURED),
-            *(f"{row[key] / least[row['backend']][key]:.2f} ×" for key in MEASURED),
-        )
+        {
+            "backend": row["backend"],
+            "convolutions": named[row["convolution"]],
+            **{f"{key.partition('_')[0]}, MiB": f"{row[key]:,.0f}" for key in MEASURED},
+            **{
+                f"{key.partition('_')[0]} against direct": f"{row[key] / least[row['backend']][key]:.2f} ×"
+                for key in MEASURED
+            },
+        }
         for row in found["rows"]
     ]
-    header = (
-        "backend",
-        "convolutions",
-        "activations, MiB",
-        "total, MiB",
-        "activations against direct",
-        "total against direct",
-    )
     return (
         f"The post's network by `training.convolution`; {found['hardware']}; batch {found['batch_size']}; commit"
         f" {(found['commit'] or 'unknown')[:7]}{' with changes' if found['modified'] else ''}:\n\n"
-        f"{text.table(header, rows, 'llrrrr')}"
+        f"{text.rows_table(rows)}"
     )
 
 

@@ -55,6 +55,15 @@ def load(given: dict[str, Any] | None = None) -> Params | SimpleNamespace:
     return SimpleNamespace(**{name: getattr(checked, name) for name in given}) if given else checked
 
 
+def flat(content: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as {"section.key": value}."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, separator, f"{name}{separator}") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
 def with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """The sections `content`, as a file of an earlier version has them, with the keys that have a default; nothing is checked."""
     found = dict(content)
@@ -90,13 +99,13 @@ def settings(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings {"section.key": value} of the YAML file `path`.
+def read_as(path: Path, kind: Any = Settings) -> Any:
+    """The YAML file `path` as an object of the schema `kind`, by default settings {"section.key": value}.
 
     Raises:
         InputError: it cannot be read or holds something else.
     """
-    return validate(yaml.read(path), path.name, kind=Settings)
+    return validate(yaml.read(path), path.name, kind=kind)
 
 
 def changed(settings: Mapping[str, Any], where: str = "params.yaml") -> dict[str, Any]:

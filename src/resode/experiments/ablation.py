@@ -15,7 +15,7 @@ from resode.analysis.sweeps import DONE
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import duration, percent, table
-from resode.config import parameters, schema, yaml
+from resode.config import parameters, schema
 from resode.data import records
 from resode.experiments import runs, trials
 from resode.experiments.trials import Trial, Values
@@ -41,22 +41,13 @@ class Ablation(schema.Section):
     variants: Annotated[dict[_Label, _Changes], Field(min_length=1)]
 
 
-def read(file: Path = FILE) -> Ablation:
-    """The content of ablation.yaml.
-
-    Raises:
-        InputError: the file is missing, is not YAML, or holds something else.
-    """
-    return parameters.validate(yaml.read(file), file.name, kind=Ablation)
-
-
 def planned(file: Path = FILE) -> dict[str, list[Trial]]:
     """The trials of each variant by its name, one a seed.
 
     Raises:
-        InputError: see `read` and `trials.planned`; no such run; or no images are held out.
+        InputError: see `parameters.read_as` and `trials.planned`; no such run; or no images are held out.
     """
-    content = read(file)
+    content = parameters.read_as(file, Ablation)
     plan = trials.planned(file.name, runs.changes(content.like) | content.settings, content.variants, content.seeds)
     if not all(trial.params.data.validation_fraction for own in plan.values() for trial in own):
         raise InputError(f"{file.name}: data.validation_fraction = 0: variants are compared on validation images")
@@ -91,7 +82,7 @@ def run(file: Path = FILE, checkpoints: Path = paths.RUNS / "ablation", folder: 
         row = watch.rows[trial]
         rows.append({"variant": names[trial], "seed": trial.params.seed, "status": row["status"]})
         rows[-1] |= {key: row[key] for key in (*_MEASURED, "h_omega", "steps") if key in row}
-        files.write_json(path, {**made, **read(file).model_dump(), "rows": rows})
+        files.write_json(path, {**made, **parameters.read_as(file, Ablation).model_dump(), "rows": rows})
     return path
 
 

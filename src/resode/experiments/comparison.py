@@ -18,7 +18,7 @@ from resode.analysis import reference
 from resode.analysis.sweeps import DIVERGED
 from resode.base import files, paths, text
 from resode.base.errors import InputError
-from resode.config import parameters, schema, yaml
+from resode.config import parameters, schema
 from resode.data import records
 from resode.experiments import trials
 from resode.experiments.trials import Trial, Values
@@ -44,15 +44,6 @@ class Comparison(schema.Section):
     settings: schema.Settings
     seeds: Values[schema.Seed]
     variants: Values[dict[_Changed, Any]]
-
-
-def read(path: Path = FILE) -> Comparison:
-    """The content of comparison.yaml.
-
-    Raises:
-        InputError: the file is missing, is not YAML, or holds something else.
-    """
-    return parameters.validate(yaml.read(path), path.name, kind=Comparison)
 
 
 def variants(content: Comparison) -> list[dict]:
@@ -107,7 +98,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
     Raises:
         InputError: a wrong file or setting, before anything is trained; what `loop.train` raises, but divergence.
     """
-    content, more = read(file), parameters.settings(settings)
+    content, more = parameters.read_as(file, Comparison), parameters.settings(settings)
     plan = planned(content, more)
     common = plan[0][0].params
     dataset = records.load(paths.dataset(common.data.name))

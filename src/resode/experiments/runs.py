@@ -29,9 +29,7 @@ def read() -> dict[str, dict]:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    content = parameters.validate(
-        yaml.read(paths.RUNS_YAML), paths.RUNS_YAML.name, kind=dict[schema.Name, schema.Settings]
-    )
+    content = parameters.read_as(paths.RUNS_YAML, dict[schema.Name, schema.Settings])
     for name, settings in content.items():
         if "like" in settings:
             if (other := settings.pop("like")) not in list(content)[: list(content).index(name)]:

@@ -17,7 +17,7 @@ from resode.analysis.sweeps import FAILED, FOLDER, TABLE
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import quoted
-from resode.config import parameters, schema, yaml
+from resode.config import parameters, schema
 from resode.experiments.trials import Trial, Values, Watch, seed_by_seed
 from resode.experiments.trials import planned as planned_trials
 from resode.ode.equations import ODES
@@ -43,7 +43,7 @@ def read(name: str, file: Path = FILE) -> Sweep:
     Raises:
         InputError: the file is missing, is not YAML or holds something else, or there is no such sweep.
     """
-    sweeps = parameters.validate(yaml.read(file), file.name, kind=dict[schema.Name, Sweep])
+    sweeps = parameters.read_as(file, dict[schema.Name, Sweep])
     if name not in sweeps:
         raise InputError(f"{file.name} has no sweep {quoted(repr(name))}; it has {quoted(', '.join(sweeps))}")
     return sweeps[name]

@@ -1,8 +1,6 @@
 """The look of every figure, and its way into files and notebooks."""
 
-import functools
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -44,23 +42,8 @@ RESOLUTION, SHOWN = 150, 100
 GREYS = 64
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Let `draw` draw in the style of the results' figures."""
-    return _drawn_with(STYLE, draw)
-
-
-def narrow(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Let `draw` draw in the style of figures of at most 4 inches."""
-    return _drawn_with(STYLE | NARROW, draw)
-
-
-def _drawn_with(settings: dict, draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    @functools.wraps(draw)
-    def wrapper(*arguments, **options) -> Figure:
-        with plt.rc_context(settings):
-            return draw(*arguments, **options)
-
-    return wrapper
+# Decorators: a figure in the style of the results', and in that of figures of at most 4 inches.
+styled, narrow = plt.rc_context(STYLE), plt.rc_context(STYLE | NARROW)
 
 
 def subplots(*shape: int, size: tuple[float, float], **options):

@@ -65,16 +65,10 @@ def others(page: Path, content: dict[str, Any]) -> str:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The parameters of `before` that have another value in `now`, in words; "" if there are none."""
-    return "; ".join(f"{key} was {old}, is {new}" for key, old, new in _differing(before, now, ""))
-
-
-def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
-    for key, value in before.items():
-        other = now.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            yield from _differing(value, other, f"{prefix}{key}.")
-        elif other != value:
-            yield f"{prefix}{key}", value, other
+    new = parameters.flat(now)
+    return "; ".join(
+        f"{key} was {old}, is {new.get(key)}" for key, old in parameters.flat(before).items() if new.get(key) != old
+    )
 
 
 def _declared(stage: str, kind: str) -> list[str]:

@@ -34,7 +34,7 @@ def run(more: list[str]) -> None:
         InputError: a wrong setting (before anything runs), a demo that already runs, or a stage that failed.
     """
     content = parameters.changed(
-        parameters.read_settings(SETTINGS) | parameters.settings(more),
+        parameters.read_as(SETTINGS) | parameters.settings(more),
         f"{SETTINGS.name} with --set" if more else SETTINGS.name,
     )
     # The toys take minutes and know nothing of digits: unless they are changed, they are those of results/.

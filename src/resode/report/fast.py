@@ -13,7 +13,7 @@ import numpy as np
 from resode.analysis import evaluation
 from resode.analysis.reference import differences, read_published, read_published_curve, share
 from resode.base import paths
-from resode.base.text import percent, table
+from resode.base.text import percent, rows_table
 from resode.experiments.ablation import EXACT, LENGTHS
 from resode.report import runs_table, verdicts
 
@@ -95,22 +95,22 @@ def results_table(results: Path = paths.RESULTS) -> str:
     rows, made = [], []
     for name, run in found.items():
         metrics, provenance = run["metrics"], run["provenance"]
+        low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
         rows.append(
-            (
-                name,
-                str(provenance["params"]["seed"]),
-                str(metrics["epochs"]),
-                f"{percent(metrics['test_accuracy'])} ({100 * metrics['test_accuracy_low']:.2f} to {100 * metrics['test_accuracy_high']:.2f})",
-                percent(metrics["train_accuracy"]),
-                f"{provenance['wall_seconds'] / 3600:.1f}",
-            )
+            {
+                "Run": name,
+                "Seed": str(provenance["params"]["seed"]),
+                "Epochs": str(metrics["epochs"]),
+                "Test, last epoch (95 % interval)": f"{percent(metrics['test_accuracy'])} ({100 * low:.2f} to {100 * high:.2f})",
+                "Train": percent(metrics["train_accuracy"]),
+                "Hours": f"{provenance['wall_seconds'] / 3600:.1f}",
+            }
         )
         made.append(f"- {name}: {runs_table.effort(provenance)}.")
-    header = ("Run", "Seed", "Epochs", "Test, last epoch (95 % interval)", "Train", "Hours")
     groups = [list(group.values()) for group in runs_table.seeds(found)]
     return "\n\n".join(
         [
-            table(header, rows, "lrrrrr"),
+            rows_table(rows),
             "\n".join(made),
             *(runs_table.scatter(group) for group in groups if len(group) > 1),
             "![test accuracy over epochs and over hours](results/readme/fast.png)",
@@ -131,10 +131,10 @@ def steps_table(results: Path = paths.RESULTS) -> str:
         stability = verdicts.of_training(run["provenance"], results / "runs" / name / "stability" / "stability.json")
         h_omega = ", ".join(f"{unit['h_omega']:.1f}" for unit in stability["units"])
         optimizer = run["provenance"]["params"]["training"].get("optimizer", "sgd")
-        cells = [f"{100 * found[key]:.2f}" if key in found else "—" for key in (*LENGTHS, EXACT)]
-        rows.append((name, optimizer, h_omega, *cells))
-    header = ("Run", "Optimiser", "h ω by unit", *(f"Euler, n = {n}" for n in LENGTHS), f"{EXACT[0]}, n = {EXACT[1]}")
-    return table(header, rows, "lll" + "r" * (len(LENGTHS) + 1)) if rows else ""
+        names = {length: f"Euler, n = {length}" for length in LENGTHS} | {EXACT: f"{EXACT[0]}, n = {EXACT[1]}"}
+        cells = {label: f"{100 * found[key]:.2f}" if key in found else "—" for key, label in names.items()}
+        rows.append({"Run": name, "Optimiser": optimizer, "h ω by unit": h_omega, **cells})
+    return rows_table(rows) if rows else ""
 
 
 def trainings(results: Path = paths.RESULTS) -> dict[str, tuple[list[float], list[float], list[float]]]:

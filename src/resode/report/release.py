@@ -5,7 +5,7 @@ from pathlib import Path
 from resode.analysis import evaluation, reference
 from resode.base import files, paths
 from resode.base.errors import InputError
-from resode.base.text import percent, table
+from resode.base.text import percent, rows_table, table
 from resode.experiments import runs
 from resode.report import runs_table
 from resode.training import outputs
@@ -211,18 +211,17 @@ def unroll_lengths(results: Path = paths.RESULTS) -> str:
         raise InputError(f"{path} is of another training than {paths.NETWORK}; publish the run again")
     own = [row for row in found["rows"] if row["integrator"] == found["integrator"]]
     rows = [
-        (
-            f"{row['unroll_length']}{' (training)' if row['unroll_length'] == found['unroll_length'] else ''}",
-            f"{row['h']:.3g}",
-            f"{100 * row['cost']:.0f} %",
-            f"{percent(row['accuracy'])} ({100 * row['low']:.2f} to {100 * row['high']:.2f})",
-        )
+        {
+            "`--unroll-length`": f"{row['unroll_length']}{' (training)' * (row['unroll_length'] == found['unroll_length'])}",
+            "h": f"{row['h']:.3g}",
+            "Convolutions in units": f"{100 * row['cost']:.0f} %",
+            "Test accuracy (95 % interval)": f"{percent(row['accuracy'])} ({100 * row['low']:.2f} to {100 * row['high']:.2f})",
+        }
         for row in own
     ]
-    header = ("`--unroll-length`", "h", "Convolutions in units", "Test accuracy (95 % interval)")
     return (
         "## In fewer steps\n\n    resode predict cat.png --unroll-length 2\n\n"
         "The same weights can be unrolled over the same time in other steps than in training, and most of the cost is that of the steps. Run"
         f" {run}, {own[0]['total']:,} test images of {found['data']}, {found['integrator']}:\n\n"
-        f"{table(header, rows, 'rrrr')}"
+        f"{rows_table(rows)}"
     )

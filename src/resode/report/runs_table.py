@@ -16,7 +16,7 @@ from resode.analysis.reference import (
     shown,
 )
 from resode.base import paths
-from resode.base.text import percent, table
+from resode.base.text import percent, rows_table, table
 from resode.config import parameters
 from resode.experiments import runs
 from resode.report.verdicts import of_training, read_training, signed
@@ -55,33 +55,26 @@ def runs_table(results: Path = paths.RESULTS) -> str:
     for name, run in read_runs(results).items():
         metrics, provenance = run["metrics"], run["provenance"]
         low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
+        over = {
+            key: percent(metrics[key]) if key in metrics else "—"
+            for key in ("best_test_accuracy", "last_ten_test_accuracy")
+        }
         rows.append(
-            (
-                name,
-                "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
-                percent(metrics["test_accuracy"]),
-                f"{100 * low:.2f} to {100 * high:.2f}",
-                *(
-                    percent(metrics[key]) if key in metrics else "—"
-                    for key in ("best_test_accuracy", "last_ten_test_accuracy")
-                ),
-                percent(metrics["train_accuracy"]),
-            )
+            {
+                "Run": name,
+                "Changes": "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
+                "Test, last epoch": percent(metrics["test_accuracy"]),
+                "95 % interval": f"{100 * low:.2f} to {100 * high:.2f}",
+                "Test, best epoch": over["best_test_accuracy"],
+                "Test, last ten epochs": over["last_ten_test_accuracy"],
+                "Train": percent(metrics["train_accuracy"]),
+            }
         )
         older_model = older(provenance["params"]["model"])
         made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older_model}.")
     if not rows:
         return "No other run yet: `resode run NAME`."
-    header = (
-        "Run",
-        "Changes",
-        "Test, last epoch",
-        "95 % interval",
-        "Test, best epoch",
-        "Test, last ten epochs",
-        "Train",
-    )
-    return "\n".join((table(header, rows, "llrrrrr"), "", *made)) + _scatter(results)
+    return "\n".join((rows_table(rows), "", *made)) + _scatter(results)
 
 
 def paired_table(results: Path = paths.RESULTS) -> str:
@@ -144,29 +137,17 @@ def published_setting() -> dict[str, Any]:
     for section, keys in claimed["claim"].items():
         content[section] |= keys
     content["training"]["reference_drops"] = next(iter(claimed["schedules"].values()))
-    return _flat(content)
+    return parameters.flat(content)
 
 
 def changes(provenance: Mapping, usual: Mapping[str, Any]) -> dict[str, Any]:
     """The setting of a training where it is not `usual`, {"section.key": value}; what its provenance does not tell is left out."""
-    found = _flat(provenance["params"] | {"data": {"name": provenance["data"]["name"], **_held_out(provenance)}})
+    data = {key: provenance["data"].get(key, 0.0) for key in ("name", "validation_fraction")}
+    found = parameters.flat(provenance["params"] | {"data": data})
     return {
         key: found[key]
         for key in [*(key for key in usual if key in found), *sorted(found.keys() - usual.keys())]
         if found[key] != usual.get(key)
-    }
-
-
-def _held_out(provenance: Mapping) -> dict[str, float]:
-    return {"validation_fraction": provenance["data"].get("validation_fraction", 0.0)}
-
-
-def _flat(params: Mapping) -> dict[str, Any]:
-    """The parameters as {"section.key": value}."""
-    return {
-        f"{section}.{key}" if key else section: value
-        for section, keys in params.items()
-        for key, value in (keys if isinstance(keys, Mapping) else {"": keys}).items()
     }
 
 

@@ -4,7 +4,7 @@ Everything here is derived from files the other stages wrote; nothing is compute
 """
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from resode.analysis.reference import (
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, table
+from resode.config import parameters
 from resode.pipeline import inputs
 from resode.training import outputs
 
@@ -325,23 +326,17 @@ def provenance_table(run: Run) -> str:
     pieces = run.provenance.get("pieces", [])
     if len(pieces) > 1:
         entries |= {f"piece {number}": piece for number, piece in enumerate(pieces, 1)}
-    rows = [(name, f"`{value}`") for name, value in _leaves(entries)]
-    return table(("", ""), rows, "ll")
+    return table(("", ""), _leaves(entries), "ll")
 
 
 def params_table(run: Run) -> str:
     """The run's parameters, as a Markdown table."""
-    rows = [(name, f"`{value}`") for name, value in _leaves(run.provenance["params"])]
-    return table(("Parameter", "Value"), rows, "ll")
+    return table(("Parameter", "Value"), _leaves(run.provenance["params"]), "ll")
 
 
-def _leaves(content: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in content.items():
-        name = f"{prefix} · {key}" if prefix else str(key)
-        if isinstance(value, Mapping):
-            yield from _leaves(value, name)
-        elif value is not None:
-            yield name, shown(value).replace("|", "\\|").replace("\n", " ")
+def _leaves(content: Mapping) -> list[tuple[str, str]]:
+    told = {name: shown(value) for name, value in parameters.flat(content, " · ").items() if value is not None}
+    return [(name, "`{}`".format(value.replace("|", "\\|").replace("\n", " "))) for name, value in told.items()]
 
 
 def curve_text(report: Mapping, run: Run) -> str:

@@ -22,15 +22,13 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from resode.base import paths, tensors
 from resode.base.errors import InputError
-from resode.base.files import parse_json, read_bytes, write_bytes
+from resode.base.files import read_json, write_bytes
 from resode.base.text import quoted
 from resode.config import parameters
 from resode.config.schema import TrainingParams
 from resode.training import schedule
 
 _KEPT = 2
-# Of an inputs.json.
-_MOST_BYTES = 10_000_000
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
 HANDED_OVER = "handed_over.checkpoint"
 # Of such a file, in bytes: the services that git copies to take less.
@@ -237,16 +235,10 @@ def furthest_of_any_code(runs: Path, inputs: Mapping, last: int) -> tuple[Path, 
     return _first_intact(furthest_first, _of(inputs, any_code=True))
 
 
-def differences(before: Mapping, after: Mapping, prefix: str = "") -> list[str]:
+def differences(before: Mapping, after: Mapping) -> list[str]:
     """The names of the inputs that are not the same in `before` and `after`."""
-    found = []
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key}")
-    return found
+    old, new = parameters.flat(before), parameters.flat(after)
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
 def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, any_code: bool = False) -> list[Path]:
@@ -265,8 +257,8 @@ def _agreeing(runs: Path, inputs: Mapping, first: int, last: int, any_code: bool
 def read_inputs(path: Path) -> dict:
     """The content of the inputs.json `path`; empty if a crash of the machine has torn it, or it is somebody else's."""
     try:
-        found = parse_json(read_bytes(path, _MOST_BYTES))
-    except ValueError:
+        found = read_json(path)
+    except InputError:
         return {}
     return found if isinstance(found, dict) else {}
 
