@@ -116,6 +116,12 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def counted(correct: int, total: int) -> dict[str, float]:
+    """correct, total, accuracy, and low and high, the ends of its `wilson_interval`."""
+    low, high = wilson_interval(correct, total)
+    return {"correct": correct, "total": total, "accuracy": correct / total, "low": low, "high": high}
+
+
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
     """Indices of the `n` wrongly classified images the network was surest of, surest first.
 

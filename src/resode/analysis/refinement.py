@@ -17,13 +17,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from resode.analysis.evaluation import wilson_interval
+from resode.analysis.evaluation import counted
 from resode.base import files
 from resode.base.text import percent
 from resode.config.schema import ModelParams
 from resode.nn import model
 from resode.ode.equations import ODES
 from resode.ode.integrators import refusal
+from resode.training import prolongation
 
 FILE = "refinement.json"
 # Steps as multiples of those of training, of the integrator of training and of others.
@@ -70,15 +71,10 @@ def refined(network: keras.Model, params: ModelParams, integrator: str, unroll_l
     Raises:
         ValueError: the integrator does not solve this block's ODE.
     """
-    others = {
-        "integrator": integrator,
-        "backward": "store",
-        "unroll_length": unroll_length,
-        "h": params.h * params.unroll_length / unroll_length,
-    }
-    made = model.build(
-        ModelParams(**params.model_dump() | others), network.output_shape[-1], tuple(network.input_shape[1:])
+    solved = prolongation.coarser(params, unroll_length).model_copy(
+        update={"integrator": integrator, "backward": "store"}
     )
+    made = model.build(solved, network.output_shape[-1], tuple(network.input_shape[1:]))
     made.set_weights(network.get_weights())
     return made
 
@@ -107,8 +103,6 @@ def table(
     rows = []
     for integrator, unroll_length in steps(params, unroll_schedule):
         tried = refined(network, params, integrator, unroll_length)
-        right = correct(tried, images, np.asarray(labels))
-        low, high = wilson_interval(right, len(labels))
         states = _states(tried, images[:IMAGES])
         rows.append(
             {
@@ -116,11 +110,7 @@ def table(
                 "unroll_length": unroll_length,
                 "h": params.h * params.unroll_length / unroll_length,
                 "cost": _convolutions(tried) / trained,
-                "correct": right,
-                "total": len(labels),
-                "accuracy": right / len(labels),
-                "low": low,
-                "high": high,
+                **counted(correct(tried, images, np.asarray(labels)), len(labels)),
                 "distance": [_distance(state, exact) for state, exact in zip(states, solution, strict=True)],
             }
         )

@@ -3,15 +3,14 @@
 Which they are, and who found out, is in reference/ and its README.
 """
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from resode.analysis.evaluation import wilson_interval
+from resode.analysis.evaluation import counted
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, rows_table
@@ -28,19 +27,16 @@ def known(provenance: Mapping) -> bool:
     return provenance["name"] == "cifar10" and bool(provenance["published"])
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(files.read_text(path))))
-
-
 def near_duplicates(path: Path = DUPLICATES) -> np.ndarray:
     """Numbers of the test images that have a near duplicate in the training set, sorted."""
-    return np.unique([int(row["test_image"]) for row in _rows(path) if row["other_set"] == "train"])
+    table = pd.read_csv(path)
+    return np.unique(table["test_image"][table["other_set"] == "train"])
 
 
 def wrong_labels(path: Path = VOTES) -> list[dict[str, int]]:
     """The test images whose label fewer than `MAJORITY` of five people chose alone: a row of the list for each."""
-    rows = [{key: int(value) for key, value in row.items()} for row in _rows(path)]
-    return [row for row in rows if row["votes_given"] < MAJORITY]
+    table = pd.read_csv(path)
+    return table[table["votes_given"] < MAJORITY].to_dict("records")
 
 
 def accuracies(
@@ -79,19 +75,17 @@ def accuracies(
     }
     agreed = [row for row in wrong if row["votes_guessed"] >= MAJORITY]
     return {
-        "subsets": [_accuracy(name, right[part]) for name, part in parts.items() if part.any()],
+        "subsets": [
+            {"name": name, **counted(int(right[part].sum()), int(part.sum()))}
+            for name, part in parts.items()
+            if part.any()
+        ],
         "errors": int((~right).sum()),
         "wrong_labels": len(wrong),
         "errors_of_them": int((~right & mislabelled).sum()),
         "agreed": len(agreed),
         "found": sum(int(classes[row["test_image"]] == row["guessed_label"]) for row in agreed),
     }
-
-
-def _accuracy(name: str, right: np.ndarray) -> dict[str, Any]:
-    correct, total = int(right.sum()), len(right)
-    low, high = wilson_interval(correct, total)
-    return {"name": name, "correct": correct, "total": total, "accuracy": correct / total, "low": low, "high": high}
 
 
 def words(found: Mapping) -> str:

@@ -1,7 +1,6 @@
 """The built network: its layers, its cost, and a comparison with the network that the post printed."""
 
 import csv
-import io
 import math
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 
 from resode.base import files, paths
+from resode.base.text import csv_table
 from resode.config import yaml
 from resode.nn.blocks import ODEConv2D
 
@@ -177,14 +177,6 @@ def write(model: keras.Model, folder: Path, resnet50: dict[str, int] | None = No
         InputError: `folder` cannot be written.
     """
     folder = Path(folder)
-    files.write_text(folder / "summary.csv", _csv(layer_table(model)))
-    files.write_text(folder / "comparison.csv", _csv(compare_with_published(model)))
+    files.write_text(folder / "summary.csv", csv_table(layer_table(model)))
+    files.write_text(folder / "comparison.csv", csv_table(compare_with_published(model)))
     files.write_json(folder / "model.json", overview(model, resnet50))
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -86,6 +86,11 @@ def commit() -> dict[str, str | bool | None]:
         return {"commit": None, "modified": None, "commit_unknown": f"git: {said.removeprefix('fatal: ')}"}
 
 
+def made() -> dict[str, str | bool | None]:
+    """What a result was made by: hardware, software and commit."""
+    return {"hardware": hardware(), **software(), **commit()}
+
+
 def _changed(name: str) -> bool:
     """Return whether the changed file `name` differs from the commit in more than a notebook's outputs."""
     path = paths.ROOT / name

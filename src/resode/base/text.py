@@ -1,5 +1,7 @@
 """Numbers and tables as text, and text that is safe to show in pages and messages."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from numbers import Number
 
@@ -31,6 +33,15 @@ def rows_table(rows: Sequence[Mapping[str, object]]) -> str:
     body = [tuple(_cell(value) for value in row.values()) for row in rows]
     alignment = "".join("r" if cell.lstrip("-−")[:1].isdigit() else "l" for cell in body[0])
     return table([_cell(key) for key in rows[0]], body, alignment)
+
+
+def csv_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """`rows` with equal keys as a table in CSV, the keys above."""
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue()
 
 
 def _cell(value: object) -> str:

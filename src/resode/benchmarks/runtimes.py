@@ -58,6 +58,8 @@ def run(what: str | None = None) -> Path:
 
 def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[], Predict]]]:
     """The runtimes that are measured, by name: the file, and a function that makes the network. Files that are made are in `folder`."""
+    from threadpoolctl import threadpool_limits
+
     from resode.inference import runtimes
     from resode.inference.low_memory import NumPyNetwork
 
@@ -73,7 +75,8 @@ def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[],
     }
     found = {
         KERAS: (paths.NETWORK, lambda: network.predict),
-        LOW_MEMORY: (paths.NETWORK, lambda: _on_one_thread(NumPyNetwork(paths.NETWORK).predict)),
+        # On one thread, as the command does.
+        LOW_MEMORY: (paths.NETWORK, lambda: threadpool_limits.wrap(1, "blas")(NumPyNetwork(paths.NETWORK).predict)),
     }
     for name, (file, make) in made.items():
         (folder / file).write_bytes(make())
@@ -82,17 +85,6 @@ def contenders(network: Any, folder: Path) -> dict[str, tuple[Path, Callable[[],
     if importlib.util.find_spec("openvino"):
         found[OPENVINO] = (folder / "float32.onnx", lambda: _openvino(folder / "float32.onnx"))
     return found
-
-
-def _on_one_thread(predict: Predict) -> Predict:
-    from threadpoolctl import threadpool_limits
-
-    def limited(images: np.ndarray) -> np.ndarray:
-        # As the command does.
-        with threadpool_limits(1, "blas"):
-            return predict(images)
-
-    return limited
 
 
 def _openvino(path: Path) -> Predict:

@@ -69,12 +69,7 @@ def run(file: Path = FILE, checkpoints: Path = paths.RUNS / "ablation", folder: 
 
     from resode.base import provenance
 
-    made = {
-        "hardware": provenance.hardware(),
-        **provenance.software(),
-        **provenance.commit(),
-        "data": dataset.provenance,
-    }
+    made = {**provenance.made(), "data": dataset.provenance}
     watch, path, rows = trials.Watch(chosen), folder / "trials.json", []
     for trial in chosen:
         solve = functools.partial(_solved, trial=trial, dataset=dataset)

@@ -107,7 +107,7 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
     from resode.figures import comparison as plots_comparison
     from resode.figures import style
 
-    commit = provenance.commit()
+    made = provenance.made()
     chosen = trials.seed_by_seed(plan)
     watch = trials.Watch(chosen)
     for trial in chosen:
@@ -115,10 +115,8 @@ def run(settings: list[str], file: Path = FILE, runs: Path = paths.RUNS / "compa
     rows = watch.rows
     path = folder / f"{common.data.name}.json"
     written = {
-        "hardware": provenance.hardware(),
-        **provenance.software(),
+        **made,
         "precision": provenance.arithmetic(common.training.precision),
-        **commit,
         "data": dataset.provenance,
         "train_images": len(dataset.train_images),
         "test_images": len(dataset.test_images),

@@ -5,9 +5,7 @@ else. Two engines run them, Ray (`sweep_ray`) and this process (`trials.Here`), 
 results/sweep/NAME/trials.csv, byte for byte: what an engine ran on stands beside it, in NAME/ENGINE.json.
 """
 
-import csv
 import hashlib
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 from resode.analysis.sweeps import FAILED, FOLDER, TABLE
 from resode.base import files, paths
 from resode.base.errors import InputError
-from resode.base.text import quoted
+from resode.base.text import csv_table, quoted
 from resode.config import parameters, schema
 from resode.experiments.trials import Trial, Values, Watch, seed_by_seed
 from resode.experiments.trials import planned as planned_trials
@@ -111,15 +109,12 @@ def run(name: str, engine: Any, file: Path = FILE, folder: Path = FOLDER) -> Pat
 
 
 def _table(trials: Sequence[Trial], watch: Watch) -> str:
-    text = io.StringIO(newline="")
-    columns = ["h", "unroll_length", "seed", "status", *_MEASURED]
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+    columns, rows = ("status", *_MEASURED), []
     points = {trial: [trial.settings[key] for key in _GRID] for trial in trials}
     for trial, (h, unroll_length, seed) in sorted(points.items(), key=lambda item: item[1]):
-        point = {"h": f"{h:g}", "unroll_length": unroll_length, "seed": seed}
-        writer.writerow({**point, **watch.rows[trial]})
-    return text.getvalue()
+        measured = {key: watch.rows[trial].get(key, "") for key in columns}
+        rows.append({"h": f"{h:g}", "unroll_length": unroll_length, "seed": seed, **measured})
+    return csv_table(rows)
 
 
 def _frequency(trial: Trial, made: Mapping | None) -> float | None:

@@ -184,7 +184,7 @@ def _transposed_as_convolutions(model: Any) -> None:
         if node.op_type != "ConvTranspose":
             continue
         kernel = numpy_helper.to_array(kernels[node.input[1]])
-        name = _turned_name(node.input[1])
+        name = f"{node.input[1]}/turned"
         if name not in kernels:
             kernels[name] = numpy_helper.from_array(_turned(kernel), name)
             model.graph.initializer.append(kernels[name])
@@ -197,10 +197,6 @@ def _transposed_as_convolutions(model: Any) -> None:
 
 def _turned(kernel: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(kernel.swapaxes(0, 1)[:, :, ::-1, ::-1])
-
-
-def _turned_name(name: str) -> str:
-    return f"{name}/turned"
 
 
 def _kernels_once(model: Any) -> None:
@@ -217,9 +213,7 @@ def _kernels_once(model: Any) -> None:
     kernels = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = []
     for name, tensor in kernels.items():
-        turned = kernels.get(_turned_name(name)) or kernels.get(
-            _turned_name(name.removesuffix("_quantized")) + "_quantized"
-        )
+        turned = kernels.get(f"{name}/turned") or kernels.get(f"{name.removesuffix('_quantized')}/turned_quantized")
         if turned is None or turned is tensor:
             continue
         # In int8 too: both have one scale, that of the largest number in them.

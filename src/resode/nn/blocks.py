@@ -37,6 +37,12 @@ INITIALIZERS = {
 }
 
 
+# Arguments that a layer's configuration has as they are.
+_PLAIN = (
+    "h", "unroll_length", "kernel_size", "integrator", "backward", "weights_in_time", "smoothness", "convolution"
+)  # fmt: skip
+
+
 class ODEConv2D(keras.layers.Layer, Unit):
     r"""A unit of `unroll_length` steps of size h of an ODE whose right-hand side is made of convolutions.
 
@@ -102,7 +108,8 @@ class ODEConv2D(keras.layers.Layer, Unit):
         self.weights_in_time = _one_of("weights_in_time", weights_in_time, ("shared", "free"))
         self.smoothness = _number("smoothness", smoothness, least=0)
         self.convolution = _one_of("convolution", convolution, ("auto", "direct", "winograd"))
-        self._winograd = False
+        # Whether the built layer computes its convolutions as products, see `convolution`.
+        self.uses_winograd = False
         if strides not in (1, (1, 1), [1, 1]):
             raise ValueError(f"strides must be 1: a step keeps the shape of its state. Received: strides={strides!r}")
         if padding != "same":
@@ -121,7 +128,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
                 f"channels of the input must be {needed}. Received: channels={channels}, input_shape={tuple(input_shape)}"
             )
         shapes = self.weight_shapes(channels)
-        self._winograd = self._choose_winograd(
+        self.uses_winograd = self._choose_winograd(
             *input_shape[1:3], max(len(shape) == 4 and shape[2] for shape in shapes.values())
         )
         self._names = tuple(shapes)
@@ -164,29 +171,24 @@ class ODEConv2D(keras.layers.Layer, Unit):
             return bool(possible) and winograd.is_faster(height, width, channels)
         return self.convolution == "winograd"
 
-    @property
-    def uses_winograd(self) -> bool:
-        """True if the built layer computes its convolutions as products, see `convolution`."""
-        return self._winograd
-
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution K x; (batch, height, width, in) to (batch, height, width, out).
 
         With products x is (height, width, batch, in), and the result likewise.
         """
-        if self._winograd:
+        if self.uses_winograd:
             return winograd.of_size(*x.shape[:2]).convolve(x, kernel)
         return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def convolve_transposed(self, x: Any, kernel: Any) -> Any:
         """Its adjoint Kᵀ x, the transposed convolution with the same kernel; (batch, height, width, out) to (…, in)."""
-        if self._winograd:
+        if self.uses_winograd:
             return winograd.of_size(*x.shape[:2]).convolve_transposed(x, kernel)
         return ops.conv_transpose(x, kernel, strides=1, padding="same", data_format="channels_last")
 
     def call(self, inputs: Any) -> Any:
         """The solution after `unroll_length` steps from `inputs`, shaped like them."""
-        if not self._winograd:
+        if not self.uses_winograd:
             return self._solved(inputs)
         if None in inputs.shape[1:3]:
             raise ValueError(
@@ -198,7 +200,7 @@ class ODEConv2D(keras.layers.Layer, Unit):
         solve = {"store": self._stored, "recompute": self._recomputed, "reversible": self._reversible}[self.backward]
         steps = self.unroll_length if self.weights_in_time == "free" else 1
         weights = [self.weights_of_step(step) for step in range(steps)]
-        if self._winograd and steps == 1 and self.backward == "store" and "kernel" in weights[0]:
+        if self.uses_winograd and steps == 1 and self.backward == "store" and "kernel" in weights[0]:
             weights[0]["kernel"] = self._shared(x, weights[0]["kernel"])
         return self.solution(solve(self.initial_state(x), weights))
 
@@ -270,17 +272,10 @@ class ODEConv2D(keras.layers.Layer, Unit):
         """Arguments that build an equal layer."""
         return {
             **super().get_config(),
-            "h": self.h,
-            "unroll_length": self.unroll_length,
-            "kernel_size": self.kernel_size,
+            **{name: getattr(self, name) for name in _PLAIN},
             "activation": keras.activations.serialize(self.activation),
-            "integrator": self.integrator,
-            "backward": self.backward,
-            "weights_in_time": self.weights_in_time,
-            "smoothness": self.smoothness,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "convolution": self.convolution,
         }
 
 
@@ -405,7 +400,7 @@ class ResidualConv2D(ODEConv2D):
 
 
 @keras.saving.register_keras_serializable(package="resode")
-class LinearMultistepConv2D(ResidualConv2D):
+class LinearMultistepConv2D(ODEConv2D):
     r"""Lu et al.'s unit: residual steps that remember the step before, by a factor k that is learnt.
 
         x_1 = x_0 + h F(x_0),    x_{n+1} = (1 − k) x_n + k x_{n−1} + h F(x_n),    F as in `ResidualConv2D`
@@ -439,16 +434,7 @@ class LinearMultistepConv2D(ResidualConv2D):
         return {**super().weights_of_step(step), "k": k[max(step - 1, 0)] if self.weights_in_time == "free" else k}
 
 
-_BLOCKS = (
-    HamiltonianConv2D,
-    OneBiasHamiltonianConv2D,
-    TwoLayerHamiltonianConv2D,
-    AntisymmetricConv2D,
-    SecondOrderConv2D,
-    ResidualConv2D,
-    LinearMultistepConv2D,
-)
-BLOCKS = {layer.block: layer for layer in _BLOCKS}
+BLOCKS = {layer.block: layer for layer in ODEConv2D.__subclasses__()}
 
 
 @keras.saving.register_keras_serializable(package="resode")

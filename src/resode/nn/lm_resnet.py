@@ -109,10 +109,6 @@ class StochasticDepth(layers.Layer):
             return inputs
         return keras.random.dropout(inputs, self.rate, (1,) * len(inputs.shape), self.seed_generator)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the input."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Arguments that build an equal layer."""
         return {**super().get_config(), "rate": self.rate}
@@ -129,10 +125,6 @@ class LinearMultistepSum(layers.Layer):
         """The next state."""
         before, now, f = inputs
         return integrators.linear_multistep((before, now), (lambda _: f,), 1.0, keras.ops.cast(self.k, now.dtype))[1]
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of a state."""
-        return input_shape[0]
 
 
 def _residual(x: Any, channels: int, stride: int, l2: float, name: str) -> Any:

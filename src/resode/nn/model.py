@@ -13,6 +13,10 @@ from resode.nn.blocks import BLOCKS, INITIALIZERS, ChannelZeroPadding, ODEConv2D
 from resode.ode.equations import ODES
 
 STEM_KERNEL_SIZE = 7
+# Parameters that are arguments of a unit, too.
+_OF_A_UNIT = {
+    "h", "unroll_length", "kernel_size", "activation", "integrator", "backward", "weights_in_time", "smoothness"
+}  # fmt: skip
 # Keras can be configured to put channels first; the Hamiltonian layers split the last axis.
 CHANNELS_LAST = {"data_format": "channels_last"}
 
@@ -64,14 +68,7 @@ def build(
     for unit, channels in enumerate(params.channels, start=1):
         x = _grow(x, channels, unit)
         x = BLOCKS[params.block](
-            h=params.h,
-            unroll_length=params.unroll_length,
-            kernel_size=params.kernel_size,
-            activation=params.activation,
-            integrator=params.integrator,
-            backward=params.backward,
-            weights_in_time=params.weights_in_time,
-            smoothness=params.smoothness,
+            **params.model_dump(include=_OF_A_UNIT),
             kernel_initializer=INITIALIZERS[params.kernel_initializer],
             kernel_regularizer=_l2(params) if penalize_units else None,
             convolution=_way(convolution, name := f"unit{unit}"),

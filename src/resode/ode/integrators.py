@@ -115,11 +115,8 @@ def midpoint(f: RightHandSide, h: float) -> list[Shear]:
         The shears of a step in the state (x_{j−1}, x_j), each of as many parts as f: they make x_{j+1} of x_{j−1}.
     """
 
-    def twice(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return lambda x: 2 * h * function(x)
-
     parts = len(f)
-    return [Shear(i, 2 * parts - 1 - i, twice(function)) for i, function in enumerate(f)]
+    return [Shear(i, 2 * parts - 1 - i, lambda x, g=g: 2 * h * g(x)) for i, g in enumerate(f)]
 
 
 def midpoint_start(x: State, f: RightHandSide, h: float) -> State:
@@ -217,24 +214,17 @@ class Integrator:
         return (*x[half:], *x[:half]) if self.start else x
 
 
-_HALVES = "it advances two halves of a state in turn, and this block's state has none"
+_HALVES: dict[str, Any] = {
+    "forms": (PARTITIONED, SECOND_ORDER),
+    "reason": "it advances two halves of a state in turn, and this block's state has none",
+}
 INTEGRATORS = {
     "euler": Integrator(euler, ("x⁺ = x + h f(x)",), reversible=False),
-    "symplectic_euler": Integrator(
-        symplectic_euler, ("y⁺ = y + h f(z)", "z⁺ = z + h g(y⁺)"), forms=(PARTITIONED, SECOND_ORDER), reason=_HALVES
-    ),
+    "symplectic_euler": Integrator(symplectic_euler, ("y⁺ = y + h f(z)", "z⁺ = z + h g(y⁺)"), **_HALVES),
     "symplectic_euler_z_first": Integrator(
-        symplectic_euler_z_first,
-        ("z⁺ = z + h g(y)", "y⁺ = y + h f(z⁺)"),
-        forms=(PARTITIONED, SECOND_ORDER),
-        reason=_HALVES,
+        symplectic_euler_z_first, ("z⁺ = z + h g(y)", "y⁺ = y + h f(z⁺)"), **_HALVES
     ),
-    "verlet": Integrator(
-        verlet,
-        ("y½ = y + h/2 f(z)", "z⁺ = z + h g(y½)", "y⁺ = y½ + h/2 f(z⁺)"),
-        forms=(PARTITIONED, SECOND_ORDER),
-        reason=_HALVES,
-    ),
+    "verlet": Integrator(verlet, ("y½ = y + h/2 f(z)", "z⁺ = z + h g(y½)", "y⁺ = y½ + h/2 f(z⁺)"), **_HALVES),
     "midpoint": Integrator(midpoint, ("x_{j+1} = x_{j−1} + 2 h f(x_j)",), midpoint_start),
     "leapfrog": Integrator(
         leapfrog,
@@ -277,17 +267,10 @@ def solve(name: str, x: State, f: RightHandSide, h: float, steps: int) -> list[S
 
 def evaluations(name: str, parts: int, steps: int) -> tuple[int, ...]:
     """Count how often integrator `name` evaluates each of the `parts` functions of the right-hand side over `steps` steps."""
-    counts = [0] * parts
-
-    def counting(part: int) -> Callable[[float], float]:
-        def function(_: float) -> float:
-            counts[part] += 1
-            return 0.0
-
-        return function
-
-    solve(name, (0.0,) * parts, tuple(counting(part) for part in range(parts)), 1.0, steps)
-    return tuple(counts)
+    calls: list[int] = []
+    f = tuple(lambda _, part=part: calls.append(part) or 0.0 for part in range(parts))
+    solve(name, (0.0,) * parts, f, 1.0, steps)
+    return tuple(calls.count(part) for part in range(parts))
 
 
 def _rates(x: State, f: RightHandSide) -> State:

@@ -100,7 +100,13 @@ def section() -> str:
     found = points()
     if not found:
         return "No such run is finished yet: `resode run eighth`, `quarter`."
-    return f"{share_table(found)}\n\n{_curve(found[0].name, found[0].history)}"
+    distance = reference.distance(found[0].history, read_published_curve(), "train_accuracy")
+    beside = f" Train accuracy beside the published curve, at its learning rates: {distance}." if distance else ""
+    return (
+        f"{share_table(found)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
+        f"\n\n*Accuracy and loss of each epoch of run {found[0].name}; the published run in grey. Vertical lines mark where the learning rate"
+        f" drops.{beside}*"
+    )
 
 
 def result_table(results: Path = paths.RESULTS) -> str:
@@ -124,7 +130,9 @@ def result_table(results: Path = paths.RESULTS) -> str:
     if quick:
         here["A fast training here"] = network | _cells(list(quick.values())) | {"Status": "another training"}
     last = read_published_curve()[-1]
-    published = {figure["name"]: verdicts.shown_value(figure["value"], figure["unit"]) for figure in _figures()}
+    published = {
+        figure["name"]: verdicts.shown_value(figure["value"], figure["unit"]) for figure in read_published()["figures"]
+    }
     published |= {"Epochs": f"{last['epoch']:.0f}", "Machine": "a GPU", "Seeds": "1"}
     rows = [
         (name, published.get(name, ""), *(cells.get(name, "—") for cells in here.values()))
@@ -132,10 +140,6 @@ def result_table(results: Path = paths.RESULTS) -> str:
         if any(name in cells for cells in here.values())
     ]
     return table(("", "Published", *here), rows, "l" + "r" * (1 + len(here))) if rows else ""
-
-
-def _figures() -> list[dict]:
-    return read_published()["figures"]
 
 
 def _network(results: Path) -> dict[str, str]:
@@ -148,7 +152,7 @@ def _network(results: Path) -> dict[str, str]:
     return {
         figure["name"]: f"{counts[figure['id']]:,}"
         + (f" {verdicts.judged(counts[figure['id']], figure)}" if built["matches_published"] else "")
-        for figure in _figures()
+        for figure in read_published()["figures"]
         if figure["id"] in counts
     }
 
@@ -161,7 +165,7 @@ def _cells(trained: Sequence[Mapping], judged: bool = False) -> dict[str, str]:
         judged: whether the figures get a verdict beside their difference from the published ones.
     """
     cells = {}
-    for figure in _figures():
+    for figure in read_published()["figures"]:
         values = [verdicts.values(**run).get(figure["id"]) for run in trained]
         if None in values or (figure["id"] == "last_ten_test_accuracy" and len(trained[0]["history"]) < 20):
             # Ten epochs of sixteen are no end of a training.
@@ -194,15 +198,6 @@ def head(results: Path = paths.RESULTS) -> str:
             f"![test accuracy over the share of the schedule](results/readme/share.png)\n\n*{SHARES}{rings}.*"
         )
     return "\n\n".join(paragraphs)
-
-
-def _curve(name: str, history: Sequence[Mapping[str, float]]) -> str:
-    """The curve of a run of this name beside the published one, with its caption."""
-    return (
-        "![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
-        f"\n\n*Accuracy and loss of each epoch of run {name}; the published run in grey. Vertical lines mark where the learning rate"
-        f" drops.{_distance(history)}*"
-    )
 
 
 def curves(results: Path = paths.RESULTS) -> dict[str, dict[str, reference.Distance]]:
@@ -390,12 +385,6 @@ def _progress(one: Mapping) -> str:
         f"**In progress:** {run}, {last['epoch']} of {one['epochs']} epochs. After epoch {last['epoch']}: train accuracy"
         f" {percent(last['train_accuracy'])}, {split} accuracy {percent(last[f'{split}_accuracy'])} (CIFAR-10; {one['effort']}). {goes_on}"
     )
-
-
-def _distance(history: Sequence[Mapping[str, float]]) -> str:
-    """A sentence on how far the curve is from the published one, over all epochs with its learning rates."""
-    found = reference.distance(history, read_published_curve(), "train_accuracy")
-    return f" Train accuracy beside the published curve, at its learning rates: {found}." if found else ""
 
 
 def _interval(point: Point) -> str:

@@ -6,7 +6,9 @@ from resode.analysis import evaluation, reference
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, rows_table, table
+from resode.data import records
 from resode.experiments import runs
+from resode.inference import runtimes, weights_schema
 from resode.report import runs_table
 from resode.training import outputs
 
@@ -133,8 +135,6 @@ def verify(path: Path | None = None) -> None:
             more than `TIPPED_INT8`; there are no weights or no test images, or the images are others; see `weights_schema.facts`,
             `trained.Network` and `runtimes.Network`.
     """
-    from resode.inference import runtimes, weights_schema
-
     path = path or paths.NETWORK
     if path == paths.NETWORK and not path.is_file():
         raise InputError(
@@ -142,10 +142,8 @@ def verify(path: Path | None = None) -> None:
         )
     exported = runtimes.Network(path) if path.suffix in runtimes.SUFFIXES else None
     facts = weights_schema.facts(exported or weights_schema.Weights(path), published=path == paths.NETWORK)
-    # Keras takes seconds to load.
-    from resode.data import records
-
     if exported is None:
+        # Keras takes seconds to load.
         from resode.inference import trained
     network = exported or trained.Network(path)
     folder = paths.dataset(facts["data"]["name"])
@@ -179,8 +177,6 @@ def text() -> str:
             "No weights are in git yet: train (`resode run NAME`), or name others with `--weights`."
             " `resode publish NAME` puts those of a finished run there."
         )
-    from resode.inference import weights_schema
-
     facts = weights_schema.facts(weights_schema.Weights(paths.NETWORK))
     file, about = (path.relative_to(paths.ROOT) for path in (paths.NETWORK, _card_path()))
     return (
@@ -197,8 +193,6 @@ def unroll_lengths(results: Path = paths.RESULTS) -> str:
     """
     if not paths.NETWORK.is_file():
         return ""
-    from resode.inference import weights_schema
-
     facts = weights_schema.facts(weights_schema.Weights(paths.NETWORK))
     run = facts["run"]
     folder = results / "runs" / run if run in runs.read() else results

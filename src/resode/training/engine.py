@@ -5,7 +5,7 @@ the device as bytes, and that a block of updates is one compiled call: one dispa
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -26,18 +26,13 @@ def block_length() -> int:
     return 100 if keras.backend.backend() == "jax" else 10
 
 
-@contextlib.contextmanager
-def distributed(devices: int) -> Iterator[None]:
-    """Networks built inside have their weights on each of `devices` devices, which an `Engine` then lets share its batches.
+def distributed(devices: int) -> contextlib.AbstractContextManager:
+    """A context: networks built in it have their weights on each of `devices` devices, which an `Engine` then lets share its batches.
 
     Raises:
         InputError: there are fewer devices, or the backend is TensorFlow.
     """
-    if devices == 1:
-        yield
-        return
-    with _data_parallel(devices).scope():
-        yield
+    return _data_parallel(devices).scope() if devices > 1 else contextlib.nullcontext()
 
 
 def _data_parallel(devices: int) -> keras.distribution.DataParallel:

@@ -1,6 +1,5 @@
 """Training: the scheduled updates, one row an epoch, resumable after a kill."""
 
-import csv
 import hashlib
 import io
 import json
@@ -17,7 +16,7 @@ import numpy as np
 from resode.base import paths, provenance, stopping
 from resode.base.errors import STOP_AT, Diverged, InputError, TimeOver
 from resode.base.files import write_bytes, write_json, write_text
-from resode.base.text import quoted
+from resode.base.text import csv_table, quoted
 from resode.config.schema import Params, TrainingParams
 from resode.data.records import Dataset
 from resode.nn import model
@@ -463,8 +462,4 @@ class _Run:
         )
 
     def _write_history(self, folder: Path) -> None:
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, list(self.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.history)
-        write_text(folder / HISTORY, table.getvalue())
+        write_text(folder / HISTORY, csv_table(self.history))

@@ -119,8 +119,3 @@ def mean_image(folder: Path) -> np.ndarray:
         return np.load(io.BytesIO(content))
     except (EOFError, ValueError) as error:
         raise InputError(f"{path} is damaged") from error
-
-
-def trained_on(folder: Path) -> str:
-    """Title of the data set that the training in `folder` used; it says so if the data are not the published ones."""
-    return files.read_json(folder / PROVENANCE)["data"]["title"]
