@@ -119,7 +119,7 @@ def test_images_without_finite_probabilities_count_as_wrong():
     inputs = keras.Input((1,))
     passing = keras.Model(inputs, keras.layers.Concatenate()([inputs, -inputs]))
     images = np.array([[1.0], [-1.0], [np.nan], [np.inf]], "float32")
-    assert refinement._correct(passing, images, np.array([0, 0, 0, 0])) == 1
+    assert refinement.correct(passing, images, np.array([0, 0, 0, 0])) == 1
 
 
 def rows_of(finer: float, solved: float) -> list[dict]:

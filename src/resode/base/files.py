@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
     content = read_text(path)
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{quoted(str(path), 500)} is not JSON: {quoted(str(error))}") from error
 
 
