@@ -6,6 +6,7 @@ import pytest
 
 from helpers import DIGITS
 from resode.base.errors import InputError
+from resode.config import parameters
 from resode.experiments import ablation
 
 TINY = {
@@ -31,7 +32,7 @@ def write(folder, **changes):
 
 
 def test_the_file_varies_the_fast_run_on_validation_images():
-    plan = ablation.planned()
+    plan = ablation.planned(parameters.read_as(ablation.FILE, ablation.Ablation))
     first = {name: trials[0].params for name, trials in plan.items()}
     recipe, sgd = first["the recipe"].training, first["SGD for all weights"].training
     assert (recipe.optimizer, sgd.optimizer) == ("muon", "sgd")
@@ -52,7 +53,7 @@ def test_the_file_varies_the_fast_run_on_validation_images():
 )
 def test_wrong_files_are_refused_before_anything_is_trained(tmp_path, changes, said):
     with pytest.raises(InputError, match=said):
-        ablation.planned(write(tmp_path, **changes))
+        ablation.planned(parameters.read_as(write(tmp_path, **changes), ablation.Ablation))
 
 
 def test_table_has_a_row_for_each_variant_with_a_trial(tmp_path):

@@ -3,6 +3,7 @@
 Which they are, and who found out, is in reference/ and its README.
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,13 @@ def known(provenance: Mapping) -> bool:
 
 def near_duplicates(path: Path = DUPLICATES) -> np.ndarray:
     """Numbers of the test images that have a near duplicate in the training set, sorted."""
-    table = pd.read_csv(path)
+    table = pd.read_csv(io.StringIO(files.read_text(path)))
     return np.unique(table["test_image"][table["other_set"] == "train"])
 
 
 def wrong_labels(path: Path = VOTES) -> list[dict[str, int]]:
     """The test images whose label fewer than `MAJORITY` of five people chose alone: a row of the list for each."""
-    table = pd.read_csv(path)
+    table = pd.read_csv(io.StringIO(files.read_text(path)))
     return table[table["votes_given"] < MAJORITY].to_dict("records")
 
 

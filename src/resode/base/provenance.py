@@ -87,7 +87,7 @@ def commit() -> dict[str, str | bool | None]:
 
 
 def made() -> dict[str, str | bool | None]:
-    """What a result was made by: hardware, software and commit."""
+    """Hardware, software and commit that a result was made by."""
     return {"hardware": hardware(), **software(), **commit()}
 
 

@@ -1,4 +1,4 @@
-"""What each part of a short training brings: variants of a run, trained on a part of its images and tested on the others.
+"""Ablations of a short training: variants of a run, trained on a part of its images and tested on the others.
 
 ablation.yaml says what is tried. A trial is one variant trained with one seed; its checkpoint lies in .runs/ablation, see `trials`. The test
 images are not looked at.
@@ -41,16 +41,15 @@ class Ablation(schema.Section):
     variants: Annotated[dict[_Label, _Changes], Field(min_length=1)]
 
 
-def planned(file: Path = FILE) -> dict[str, list[Trial]]:
-    """The trials of each variant by its name, one a seed.
+def planned(content: Ablation) -> dict[str, list[Trial]]:
+    """The trials of each variant of `content` by its name, one a seed.
 
     Raises:
-        InputError: see `parameters.read_as` and `trials.planned`; no such run; or no images are held out.
+        InputError: see `trials.planned`; no such run; or no images are held out.
     """
-    content = parameters.read_as(file, Ablation)
-    plan = trials.planned(file.name, runs.changes(content.like) | content.settings, content.variants, content.seeds)
+    plan = trials.planned(FILE.name, runs.changes(content.like) | content.settings, content.variants, content.seeds)
     if not all(trial.params.data.validation_fraction for own in plan.values() for trial in own):
-        raise InputError(f"{file.name}: data.validation_fraction = 0: variants are compared on validation images")
+        raise InputError(f"{FILE.name}: data.validation_fraction = 0: variants are compared on validation images")
     return plan
 
 
@@ -60,9 +59,10 @@ def run(file: Path = FILE, checkpoints: Path = paths.RUNS / "ablation", folder: 
     A trial whose loss becomes infinite or undefined is recorded as diverged, and the others go on.
 
     Raises:
-        InputError: see `planned`; what `loop.train` raises, but divergence.
+        InputError: see `parameters.read_as` and `planned`; what `loop.train` raises, but divergence.
     """
-    plan = planned(file)
+    content = parameters.read_as(file, Ablation)
+    plan = planned(content)
     names = {trial: name for name, own in plan.items() for trial in own}
     chosen = trials.seed_by_seed(plan.values())
     dataset = records.load(paths.dataset(chosen[0].params.data.name))
@@ -77,7 +77,7 @@ def run(file: Path = FILE, checkpoints: Path = paths.RUNS / "ablation", folder: 
         row = watch.rows[trial]
         rows.append({"variant": names[trial], "seed": trial.params.seed, "status": row["status"]})
         rows[-1] |= {key: row[key] for key in (*_MEASURED, "h_omega", "steps") if key in row}
-        files.write_json(path, {**made, **parameters.read_as(file, Ablation).model_dump(), "rows": rows})
+        files.write_json(path, {**made, **content.model_dump(), "rows": rows})
     return path
 
 

@@ -141,12 +141,12 @@ def trainings(results: Path = paths.RESULTS) -> dict[str, tuple[list[float], lis
     """Epochs, hours and test accuracies of the published training, of the longest one here with its regime and of the short ones, by name;
     empty without a short one.
     """
-    quick, claimed = short(results), read_published()
-    if not quick:
+    if not (quick := short(results)):
         return {}
-    shares = {name: share(run["provenance"], claimed) for name, run in _claimed(results).items()}
-    longest = max((name for name in shares if shares[name]), key=lambda name: shares[name], default=None)
-    chosen = ({longest: _claimed(results)[longest]} if longest else {}) | quick
+    published, regime = read_published(), _claimed(results)
+    shares = {name: part for name, run in regime.items() if (part := share(run["provenance"], published))}
+    longest = max(shares, key=shares.get, default=None)
+    chosen = ({longest: regime[longest]} if longest else {}) | quick
     curve = read_published_curve()
     spent = (np.cumsum([row["seconds"] for row in curve]) / 3600).tolist()
     found = {"published": ([row["epoch"] for row in curve], spent, [row["test_accuracy"] for row in curve])}

@@ -90,8 +90,7 @@ MEANING = (
 
 
 SHARES = (
-    "Test accuracy after the last epoch over the length of the schedule, as a share of the post's. Bars are 95 % intervals; the diamond is the"
-    " published run"
+    "Test accuracy over the share of the post's schedule. Bars are 95 % intervals; the diamond is the published run"
 )
 
 
@@ -133,7 +132,11 @@ def result_table(results: Path = paths.RESULTS) -> str:
     published = {
         figure["name"]: verdicts.shown_value(figure["value"], figure["unit"]) for figure in read_published()["figures"]
     }
-    published |= {"Epochs": f"{last['epoch']:.0f}", "Machine": "a GPU", "Seeds": "1"}
+    published |= {
+        "Epochs": f"{last['epoch']:.0f}",
+        "Machine": read_published()["machine"],
+        "Seeds": str(read_published()["seeds"]),
+    }
     rows = [
         (name, published.get(name, ""), *(cells.get(name, "—") for cells in here.values()))
         for name in [*published, "Status"]
@@ -158,7 +161,7 @@ def _network(results: Path) -> dict[str, str]:
 
 
 def _cells(trained: Sequence[Mapping], judged: bool = False) -> dict[str, str]:
-    """What trainings that differ in their seed alone reached and took, {name: cell}: means, and behind ± standard deviations.
+    """Figures and effort of trainings that differ in their seed alone, {name: cell}: means, and behind ± standard deviations.
 
     Args:
         trained: see `runs_table.read_trained`.
@@ -366,7 +369,7 @@ def _surprise(results: Path, point: Point) -> list[str]:
     if len(found) < len(units):
         return []
     return [
-        "The post calls its layers stable. Their linearised ODE is; explicit Euler's steps are not, whatever their size: they amplify every oscillation, the"
+        "The post calls its layers stable. Their linearised ODE is; explicit Euler's steps amplify every oscillation, the"
         f" more the larger h ω, step size times frequency, which is {min(found):.1f} to {max(found):.1f} in the trained units. The network still classifies well"
         f" ([stability](results/runs/{point.name}/stability/stability.ipynb))."
     ]
