@@ -110,14 +110,14 @@ def test_fast_training_is_told_with_what_finer_steps_make_of_it(tmp_path):
     run = make_run(0.90, training=FAST)
     write_run(run, tmp_path / "runs" / "fast")
     told = fast.sentences(tmp_path)[0]
-    assert "3 epochs instead of 327, reaches **90.00 %** in 2.0 hours (CPU): `resode run fast`. It is not" in told
+    assert "3 epochs instead of 327, reaches **90.00 %**: `resode run fast`. It decides nothing" in told
     assert "steps a unit" not in told
     rows = [("euler", 2, 0.7), ("euler", 4, 0.9), ("euler", 8, 0.85), ("euler", 16, 0.8), ("rk4", 4, 0.75)]
     rows = [dict(zip(("integrator", "unroll_length", "accuracy"), row, strict=True)) for row in rows]
     measured = {"training": "a training", "integrator": "euler", "rows": rows}
     folder = tmp_path / "runs" / "fast" / "stability"
     files.write_json(folder / "refinement.json", measured)
-    assert "in 16 steps a unit the same weights classify 80.00 %, by rk4 75.00 %." in fast.sentences(tmp_path)[0]
+    assert "in 16 steps a unit, the same weights classify 80.00 %, and by rk4 75.00 %." in fast.sentences(tmp_path)[0]
     assert fast.steps_table(tmp_path).splitlines()[2:] == [
         "| fast | muon | 0.3, 0.3 | 70.00 | 90.00 | 85.00 | 80.00 | 75.00 |"
     ]

@@ -47,26 +47,25 @@ def seeds(results: Path = paths.RESULTS) -> dict[str, dict]:
 
 
 def sentences(results: Path = paths.RESULTS) -> list[str]:
-    """README: what the fast training reached, in which time, and what other steps make of its weights; a paragraph, or none."""
+    """README: what the fast training reached, and what other steps make of its weights; a paragraph, or none."""
     found = seeds(results)
     if not found:
         return []
     run, last = found[NAME], read_published_curve()[-1]
-    metrics, hours = run["metrics"], run["provenance"]["wall_seconds"] / 3600
+    metrics = run["metrics"]
     reached = f"**{percent(metrics['test_accuracy'])}**"
     if len(found) > 1:
         accuracies = [one["metrics"]["test_accuracy"] for one in found.values()]
         spread = 100 * statistics.stdev(accuracies)
         reached = f"**{percent(statistics.mean(accuracies))}** ± {spread:.2f} points over {len(found)} seeds"
-    machine = runs_table.pieces(run["provenance"])[-1]["hardware"]
     text = (
-        f"**A fast training** of the same network, {metrics['epochs']} epochs instead of {last['epoch']:.0f}, reaches {reached} in"
-        f" {hours:.1f} hours ({machine}): `resode run {NAME}`. It is not the post's training and decides nothing about it."
+        f"**A fast training** of the same network, {metrics['epochs']} epochs instead of {last['epoch']:.0f}, reaches {reached}:"
+        f" `resode run {NAME}`. It decides nothing about the post's training."
     )
     steps, most = _steps(results, NAME, run["provenance"]), max(LENGTHS)
     if most in steps and EXACT in steps:
         text += (
-            f" Over the same time in {most} steps a unit the same weights classify {percent(steps[most])}, by {EXACT[0]}"
+            f" Solved more finely, in {most} steps a unit, the same weights classify {percent(steps[most])}, and by {EXACT[0]}"
             f" {percent(steps[EXACT])}."
         )
     return [f"{text} [Recipe, and whether its layers are an ODE's](docs/fast.md)."]
