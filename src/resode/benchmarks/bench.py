@@ -314,12 +314,12 @@ def table(folder: Path = FOLDER) -> str:
                     f"| {backend['backend']} | {row['precision']} | {row['what']} | {row['block_length']} | {row['ms_per_update']:.2f} |"
                     f" {bare:.2f} × | {fit:.2f} × | {row['images_per_second']:,.0f} | {row['flop_per_second'] / 1e12:.3f} | {100 * row['fraction_of_matmul']:.0f} % |"
                 )
-        changed = f", run {found['run']}" if found.get("run") else ""
-        changed += "".join(f", {key} = {value}" for key, value in found["changed"].items())
+        setting = f", run {found['run']}" if found.get("run") else ""
+        changed = setting + "".join(f", {key} = {value}" for key, value in found["changed"].items())
         commit = (found["commit"] or "no commit")[:7]
         best = {name: text for name, _, text in sorted(fastest, key=lambda one: one[1])}
         parts.append(
-            f"{found['hardware']}: in float32 {'; '.join(best.values())}.\n\n"
+            f"{found['hardware']}{setting}: in float32 {'; '.join(best.values())}.\n\n"
             f"<details>\n<summary>All measurements (batch {found['batch_size']}{changed}; {found['data']}; commit {commit})</summary>\n\n"
             + "\n".join(rows)
             + "\n\n</details>"

@@ -97,10 +97,12 @@ def _solved(results: Path, trial: Trial, dataset: records.Dataset) -> dict:
 
 
 def text(folder: Path = FOLDER) -> str:
-    """docs/fast.md: what was tried, as a Markdown table; h ω and accuracies with other steps are of the first seed."""
+    """docs/fast.md: what was tried, as a section with a Markdown table; "" where nothing was. h ω and accuracies with other steps are of the
+    first seed.
+    """
     path = folder / "trials.json"
     if not path.is_file():
-        return "Not tried yet: `resode ablate`."
+        return ""
     found = files.read_json(path)
     rows = []
     for name, changed in found["variants"].items():
@@ -121,6 +123,8 @@ def text(folder: Path = FOLDER) -> str:
     common = "; ".join(f"{key}: {value}" for key, value in found["settings"].items())
     commit = f"{(found['commit'] or 'unknown')[:7]}{' with changes' if found['modified'] else ''}"
     return (
+        "## What each part brings\n\n`resode ablate` trains variants of the recipe, narrower and shorter, on a part of the training images and tests"
+        " them on the others; the test images are not looked at.\n\n"
         f"Run `{found['like']}` with {common}; seeds {', '.join(map(str, found['seeds']))}. Accuracy in per cent on the validation images after the last"
         " epoch, then with other numbers of steps over the same time, and with"
         f" {EXACT[0]} in {EXACT[1]} steps. {found['data']['title']}; {found['hardware']}, {found['backend']}, commit {commit}.\n\n"

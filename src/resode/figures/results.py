@@ -162,7 +162,8 @@ def speed(machines: Sequence[Mapping]) -> Figure:
             places = [(best[name, way], place) for place, name in enumerate(rows) if (name, way) in best]
             axes.plot(*zip(*places, strict=True), marker, color=colour, markersize=7, label=way)
         axes.set_yticks(range(len(rows)), rows)
-        axes.set(xlim=(0, None), ylim=(len(rows) - 0.5, -0.5), title=machine["hardware"])
+        setting = f"; run {machine['run']}" if machine.get("run") else ""
+        axes.set(xlim=(0, None), ylim=(len(rows) - 0.5, -0.5), title=f"{machine['hardware']}{setting}")
     panels[-1, 0].set_xlabel("images a second")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
