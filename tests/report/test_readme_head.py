@@ -117,7 +117,7 @@ def test_fast_training_is_told_with_what_finer_steps_make_of_it(tmp_path):
     measured = {"training": "a training", "integrator": "euler", "rows": rows}
     folder = tmp_path / "runs" / "fast" / "stability"
     files.write_json(folder / "refinement.json", measured)
-    assert "in 16 steps a unit, the same weights classify 80.00 %, and by rk4 75.00 %." in fast.sentences(tmp_path)[0]
+    assert "in 16 steps a unit, the same weights reach 80.00 %, and by rk4 75.00 %." in fast.sentences(tmp_path)[0]
     assert fast.steps_table(tmp_path).splitlines()[2:] == [
         "| fast | muon | 0.3, 0.3 | 70.00 | 90.00 | 85.00 | 80.00 | 75.00 |"
     ]

@@ -65,7 +65,7 @@ def sentences(results: Path = paths.RESULTS) -> list[str]:
     steps, most = _steps(results, NAME, run["provenance"]), max(LENGTHS)
     if most in steps and EXACT in steps:
         text += (
-            f" Solved more finely, in {most} steps a unit, the same weights classify {percent(steps[most])}, and by {EXACT[0]}"
+            f" Solved more finely, in {most} steps a unit, the same weights reach {percent(steps[most])}, and by {EXACT[0]}"
             f" {percent(steps[EXACT])}."
         )
     return [f"{text} [Recipe, and whether its layers are an ODE's](docs/fast.md)."]
