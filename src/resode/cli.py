@@ -285,13 +285,10 @@ def _publish(chosen: argparse.Namespace) -> None:
 
 def _sweep(chosen: argparse.Namespace) -> None:
     from resode.experiments import sweep, sweep_ray, trials
-    from resode.pipeline import notebook
 
     ray = chosen.address or importlib.util.find_spec("ray")
     engine = sweep_ray.Cluster(chosen.address, chosen.cpus, chosen.gpus) if ray else trials.Here()
-    path = sweep.run(chosen.name, engine)
-    notebook.run("sweep")
-    print(f"Written: {path.relative_to(paths.ROOT)} and results/sweep/sweep.ipynb; next: python -m resode readme")
+    print(f"Written: {sweep.run(chosen.name, engine).relative_to(paths.ROOT)}; next: python -m resode readme")
 
 
 def _site(chosen: argparse.Namespace) -> None:

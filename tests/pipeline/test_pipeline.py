@@ -23,14 +23,12 @@ from resode.pipeline import inputs, notebook
 from resode.report import demo
 
 STAGES = yaml.read(paths.DVC_YAML)["stages"]
-# The page of the sweeps is made by the command that makes them.
-NO_STAGES = {"sweep"}
 NOTEBOOKS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
 
 
 def test_stage_is_notebook_is_command_is_results_folder():
     data_sets = set(get_args(schema.DataParams.model_fields["name"].annotation))
-    assert sorted(cli.STAGES) == sorted(set(NOTEBOOKS) - NO_STAGES) == sorted(set(STAGES) - data_sets)
+    assert sorted(cli.STAGES) == NOTEBOOKS == sorted(set(STAGES) - data_sets)
     for stage in cli.STAGES:
         assert list(STAGES[stage]["outs"][0]) == [f"results/{stage}"]
 
@@ -144,7 +142,7 @@ def test_source_notebooks_are_valid_and_hold_no_outputs(stage):
     nbformat.validate(source)
     code = [cell for cell in source.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in code)
-    assert [cell.metadata.get("tags") for cell in code].count(["parameters"]) == (stage not in NO_STAGES)
+    assert [cell.metadata.get("tags") for cell in code].count(["parameters"]) == 1
 
 
 def test_a_notebook_gets_the_sections_that_its_stage_declares():

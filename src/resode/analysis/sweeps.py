@@ -189,17 +189,19 @@ def limit_text(found: Outcome) -> str:
 
 # Of the figure.
 CAPTION = (
-    "In each cell the mean validation accuracy over the seeds and its standard deviation, in per cent, and after × the growth over a unit; where"
-    " nothing is known of $\\omega$ there is no growth. Framed: the highest mean."
+    "In each cell the mean validation accuracy over the seeds and its standard deviation, in per cent, and after × the *growth*: by how much a unit's"
+    " steps stretch the oscillation that they stretch most. Its $\\omega$ is the largest frequency of a fresh network's units; where nothing is known"
+    " of it there is no growth. Framed: the highest mean."
 )
 
 
 def tables(folder: Path = FOLDER) -> str:
-    """Every sweep's summary and table, as Markdown, for the README."""
+    """docs/choosing.md: every sweep's summary, table and figure, as Markdown."""
     found = [outcome(name, folder) for name in names(folder)]
     return (
         "\n\n".join(
-            f"{summary(one)}\n\n{rows_table(rows(one))}\n\n![validation accuracy over h and unroll length](results/sweep/{one.name}.png)\n\n*{CAPTION}*"
+            f"{summary(one)} {limit_text(one)}\n\n{rows_table(rows(one))}"
+            f"\n\n![validation accuracy over h and unroll length](results/readme/sweep_{one.name}.png)\n\n*{CAPTION}*"
             for one in found
         )
         or "Not swept yet: `make sweep`."

@@ -1,4 +1,4 @@
-"""The figure of the sweep notebook."""
+"""The figure of a sweep."""
 
 import statistics
 

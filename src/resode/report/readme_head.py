@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resode.analysis import evaluation, reference
+from resode.analysis import evaluation, reference, sweeps
 from resode.analysis.reference import read_published, read_published_curve, worded
 from resode.base import files, paths
 from resode.base.text import percent, table
@@ -259,10 +259,11 @@ def resampling() -> str:
 
 
 def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
-    """Write the figures of `head` and `section` to `folder`, or delete those of which there is nothing to show."""
+    """Write the figures of README.md and docs/ to `folder`, or delete those of which there is nothing to show."""
     # Slow to import, and not needed by those who only read.
     from resode.figures import results as plots_results
     from resode.figures import style
+    from resode.figures import sweep as plots_sweep
 
     found, waiting = points(results), in_progress(results)
     figures = {
@@ -278,6 +279,10 @@ def draw(results: Path = paths.RESULTS, folder: Path = FIGURES) -> None:
         "fast.png": (trainings := fast.trainings(results)) and plots_results.budgets(trainings),
         "resampling.png": (compared := curves(results))
         and plots_results.differences({name: both["train"].by_epoch for name, both in compared.items()}),
+        **{
+            f"sweep_{name}.png": plots_sweep.heat_map(sweeps.outcome(name, results / "sweep"))
+            for name in sweeps.names(results / "sweep")
+        },
     }
     for name, figure in figures.items():
         if figure:
