@@ -93,7 +93,7 @@ FIGURES = {
     "mean image": lambda: augmentation.mean_image(np.zeros((32, 32, 3))),
     "augmented": lambda: augmentation.augmented(np.zeros((6, 32, 32, 3)), np.zeros((4, 6, 32, 32, 3))),
     "shifts": lambda: augmentation.shift_distribution(np.zeros((9, 2)), 3.2),
-    "memory": lambda: memory.growth(read("memory/cpu-amd-epyc-2-cores.json")),
+    "memory": lambda: memory.growth(read("memory/cpu-amd-epyc-avx2-2-cores.json")),
     "comparison": lambda: comparison.accuracies(read("comparison/digits.json")),
     "sweep": lambda: sweep.heat_map(sweeps.outcome("digits")),
     "network": lambda: drawings.draw_network(model.build(parameters.load().model)),

@@ -171,12 +171,3 @@ def shown(value: object) -> str:
 def judge(value: float, published: float, tolerance: float) -> str:
     """ "reproduced" if `value` lies within `tolerance` of `published`, else "not reproduced"."""
     return REPRODUCED if abs(value - published) <= tolerance + 1e-12 else NOT_REPRODUCED
-
-
-def older(model: Mapping) -> str:
-    """A remark on results that were made before `kernel_initializer` was a parameter; empty on later ones.
-
-    Args:
-        model: the section `model` of the parameters they were made with.
-    """
-    return "" if "kernel_initializer" in model else ", with the initial weights and the loss of Keras 3"

@@ -8,7 +8,6 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from resode.analysis.reference import older
 from resode.base import files, paths
 from resode.base.errors import InputError
 from resode.base.text import percent, rows_table
@@ -155,7 +154,7 @@ def summary(found: Outcome) -> str:
     equal = ", which gave the same table byte for byte" if len(found.about) > 1 else ""
     text = (
         f"**{about['data']['title']}**: {about['trials']} trials by {by}{equal}; {about['hardware']}, {about['backend']}, "
-        f"{about['precision']}, commit {(about['commit'] or 'unknown')[:7]}{' with changes' if about['modified'] else ''}{older(about['params']['model'])}. "
+        f"{about['precision']}, commit {(about['commit'] or 'unknown')[:7]}{' with changes' if about['modified'] else ''}. "
         f"Accuracy on a fraction of {about['params']['data']['validation_fraction']:g} of the training images, held out, after the last "
         f"epoch, mean ± standard deviation over {len(about['seeds'])} seeds.\n\n"
     )
@@ -189,7 +188,7 @@ def limit_text(found: Outcome) -> str:
 
 # Of the figure.
 CAPTION = (
-    "In each cell the mean validation accuracy over the seeds and its standard deviation, in per cent, and after × the *growth*: by how much a unit's"
+    "In each cell the mean validation accuracy over the seeds and its standard deviation, in per cent, and after × the growth: by how much a unit's"
     " steps stretch the oscillation that they stretch most. Its $\\omega$ is the largest frequency of a fresh network's units; where nothing is known"
     " of it there is no growth. Framed: the highest mean."
 )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from resode.analysis import reference
 from resode.base import files, paths, text
 from resode.base.environment import BACKENDS
 from resode.benchmarks import fresh_process
@@ -120,8 +119,7 @@ def deep(folder: Path = FOLDER) -> Path:
         first = found[str(length)].pop("common")
         common = common or first
         print(f"  digits, 6 × {length} steps: {found[str(length)]}", flush=True)
-    model = parameters.changed(DEEP)["model"]
-    files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "model": model, "by_unroll_length": found})
+    files.write_json(folder / DEEP_FILE, {**common, "changed": DEEP, "by_unroll_length": found})
     return folder / DEEP_FILE
 
 
@@ -347,5 +345,5 @@ def _deep_section(path: Path) -> str:
         f" before its first update, six of 4 steps in {few['updates_mib']:.0f} MiB; the mean loss falls from"
         f" {many['mean_loss_of_tenths'][0]:.2f} in the first tenth of the epoch to {many['mean_loss_of_tenths'][-1]:.2f} in the last"
         f" ({many['seconds_per_update']:.1f} s an update; {found['hardware']}, {many['backend']}, commit"
-        f" {(found['commit'] or 'unknown')[:7]}{reference.older(found.get('model', {}))})."
+        f" {(found['commit'] or 'unknown')[:7]})."
     )

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from resode.analysis import reference
 from resode.analysis.sweeps import DIVERGED
 from resode.base import files, paths, text
 from resode.base.errors import InputError
@@ -222,7 +221,7 @@ def _section(found: Mapping) -> str:
         f" {len(training['reference_drops'])} times. Test accuracy after the last epoch in per cent, mean ± standard deviation over {len(seeds)}"
         f" seeds (or, where it is above {100 * _WIDE:.0f}, every seed), by block and integrator; residual networks and linear multistep blocks have steps of their own.{_time(variants, updates)}"
         f" {found['hardware'].replace(' 1 cores', ' 1 core')}, {found['backend']}, {found['precision']}, commit {(found['commit'] or 'unknown')[:7]}"
-        f"{' with changes' if found['modified'] else ''}{reference.older(variants[0]['params'])}.\n\n"
+        f"{' with changes' if found['modified'] else ''}.\n\n"
         f"{text.table(header, body, 'lrr' + 'r' * len(columns))}\n\n"
         f"![test accuracy of every trial](results/comparison/{found['data']['name']}.png)\n\n"
         "*A dot is a trial, a bar the mean and the standard deviation of an integrator's trials; no bar where a trial lies left of the axis, whose"

@@ -11,7 +11,6 @@ import numpy as np
 
 from resode.analysis import evaluation, predictions
 from resode.analysis.reference import (
-    older,
     read_published,
     shown,
 )
@@ -70,8 +69,11 @@ def runs_table(results: Path = paths.RESULTS) -> str:
                 "Train": percent(metrics["train_accuracy"]),
             }
         )
-        older_model = older(provenance["params"]["model"])
-        made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older_model}.")
+        # Of before there was this parameter.
+        older = (
+            "" if "kernel_initializer" in provenance["params"]["model"] else ", with Keras 3's initial weights and loss"
+        )
+        made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older}.")
     if not rows:
         return "No other run yet: `resode run NAME`."
     return "\n".join((rows_table(rows), "", *made)) + _scatter(results)
