@@ -222,7 +222,7 @@ def _cifar10(chosen: argparse.Namespace) -> None:
 
     content = parameters.read()
     required = parameters.validate(content).data.require_published
-    # Unlike Path.expanduser it leaves a user who does not exist as it stands.
+    # Unlike Path.expanduser it leaves ~name as it is where there is no such user.
     archive = Path(os.path.expanduser(chosen.archive)) if chosen.archive else None
     with inputs.unchanged("cifar10", content):
         published = cifar10.write(paths.dataset("cifar10"), required, archive)

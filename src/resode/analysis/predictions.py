@@ -54,7 +54,7 @@ def read(path: Path) -> Predictions:
     """Read what `write` wrote.
 
     Raises:
-        InputError: the file is missing, damaged, or no such file.
+        InputError: the file is missing, damaged, or none of `write`.
     """
     content = files.read_bytes(path, _MOST_BYTES)
     try:

@@ -30,7 +30,7 @@ FILE = "refinement.json"
 # Steps as multiples of those of training, of the integrator of training and of others.
 OWN = (1 / 4, 1 / 2, 3 / 4, 1, 5 / 4, 3 / 2, 2, 4)
 OTHERS = {"euler": OWN, "symplectic_euler": (1 / 2, 1, 2), "midpoint": (1 / 2, 1, 2), "rk4": (1 / 4, 1 / 2, 1)}
-# A network that loses less with the finest steps is an ODE here. The papers draw no line.
+# A network that loses no more with the finest steps counts as an ODE. The papers draw no line.
 KEPT = 0.01
 # Steps of rk4, as a multiple of training's, whose states stand for the solution; and images on which they are compared.
 SOLUTION, IMAGES = 4, 32
@@ -190,7 +190,7 @@ def verdict(rows: Sequence[Mapping], integrator: str, unroll_length: int, classe
             f" among {classes} classes: it has learnt nothing that other steps could keep."
         )
     finer = [most(name) for name in dict.fromkeys((integrator, "rk4"))]
-    # A loss of just a point is no more than a point, whatever rounding makes of it.
+    # Rounding must not decide about a loss of just one point.
     kept = [trained["accuracy"] - row["accuracy"] <= KEPT + 1e-9 for row in finer]
     if all(kept):
         outcome = "**So it is an ODE** in this sense: finer steps lose at most"

@@ -107,10 +107,10 @@ def short_temporary() -> str:
 
 
 def check_for_dvc() -> None:
-    """Check that DVC can work here: it misreads braces in a path, and keeps databases in two folders, which must take more files.
+    """Check that DVC can work here: it misreads braces in a path, and keeps databases in two folders, which must be writable.
 
     Raises:
-        InputError: the path has a brace, or a folder takes no more files.
+        InputError: the path has a brace, or a folder is full or not writable.
     """
     if found := re.search("[{}]", str(ROOT)):
         raise InputError(f"DVC cannot do this in {ROOT}, because of the {found[0]!r} in its path; move the repository")

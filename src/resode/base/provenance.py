@@ -116,7 +116,7 @@ def _git(*arguments: str) -> str:
 
 
 def _processor() -> str:
-    """Its name, and its widest vector instructions where Linux tells them: machines of a cloud share a name that are three times apart."""
+    """Its name, and its widest vector instructions where Linux tells them: cloud machines with one processor name can differ threefold in speed."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

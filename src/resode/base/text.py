@@ -27,8 +27,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) 
 
 
 def rows_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A Markdown table of `rows` with equal keys, which are its header: numbers to four digits and on the right, and so is all
-    that stands in a column whose first value begins with a digit.
+    """A Markdown table of `rows` with equal keys, which are its header: numbers to four digits; columns whose first value begins with a
+    digit are aligned to the right.
     """
     body = [tuple(_cell(value) for value in row.values()) for row in rows]
     alignment = "".join("r" if cell.lstrip("-−")[:1].isdigit() else "l" for cell in body[0])

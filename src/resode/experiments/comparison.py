@@ -32,7 +32,7 @@ _OWN = "own steps"
 # What a variant may change besides section model.
 _SCHEDULE = ("training.reference_iterations", "training.reference_drops", "training.unroll_schedule")
 _Changed = Annotated[str, Field(pattern=rf"^(model\..*|{'|'.join(_SCHEDULE)})$")]
-# Standard deviation of accuracies above which those of all seeds are told.
+# Standard deviation of accuracies above which every seed's is listed.
 _WIDE = 0.1
 _MEASURED = ("updates", "test_accuracy", "train_accuracy", "seconds")
 

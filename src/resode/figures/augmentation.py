@@ -17,7 +17,7 @@ def mean_image(mean: np.ndarray) -> Figure:
 
 @styled
 def augmented(originals: np.ndarray, variants: np.ndarray) -> Figure:
-    """Originals in the first row, below each what some updates made of it.
+    """Originals in the first row, below each its augmented versions.
 
     Args:
         originals: (N, H, W, 3) in [0, 255].

@@ -37,7 +37,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return x * (1 + erf.reshape(x.shape)) / 2
 
 
-# The activations of `params.ModelParams`, by the names that Keras gives them.
+# The activations of `schema.ModelParams`, by the names that Keras gives them.
 ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,

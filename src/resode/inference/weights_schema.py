@@ -101,7 +101,7 @@ def facts(weights: Any, published: bool = True) -> dict:
         published: all of them are needed.
 
     Raises:
-        InputError: it does not tell that.
+        InputError: one of these is missing.
     """
     if published and not {"data", "run", "test_correct", "test_total"} <= weights.facts.keys():
         raise InputError(

@@ -19,7 +19,7 @@ import keras
 from keras import ops, tree
 
 from resode.nn.loops import repeat
-from resode.ode.integrators import Integrator, RightHandSide, State, sheared, unsheared
+from resode.ode.integrators import Integrator, RightHandSide, State, sheared
 
 # Environment variable: if set, each backward pass prints how far the start that it found is from the one it came from.
 DRIFT = "RESODE_DRIFT"
@@ -60,12 +60,12 @@ class Steps:
 
     def forward(self, state: State, weights: Sequence[Sequence[Any]]) -> State:
         """The state after the steps, to be differentiated by `backward` only."""
-        return self._repeat(weights, lambda w, x: self.integrator.exchanged(sheared(x, self._shears(w))), state)
 
-    def inverse(self, state: State, weights: Sequence[Sequence[Any]]) -> State:
-        """The state before the steps."""
-        step = lambda w, x: unsheared(self.integrator.exchanged(x), self._shears(w))
-        return self._repeat(weights, step, state, backwards=True)
+        def step(number: Any, state: State) -> State:
+            own = weights[number] if len(weights) > 1 else weights[0]
+            return self.integrator.exchanged(sheared(state, self._shears(own)))
+
+        return repeat(self.steps, step, state, written_out=len(weights) > 1)
 
     def backward(self, end: State, weights: Sequence[Sequence[Any]], gradient: State, vjp: Callable) -> tuple:
         """Gradients by the state before the steps and by the weights, and that state, found again from `end`.
@@ -96,13 +96,6 @@ class Steps:
 
     def _shears(self, weights: Sequence[Any]) -> list:
         return self.integrator.method(self.right_hand_side(*weights), self.h)
-
-    def _repeat(self, weights: Sequence, step: Callable, state: State, backwards: bool = False) -> State:
-        def numbered(number: Any, state: State) -> State:
-            number = self.steps - 1 - number if backwards else number
-            return step(weights[number] if len(weights) > 1 else weights[0], state)
-
-        return repeat(self.steps, numbered, state, written_out=len(weights) > 1)
 
 
 def drift(found: State, true: State) -> Any:

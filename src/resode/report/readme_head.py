@@ -111,7 +111,7 @@ def section() -> str:
 def result_table(results: Path = paths.RESULTS) -> str:
     """README: the published figures beside the post's training and the fast one here, with what each took.
 
-    Of a figure or a training of which nothing is known there is no row or column; what needs no training stands there without one.
+    Rows and columns without data are left out; what needs no training stands there without one.
     """
     found, quick = points(results), fast.seeds(results)
     network = _network(results)

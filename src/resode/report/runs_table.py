@@ -21,8 +21,6 @@ from resode.experiments import runs
 from resode.report.verdicts import of_training, read_training, signed
 from resode.training import outputs
 
-# --- other runs
-
 
 def read_runs(results: Path = paths.RESULTS) -> dict[str, dict]:
     """The runs in results/runs by name, in the order of runs.yaml: {"history", "provenance", "metrics"}; see `read_trained`."""
@@ -128,7 +126,7 @@ def effort(provenance: Mapping) -> str:
 
 
 def pieces(provenance: Mapping) -> list[Mapping]:
-    """The pieces of a training, one for each machine, software and commit; one from before they were told is one."""
+    """The pieces of a training, one for each machine, software and commit; an older training without them counts as one."""
     return provenance.get("pieces", [provenance])
 
 
@@ -154,7 +152,7 @@ def changes(provenance: Mapping, usual: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seeds(found: Mapping[str | None, dict]) -> list[dict[str | None, dict]]:
-    """The runs `found` in groups in which all but the seed is equal: parameters, data, code, backend and arithmetic; of a seed the first."""
+    """The runs `found` in groups in which all but the seed is equal: parameters, data, code, backend and arithmetic; of runs with one seed the first."""
     groups: dict[str, dict] = {}
     for name, run in found.items():
         provenance = run["provenance"]

@@ -31,7 +31,7 @@ from resode.training import schedule
 _KEPT = 2
 # A checkpoint that git carries from clone to clone, in the folder of a run's results.
 HANDED_OVER = "handed_over.checkpoint"
-# Of such a file, in bytes: the services that git copies to take less.
+# Of such a file, in bytes: git hosts refuse larger ones.
 MOST_HANDED_OVER = 500_000_000
 # Section `training`: the schedule, and what moves nothing but speed and rounding.
 _SCHEDULE = {"reference_batch_size", "reference_iterations", "reference_drops", "drop_factor", "unroll_schedule"}

@@ -306,7 +306,7 @@ class _Run:
         return None
 
     def _advance(self) -> None:
-        # Not before: a checkpoint of exactly so many updates is one of the network that made them.
+        # Only now, so that a checkpoint of exactly so many updates holds the coarser network that made them.
         if self._unroll_length(self.update + 1) != self.unroll_length:
             self._refine()
         count, size = self.dataset.train_images.shape[:2]

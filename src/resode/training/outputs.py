@@ -71,7 +71,7 @@ def check_of(training: Mapping, content: Mapping, path: Path) -> None:
     """Check that `content`, of the file `path`, is of the training with the provenance `training`.
 
     Raises:
-        InputError: it is of another, or one of them says of none.
+        InputError: they name different trainings, or one names none.
     """
     if training.get("training") is None or content.get("training") != training["training"]:
         folder = path.parent.parent

@@ -1,4 +1,4 @@
-"""The line on what a training does: on a terminal it moves, elsewhere a new one comes from time to time."""
+"""The progress line of a training: rewritten in place on a terminal, elsewhere a new line from time to time."""
 
 import os
 import shutil
