@@ -60,6 +60,7 @@ STAGE = re.compile(r"(?:(.+) <)?/(results/[^<>]+?)>?")
 # A run's page, and the notebooks that are its sections.
 RUN = re.compile(r"(results/runs/([^/]+))/evaluation/evaluation")
 SECTIONS = ("evaluation", "stability", "training")
+HEADINGS = {"stability": "#stability-of-the-trained-network", "training": "#training"}
 
 
 def entries(line, root):
@@ -133,7 +134,9 @@ def prepared(app, name, source):
         source[0] = "\n".join(entry for line in source[0].split("\n") for entry in entries(line, root))
     # A run's other notebooks are sections of its page.
     source[0] = re.sub(
-        r"(results/runs/[^/)]+)/(?:stability|training)/\w+\.ipynb", r"\1/evaluation/evaluation.ipynb", source[0]
+        r"(results/runs/[^/)]+)/(stability|training)/\w+\.ipynb",
+        lambda link: f"{link[1]}/evaluation/evaluation.ipynb{HEADINGS[link[2]]}",
+        source[0],
     )
     if not name.startswith("results/"):
         return

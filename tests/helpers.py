@@ -93,7 +93,7 @@ CLAIM = {
         "kernel_initializer": "keras2_he_normal",
         "l2": 1e-4,
     },
-    "augmentation": {"horizontal_flip": True, "shift": 0.1, "interpolation": "nearest"},
+    "augmentation": {"horizontal_flip": True, "shift": 0.1, "crop": 0, "interpolation": "nearest"},
     "training": {
         "reference_batch_size": 256,
         "reference_iterations": 64000.0,

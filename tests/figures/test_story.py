@@ -92,7 +92,7 @@ def test_a_dragged_eigenvalue_moves_path_and_sliders(after):
     dots = (0.5 + 1.5j) ** np.arange(story.DOTS + 1)
     x, y = (found["data"]["dots"][name] for name in "xy")
     np.testing.assert_allclose([x, y], [dots.real, dots.imag], atol=1e-9)
-    assert found["verdict"] == "h λ = -0.50 + 1.50 i: a step of Euler multiplies by 1.581, the ODE by 0.607."
+    assert found["verdict"] == "h λ = −0.50 + 1.50 i: a step of Euler multiplies by 1.581, the ODE by 0.607."
     assert found["handles"] == ["real part of h λ", "imaginary part of h λ"]
 
 
@@ -104,7 +104,7 @@ def test_spirals_move_with_time_steps_and_method(after):
     both = {"euler": numbers, "symplectic_euler": numbers}
     paths = {"euler": {4: -moments, 16: moments}, "symplectic_euler": {4: moments, 16: moments}}
     flow = toys.Flow(np.array([0, 1]), (0, 1), paths, both, both)
-    moves = 'control("method").value = "euler"; control("steps over this time").value = "4"; control("time").value = 8'
+    moves = 'control("method").value = "euler"; control("steps over this time").value = "4"; control("time, of 16").value = 8'
     found = after(story.flow_layout(flow), "spirals", moves)
     assert found["data"]["points"]["x"] == [-8, -10] and found["data"]["points"]["y"] == [-9, -11]
     assert found["verdict"].startswith("After 2 of 4 steps of euler: 200.0 % of the points on their side; two")

@@ -240,9 +240,9 @@ def test_changes_of_other_runs_are_those_of_their_training_from_the_claim(tmp_pa
     content = parameters.read()
     monkeypatch.setattr(parameters, "read", lambda: content | {"model": content["model"] | {"h": 0.05}, "seed": 7})
     table = runs_table.runs_table(tmp_path)
-    assert "| seed-1 | seed: 1 | 91.00 %" in table
+    assert "| seed-1 | 91.00 %" in table and "| seed: 1 |\n" in table
     # The seed is make_run's.
-    assert "| bilinear | seed: 3; model.h: 0.05; augmentation.interpolation: bilinear |" in table
+    assert "| seed: 3; model.h: 0.05; augmentation.interpolation: bilinear |\n" in table
 
 
 def test_statistics_over_seeds_are_of_runs_in_which_all_but_the_seed_is_equal(tmp_path):

@@ -81,6 +81,11 @@ def read_history(path: Path) -> list[dict[str, float]]:
     return history
 
 
+def has_last_ten(history: Sequence[Mapping[str, float]]) -> bool:
+    """Return whether the mean of the last ten epochs says something: ten of sixteen are no end of a training."""
+    return len(history) >= 2 * LAST_EPOCHS
+
+
 def drops(history: Sequence[Mapping[str, float]]) -> list[int]:
     """The epochs whose learning rate is lower than the one before; none where it falls most of the time, as a linear schedule does."""
     found = [b["epoch"] for a, b in pairwise(history) if b["learning_rate"] < 0.999 * a["learning_rate"]]

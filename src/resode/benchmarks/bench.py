@@ -284,8 +284,11 @@ def _matmul(dtype: str, size: int) -> float:
 
 
 def table(folder: Path = FOLDER) -> str:
-    """The files in results/bench as Markdown: for each machine a sentence and, folded, a table; below them their chart."""
-    parts = []
+    """The files in results/bench as Markdown: their chart; below it for each machine a sentence and, folded, a table."""
+    parts = [
+        "![images a second by machine, backend and precision](results/readme/speed.png)\n\n"
+        "*Images a second in training, the faster block length of each; further to the right is faster.*"
+    ]
     for path in sorted(folder.glob("*.json")):
         found = files.read_json(path)
         fastest = []
@@ -324,10 +327,4 @@ def table(folder: Path = FOLDER) -> str:
             + "\n".join(rows)
             + "\n\n</details>"
         )
-    if not parts:
-        return "Not measured yet: `resode bench`."
-    parts.append(
-        "![images a second by machine, backend and precision](results/readme/speed.png)\n\n"
-        "*Images a second in training, the faster block length of each; further to the right is faster.*"
-    )
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) if len(parts) > 1 else "Not measured yet: `resode bench`."

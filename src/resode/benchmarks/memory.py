@@ -340,8 +340,9 @@ def _convolution_section(path: Path) -> str:
 def _deep_section(path: Path) -> str:
     found = files.read_json(path)
     few, many = (found["by_unroll_length"][length] for length in ("4", "1000"))
+    channels = found["changed"]["model.channels"]
     return (
-        f"Six units of 1,000 steps each, reversible, train an epoch on the digits in {many['updates_mib']:.0f} MiB besides the process"
+        f"Six units of {min(channels)} to {max(channels)} channels and 1,000 steps each, reversible, train an epoch on the digits in {many['updates_mib']:.0f} MiB besides the process"
         f" before its first update, six of 4 steps in {few['updates_mib']:.0f} MiB; the mean loss falls from"
         f" {many['mean_loss_of_tenths'][0]:.2f} in the first tenth of the epoch to {many['mean_loss_of_tenths'][-1]:.2f} in the last"
         f" ({many['seconds_per_update']:.1f} s an update; {found['hardware']}, {many['backend']}, commit"

@@ -9,8 +9,8 @@ from resode.figures.style import BLUE, GREEN, ORANGE, WIDTH, styled, subplots
 # Where two need the same, the narrower, broken line lies on the wider one.
 STYLES = {
     "store": {"color": ORANGE, "linewidth": 5, "marker": "o", "markersize": 10},
-    "recompute": {"color": GREEN, "linewidth": 1.8, "linestyle": "--", "marker": "s", "markersize": 5},
-    "reversible": {"color": BLUE, "linewidth": 1.8, "marker": "^", "markersize": 6},
+    "recompute": {"color": BLUE, "linewidth": 1.8, "linestyle": "--", "marker": "s", "markersize": 5},
+    "reversible": {"color": GREEN, "linewidth": 1.8, "marker": "^", "markersize": 6},
 }
 
 

@@ -1,6 +1,5 @@
 """Figures of the story notebook, narrow enough for a phone, and those that the reader moves."""
 
-import html
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -385,7 +384,7 @@ verdict.text = `After ${Math.round(j / k * n)} of ${n} steps of ${name.replace("
 def flow_layout(flow) -> LayoutDOM:
     """Spirals on their way through a trained unit (see `toys.flow`): controls for time, number of steps and method; points and pair follow."""
     wide = {"sizing_mode": "stretch_width", "stylesheets": [WIDGET], "margin": (5, 16, 5, 16)}
-    time = Slider(title="time", start=0, end=16, value=16, step=1, show_value=False, **wide)
+    time = Slider(title="time, of 16", start=0, end=16, value=16, step=1, **wide)
     counts = [str(count) for count in flow.paths["euler"]]
     steps = CategoricalSlider(title="steps over this time", categories=counts, value="16", **wide)
     choices = [("symplectic_euler", "symplectic Euler"), ("euler", "Euler")]
@@ -445,7 +444,7 @@ dots.data = powers(1 + a, b, count)
 curve.data = powers(Math.exp(a / 20) * Math.cos(b / 20), Math.exp(a / 20) * Math.sin(b / 20), 20 * count)
 if (point.data.x[0] != a || point.data.y[0] != b) point.data = {x: [a], y: [b]}
 const growth = Math.hypot(1 + a, b)
-verdict.text = `h λ = ${a.toFixed(2)} ${b < 0 ? "−" : "+"} ${Math.abs(b).toFixed(2)} i: a step of Euler multiplies by ${growth.toFixed(3)},` +
+verdict.text = `h λ = ${a.toFixed(2).replace("-", "−")} ${b < 0 ? "−" : "+"} ${Math.abs(b).toFixed(2)} i: a step of Euler multiplies by ${growth.toFixed(3)},` +
   ` the ODE by ${Math.exp(a).toFixed(3)}.`
 """
 _POINT = """
@@ -490,6 +489,26 @@ def eigenvalue_layout(h_omega: Sequence[float] = ()) -> LayoutDOM:
         control.js_on_change("value", moved)
     point.js_on_change("data", CustomJS(args=arguments, code=_POINT))
     return _laid_out([real, imaginary, verdict], [plane, portrait])
+
+
+@narrow
+def eigenvalue_still(h_omega: Sequence[float] = ()) -> Figure:
+    """The plane of `eigenvalue_layout`, with the path and Euler's dots of h λ = 0.5 i, for where nothing moves."""
+    figure, panels = subplots(2, 1, size=(4, 7.4))
+    plane, portrait = panels
+    plane.add_patch(Circle((-1, 0), 1, color=ORANGE, alpha=0.2, linewidth=0))
+    plane.axvline(0, color=INK, linewidth=1)
+    plane.plot(np.zeros(len(h_omega)), h_omega, "s", color=BLUE, markersize=5)
+    plane.plot(0, 0.5, "o", color=ORANGE, markersize=9)
+    plane.set(title="h λ = 0.5 i", xlim=(-2.4, 1), ylim=(-2.2, 2.2), xlabel="real part", ylabel="imaginary part")
+    exact, powers = np.exp(0.5j * np.linspace(0, DOTS, 240)), (1 + 0.5j) ** np.arange(DOTS + 1)
+    portrait.plot(exact.real, exact.imag, color=GREY, linewidth=2.5)
+    portrait.plot(powers.real, powers.imag, "o-", color=ORANGE, markersize=4, linewidth=1)
+    portrait.set(title="the ODE's path, and Euler's steps", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2))
+    portrait.set(xlabel="real part of x", ylabel="imaginary part of x")
+    for axes in panels:
+        axes.set_aspect("equal")
+    return figure
 
 
 # Pixels: a frame with the numbers of its axis beside it fits a phone.
@@ -544,6 +563,7 @@ _PAGE = """<div id="{id}" class="moving" data-root-id="{root}"><p>{without}</p><
 (function start(tries) {{
   if (!window.Bokeh) return tries && setTimeout(start, 100, tries - 1)
   document.getElementById("{id}").replaceChildren()
+  document.getElementById("{id}").classList.add("started")
   window.Bokeh.embed.embed_item({item}).then(() => {{
     const named = (root) => root.querySelectorAll("*").forEach((one) => {{
       if (one.matches(".noUi-handle")) one.ariaLabel = root.querySelector(".bk-slider-title")?.textContent.split(":")[0]
@@ -565,9 +585,11 @@ def moving(layout: LayoutDOM, name: str) -> HTML:
         output_notebook(INLINE, hide_banner=True)
     # Its models are numbered as they are made, from a new kernel on the same way each time.
     item = json_item(layout, name)
-    without = "This figure moves on the site that `make site` builds, and in JupyterLab."
+    without = (
+        "This figure moves where scripts may run: on the site that <code>make site</code> builds, and in JupyterLab."
+    )
     content = json.dumps(item, separators=(",", ":")).replace("</", "<\\/")
-    return HTML(_PAGE.format(id=name, root=item["root_id"], without=html.escape(without), item=content))
+    return HTML(_PAGE.format(id=name, root=item["root_id"], without=without, item=content))
 
 
 @narrow

@@ -170,8 +170,8 @@ def _cells(trained: Sequence[Mapping], judged: bool = False) -> dict[str, str]:
     cells = {}
     for figure in read_published()["figures"]:
         values = [verdicts.values(**run).get(figure["id"]) for run in trained]
-        if None in values or (figure["id"] == "last_ten_test_accuracy" and len(trained[0]["history"]) < 20):
-            # Ten epochs of sixteen are no end of a training.
+        last_ten = figure["id"] == "last_ten_test_accuracy"
+        if None in values or (last_ten and not evaluation.has_last_ten(trained[0]["history"])):
             continue
         mean = statistics.mean(values)
         cell = verdicts.shown_value(mean if figure["unit"] != "count" else round(mean), figure["unit"])

@@ -157,7 +157,7 @@ def verify(path: Path | None = None) -> None:
     published = ""
     if "run" in facts:
         published = (
-            f"; published with these weights (run {facts['run']}): {facts['test_correct']:,} of {facts['test_total']:,}"
+            f"; {facts['test_correct']:,} of {facts['test_total']:,} when they were published here (run {facts['run']})"
         )
     print(
         f"{runtime}{percent(correct / total)} of the test images of {dataset.provenance['title']}: {correct:,} of {total:,},"

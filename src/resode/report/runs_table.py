@@ -56,15 +56,16 @@ def runs_table(results: Path = paths.RESULTS) -> str:
             key: percent(metrics[key]) if key in metrics else "—"
             for key in ("best_test_accuracy", "last_ten_test_accuracy")
         }
+        last_ten = over["last_ten_test_accuracy"] if evaluation.has_last_ten(run["history"]) else "—"
         rows.append(
             {
                 "Run": name,
-                "Changes": "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
                 "Test, last epoch": percent(metrics["test_accuracy"]),
                 "95 % interval": f"{100 * low:.2f} to {100 * high:.2f}",
                 "Test, best epoch": over["best_test_accuracy"],
-                "Test, last ten epochs": over["last_ten_test_accuracy"],
+                "Test, last ten epochs": last_ten,
                 "Train": percent(metrics["train_accuracy"]),
+                "Changes": "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
             }
         )
         # Of before there was this parameter.
