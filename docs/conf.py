@@ -18,6 +18,8 @@ from latex2mathml.converter import convert_to_element
 
 # Of the code and the results; "" outside of git.
 COMMIT = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+# Of the clone that the site is made in; "" where that came from no server with pages.
+ORIGIN = subprocess.run(["git", "remote", "get-url", "origin"], capture_output=True, text=True).stdout.strip()
 PRIMES = ("&#x02032;", "&#x02033;", "&#x02034;")
 BOKEH = ("bokeh.min.js", "bokeh-widgets.min.js")
 
@@ -180,6 +182,8 @@ def with_footer(app, name, template, context, doctree):
     up = context["pathto"]("", resource=True)
     links = [f'<a href="{up}{one}" download>{Path(one).name}</a>' for one in notebooks(Path(app.srcdir), name)]
     words = [f"Commit {COMMIT}"] if COMMIT else []
+    if ORIGIN.startswith(("https://", "http://")) and "@" not in ORIGIN:
+        words.insert(0, f'<a href="{escape(ORIGIN.removesuffix(".git"))}">repository</a>')
     words += [f"this page's notebook: {', '.join(links)}"] if links else []
     words += [f'<a href="{up}CITATION.cff">cite</a>', f'<a href="{up}LICENSE">MIT licence</a>']
     context["body"] += f'<p class="made-of">{" · ".join(words)}</p>'

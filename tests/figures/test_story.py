@@ -103,7 +103,7 @@ def test_spirals_move_with_time_steps_and_method(after):
     numbers = {4: np.arange(5.0), 16: np.arange(5.0)}
     both = {"euler": numbers, "symplectic_euler": numbers}
     paths = {"euler": {4: -moments, 16: moments}, "symplectic_euler": {4: moments, 16: moments}}
-    flow = toys.Flow(np.array([0, 1]), (0, 1), paths, both, both)
+    flow = toys.Flow(np.zeros((2, 2)), np.array([0, 1]), (0, 1), paths, both, both)
     moves = 'control("method").value = "euler"; control("steps over this time").value = "4"; control("time, of 16").value = 8'
     found = after(story.flow_layout(flow), "spirals", moves)
     assert found["data"]["points"]["x"] == [-8, -10] and found["data"]["points"]["y"] == [-9, -11]

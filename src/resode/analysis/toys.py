@@ -183,13 +183,15 @@ class Flow:
     """Spirals on their way through one trained unit with weights shared by all steps, in a plane of its 16 channels.
 
     Attributes:
-        label: class of each test point, (N,).
+        points: the test points, (N, 2), and
+        label: the class of each, (N,).
         neighbours: two points that lie close together and are of different classes.
         paths: {integrator: {number of steps: (moments, N, 2)}}: first coordinate above 0 where the classifier says class 1.
         accuracy: the classifier's on these states, {integrator: {number of steps: (moments,)}}.
         apart: distance of the neighbours in all channels over that at the start, likewise.
     """
 
+    points: np.ndarray
     label: np.ndarray
     neighbours: tuple[int, int]
     paths: dict[str, dict[int, np.ndarray]]
@@ -243,6 +245,7 @@ def flow(seed: int, count: int = 1000, shown: int = 120, channels: int = 16, upd
         return {name: {steps: look(one) for steps, one in found.items()} for name, found in states.items()}
 
     return Flow(
+        unseen.x[:shown],
         label,
         (first, second),
         each(lambda x: np.stack([(x @ across + offset) / norm, x @ along], axis=-1)),

@@ -382,7 +382,8 @@ verdict.text = `After ${Math.round(j / k * n)} of ${n} steps of ${name.replace("
 
 
 def flow_layout(flow) -> LayoutDOM:
-    """Spirals on their way through a trained unit (see `toys.flow`): controls for time, number of steps and method; points and pair follow."""
+    """Spirals on their way through a trained unit (see `toys.flow`): controls for time, number of steps and method; points and pair follow.
+    Beside them the spirals as they are given."""
     wide = {"sizing_mode": "stretch_width", "stylesheets": [WIDGET], "margin": (5, 16, 5, 16)}
     time = Slider(title="time, of 16", start=0, end=16, value=16, step=1, **wide)
     counts = [str(count) for count in flow.paths["euler"]]
@@ -396,6 +397,10 @@ def flow_layout(flow) -> LayoutDOM:
     verdict = Div(text="", **wide)
     across, along = 1.1 * np.max([np.abs(found[16]).max(axis=(0, 1)) for found in flow.paths.values()], axis=0)
     ranges = {"x_range": (-across, across), "y_range": (-along, along)}
+    given = _square("the points, as the unit gets them", "first channel", "second channel", 1.4)
+    given.scatter(*flow.points.T, color=colours, size=5)
+    pair_given = flow.points[list(flow.neighbours)].T
+    given.scatter(*pair_given, fill_color=None, line_color=INK, size=11)
     plot = _plot("in two of many directions", "towards a class", "another direction", FRAME, **ranges)
     plot.line([0, 0], [-along, along], color=INK)
     plot.scatter("x", "y", source=points, color="colour", size=5)
@@ -418,7 +423,7 @@ def flow_layout(flow) -> LayoutDOM:
         f"After 16 of 16 steps of symplectic euler: {100 * end[0]:.1f} % of the points on their side; two neighbours of different"
         f" classes are {end[1]:.1f} times as far apart as at the start."
     )
-    return _laid_out([time, steps, integrator, verdict], [plot])
+    return _laid_out([time, steps, integrator, verdict], [given, plot])
 
 
 @narrow

@@ -190,8 +190,9 @@ def _cells(trained: Sequence[Mapping], judged: bool = False) -> dict[str, str]:
 
 def head(results: Path = paths.RESULTS) -> str:
     """README, under the claim: what is settled and what the run shows that says most about it, runs in progress, and a curve."""
-    found = points(results)
-    paragraphs = [_verdict(found), *_surprise(results, found[0])] if found else []
+    found, model = points(results), results / "model" / "model.json"
+    as_published = model.is_file() and files.read_json(model)["matches_published"]
+    paragraphs = [_verdict(found, as_published), *_surprise(results, found[0])] if found else []
     paragraphs += fast.sentences(results)
     waiting = in_progress(results)
     paragraphs += [_progress(one) for one in waiting]
@@ -342,8 +343,12 @@ def in_progress(results: Path = paths.RESULTS) -> list[dict]:
     return made
 
 
-def _verdict(found: Sequence[Point]) -> str:
-    """Whether the claim is settled, how near the longest of the runs comes, what the shorter ones reached, and what would settle it."""
+def _verdict(found: Sequence[Point], as_published: bool) -> str:
+    """Whether the claim is settled, how near the longest of the runs comes, what the shorter ones reached, and what would settle it.
+
+    Args:
+        as_published: whether the network has the published parameters.
+    """
     point = found[0]
     metrics = point.metrics
     claimed = {figure["id"]: figure["value"] for figure in read_published()["figures"]}
@@ -356,8 +361,9 @@ def _verdict(found: Sequence[Point]) -> str:
     if point.share == 1 and not reference.shifts(point.provenance, read_published()):
         return f"{reached}. {more}"
     shorter = "".join(f" With {worded(one.share)} of it: {percent(one.metrics['test_accuracy'])}." for one in found[1:])
+    settled = "**Settled:** the network's parameters. " * as_published
     return (
-        f"**Not settled yet:** the post's training has not been run to its end here. {reached}.{shorter}"
+        f"{settled}**Not settled yet:** the post's training has not been run to its end here. {reached}.{shorter}"
         f" Only the whole schedule can settle the claim: `make repro`, or `resode run notebook` with the published run's drops. {more}"
     )
 
