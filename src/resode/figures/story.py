@@ -397,7 +397,7 @@ def flow_layout(flow) -> LayoutDOM:
     verdict = Div(text="", **wide)
     across, along = 1.1 * np.max([np.abs(found[16]).max(axis=(0, 1)) for found in flow.paths.values()], axis=0)
     ranges = {"x_range": (-across, across), "y_range": (-along, along)}
-    given = _square("the points, as the unit gets them", "first channel", "second channel", 1.4)
+    given = _square("what the unit is given", "first channel", "second channel", 1.4)
     given.scatter(*flow.points.T, color=colours, size=5)
     pair_given = flow.points[list(flow.neighbours)].T
     given.scatter(*pair_given, fill_color=None, line_color=INK, size=11)
