@@ -68,7 +68,7 @@ def runs_table(results: Path = paths.RESULTS) -> str:
                 "Changes": "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
             }
         )
-        # Of before there was this parameter.
+        # Trained before this parameter existed.
         older = (
             "" if "kernel_initializer" in provenance["params"]["model"] else ", with Keras 3's initial weights and loss"
         )
