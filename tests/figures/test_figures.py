@@ -52,6 +52,10 @@ def metrics():
     return json.loads((RUN / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
 
 
+def by_class():
+    return json.loads((RUN / "evaluation" / evaluation.CLASS_ACCURACY).read_text(encoding="utf-8"))["class_accuracy"]
+
+
 def mistakes():
     images, numbers = np.zeros((7, 32, 32, 3), np.uint8), np.arange(7)
     return results.mistakes(images, numbers, np.eye(10)[numbers + 1], numbers, NAMES)
@@ -88,7 +92,7 @@ FIGURES = {
     "speed": lambda: results.speed([read("bench/cpu-amd-epyc-2-cores.json")]),
     "reliability": lambda: results.reliability(BINS, BINS),
     "confusion": lambda: results.confusion(np.full((10, 10), 1000), NAMES),
-    "class accuracy": lambda: results.class_accuracy(metrics()["class_accuracy"], metrics()["test_accuracy"]),
+    "class accuracy": lambda: results.class_accuracy(by_class(), metrics()["test_accuracy"]),
     "mistakes": mistakes,
     "mean image": lambda: augmentation.mean_image(np.zeros((32, 32, 3))),
     "augmented": lambda: augmentation.augmented(np.zeros((6, 32, 32, 3)), np.zeros((4, 6, 32, 32, 3))),

@@ -54,7 +54,13 @@ def test_first_page_of_a_demo_says_that_it_is_one(conf, tmp_path):
 
 def test_a_run_has_one_page_and_the_longest_comes_first(conf):
     runs = conf["entries"]("Run {run} </results/runs/*/evaluation/*>", paths.ROOT)
-    assert [line.partition(" <")[0] for line in runs] == ["Run quarter", "Run eighth", "Run sixteenth", "Run fast"]
+    assert [line.partition(" <")[0] for line in runs] == [
+        "Run quarter",
+        "Run eighth",
+        "Run cpu-quarter",
+        "Run sixteenth",
+        "Run fast",
+    ]
     page = conf["whole"](paths.ROOT, conf["RUN"].fullmatch("results/runs/quarter/evaluation/evaluation"))
     heads = re.findall(
         "(?m)^##? .*", "\n".join("".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == "markdown")

@@ -68,11 +68,7 @@ def runs_table(results: Path = paths.RESULTS) -> str:
                 "Changes": "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
             }
         )
-        # Trained before this parameter existed.
-        older = (
-            "" if "kernel_initializer" in provenance["params"]["model"] else ", with Keras 3's initial weights and loss"
-        )
-        made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}{older}.")
+        made.append(f"- {name}: {provenance['data']['title']}; {effort(provenance)}.")
     if not rows:
         return "No other run yet: `resode run NAME`."
     return "\n".join((rows_table(rows), "", *made)) + _scatter(results)
