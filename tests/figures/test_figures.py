@@ -21,6 +21,7 @@ from resode.figures import toys as regions
 from resode.nn import blocks, model
 from resode.ode import problems
 from resode.ode.integrators import INTEGRATORS
+from resode.report import runs_table
 
 RUN = paths.RESULTS / "runs" / "cpu-quarter"
 # Of a phone's screen, in CSS pixels: what a page leaves for a figure, and the smallest letters.
@@ -49,11 +50,7 @@ def history():
 
 
 def metrics():
-    return json.loads((RUN / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-
-
-def by_class():
-    return json.loads((RUN / "evaluation" / evaluation.CLASS_ACCURACY).read_text(encoding="utf-8"))["class_accuracy"]
+    return runs_table.read_trained(RUN)["metrics"]
 
 
 def mistakes():
@@ -92,7 +89,7 @@ FIGURES = {
     "speed": lambda: results.speed([read("bench/cpu-amd-epyc-2-cores.json")]),
     "reliability": lambda: results.reliability(BINS, BINS),
     "confusion": lambda: results.confusion(np.full((10, 10), 1000), NAMES),
-    "class accuracy": lambda: results.class_accuracy(by_class(), metrics()["test_accuracy"]),
+    "class accuracy": lambda: results.class_accuracy(metrics()["class_accuracy"], metrics()["test_accuracy"]),
     "mistakes": mistakes,
     "mean image": lambda: augmentation.mean_image(np.zeros((32, 32, 3))),
     "augmented": lambda: augmentation.augmented(np.zeros((6, 32, 32, 3)), np.zeros((4, 6, 32, 32, 3))),
