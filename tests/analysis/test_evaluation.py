@@ -60,18 +60,22 @@ def test_wilson_interval_by_hand():
 
 
 def test_metrics_of_a_small_case():
-    # The rows from epoch 3 on are the last ten.
-    rows = history(0.99, 0.1, *[0.5] * 4, 0.8, *[0.5] * 4, 0.6)
+    # The rows from epoch 11 on are the last ten.
+    rows = history(0.99, *[0.1] * 9, *[0.5] * 4, 0.8, *[0.5] * 4, 0.6)
     numbers = evaluation.metrics(rows, PROBABILITIES, LABELS, [*NAMES, "truck"])
     assert (numbers["test_correct"], numbers["test_total"], numbers["test_accuracy"]) == (3, 5, 0.6)
     assert (numbers["best_test_accuracy"], numbers["best_epoch"]) == (0.99, 1)
     assert numbers["last_ten_test_accuracy"] == pytest.approx((8 * 0.5 + 0.8 + 0.6) / 10)
-    assert numbers["train_accuracy"] == pytest.approx(0.62)
-    assert numbers["epochs"] == 12
+    assert numbers["train_accuracy"] == pytest.approx(0.7)
+    assert numbers["epochs"] == 20
     assert numbers["class_accuracy"] == {"cat": 0.5, "dog": 0.5, "ship": 1.0, "truck": None}
     assert numbers["test_accuracy_low"] < 0.6 < numbers["test_accuracy_high"]
     text = evaluation.summary(numbers, "pets").data
     assert "**60.00 %** of the test images of pets" in text and "3 of 5" in text
+    assert "- mean of the last ten epochs: 54.00 %\n" in text
+    # Ten of nineteen are no end of a training.
+    numbers = evaluation.metrics(rows[1:], PROBABILITIES, LABELS, NAMES)
+    assert "last_ten_test_accuracy" not in numbers and "last ten" not in evaluation.summary(numbers, "pets").data
 
 
 def test_metrics_refuse_the_history_of_another_run_and_allow_one_image_for_rounding():

@@ -38,6 +38,8 @@ def test_the_file_varies_the_fast_run_on_validation_images():
     assert (recipe.optimizer, sgd.optimizer) == ("muon", "sgd")
     assert recipe.model_copy(update={"optimizer": "sgd"}) == sgd
     assert all(params.data.validation_fraction == 0.1 for params in first.values())
+    # Solved in other steps, all go through the same time.
+    assert {round(params.model.h * params.model.unroll_length, 9) for params in first.values()} == {0.6}
 
 
 @pytest.mark.parametrize(
@@ -63,11 +65,17 @@ def test_table_has_a_row_for_each_variant_with_a_trial(tmp_path):
     rows = [done | {"seed": 0, "h_omega": [0.2, 1.74], "steps": steps}]
     rows += [done | {"seed": 1, "validation_accuracy": 0.76, "h_omega": [], "steps": {}}]
     rows += [{"variant": "SGD", "seed": 0, "status": "diverged"}]
+    exact = dict(zip(("rk4 2", "rk4 4", "rk4 8", "rk4 16"), (0.7, 0.71, 0.72, 0.73), strict=True))
+    rows += [done | {"variant": "rk4", "seed": 0, "h_omega": [0.5], "steps": exact}]
+    variants = TINY["variants"] | {"rk4": {"model.integrator": "rk4"}}
     made = {"hardware": "CPU", "backend": "jax", "commit": "a" * 40, "modified": False, "data": {"title": "Noise"}}
-    (tmp_path / "trials.json").write_text(json.dumps(made | TINY | {"rows": rows, "seeds": [0, 1]}))
-    assert ablation.text(tmp_path).splitlines()[-2:] == [
+    (tmp_path / "trials.json").write_text(
+        json.dumps(made | TINY | {"rows": rows, "seeds": [0, 1], "variants": variants})
+    )
+    assert ablation.text(tmp_path).splitlines()[-3:] == [
         "| the recipe | — | 77.00 % ± 1.41 | 20 min | 0.2, 1.7 | 70.0 | 78.0 | 75.0 | 70.0 | 60.0 |",
         "| SGD | training.optimizer: sgd | diverged | — | — | — | — | — | — | — |",
+        "| rk4 | model.integrator: rk4 | 78.00 % | 20 min | 0.5 | 70.0 | 71.0 | 72.0 | 73.0 | 71.0 |",
     ]
 
 

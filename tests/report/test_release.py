@@ -40,7 +40,7 @@ def results(data, tmp_path_factory):
     probabilities = network.predict(whole.test_images)
     found = evaluation.metrics(history, probabilities, whole.test_labels, whole.class_names)
     found["training"] = network.provenance["training"]
-    files.write_json(folder / "evaluation" / "metrics.json", found)
+    evaluation.write(folder / "evaluation", found, whole.test_labels, probabilities, whole.class_names)
     return folder
 
 
@@ -120,7 +120,8 @@ def test_model_card_tells_what_the_files_tell(published, results):
     metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
     assert "Another setting than the post's: data.name is digits instead of cifar10; model.channels is" in card
     assert f"commit {provenance['commit'][:7]}" in card
-    for label, accuracy in metrics["class_accuracy"].items():
+    by_class = json.loads((results / "evaluation" / "class_accuracy.json").read_text())
+    for label, accuracy in by_class["class_accuracy"].items():
         assert f"| {label} | {100 * accuracy:.2f} % |" in card
     assert "| learning_rate | `0.05` |" in card and "Handwritten digits" in card
     (result,) = yaml.parse(card.split("---\n")[1], "card")["model-index"][0]["results"]

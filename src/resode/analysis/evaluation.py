@@ -81,11 +81,6 @@ def read_history(path: Path) -> list[dict[str, float]]:
     return history
 
 
-def has_last_ten(history: Sequence[Mapping[str, float]]) -> bool:
-    """Return whether the mean of the last ten epochs says something: ten of sixteen are no end of a training."""
-    return len(history) >= 2 * LAST_EPOCHS
-
-
 def drops(history: Sequence[Mapping[str, float]]) -> list[int]:
     """The epochs whose learning rate is lower than the one before; none where it falls most of the time, as a linear schedule does."""
     found = [b["epoch"] for a, b in pairwise(history) if b["learning_rate"] < 0.999 * a["learning_rate"]]
@@ -145,7 +140,8 @@ def metrics(
 
     The final accuracy is that of the weights after the last epoch: the one the original reported. The best
     epoch is chosen on the test set, so it flatters; it is here because the original's is known, too. Where validation
-    images were held out, best epoch and last ten are of their accuracy: the test images are looked at here alone.
+    images were held out, best epoch and last ten are of their accuracy: the test images are looked at here alone. The mean of
+    the last ten is left out of fewer than twenty epochs: ten of sixteen are no end of a training.
 
     Args:
         history: rows of `history.csv`.
@@ -165,6 +161,7 @@ def metrics(
     accuracies = [row[f"{split}_accuracy"] for row in history]
     best = int(np.argmax(accuracies))
     matrix = confusion_matrix(labels, predicted, labels=range(len(class_names)))
+    last_ten = {f"last_ten_{split}_accuracy": float(np.mean(accuracies[-LAST_EPOCHS:]))}
     return {
         "test_accuracy": correct / total,
         "test_accuracy_low": low,
@@ -174,7 +171,7 @@ def metrics(
         **({"validation_accuracy": accuracies[-1]} if split == "validation" else {}),
         f"best_{split}_accuracy": accuracies[best],
         "best_epoch": history[best]["epoch"],
-        f"last_ten_{split}_accuracy": float(np.mean(accuracies[-LAST_EPOCHS:])),
+        **(last_ten if len(history) >= 2 * LAST_EPOCHS else {}),
         "train_accuracy": history[-1]["train_accuracy"],
         "epochs": history[-1]["epoch"],
         "class_accuracy": _per_class(matrix, class_names),
@@ -187,13 +184,15 @@ def summary(numbers: Mapping, title: str) -> Markdown:
     split = "validation" if "validation_accuracy" in numbers else "test"
     best = f"{percent(numbers[f'best_{split}_accuracy'])} (epoch {numbers['best_epoch']} of {numbers['epochs']})"
     where = "" if split == "test" else f", {split} accuracy"
+    last_ten = ""
+    if (mean := numbers.get(f"last_ten_{split}_accuracy")) is not None:
+        last_ten = f"- mean of the last ten epochs{where}: {percent(mean)}\n"
     return Markdown(
         f"**{percent(numbers['test_accuracy'])}** of the test images of {title} are classified correctly: "
         f"{numbers['test_correct']:,} of {numbers['test_total']:,}, "
         f"95 % interval {percent(low)} to {percent(high)}.\n\n"
         f"- best epoch{where}: {best}\n"
-        f"- mean of the last ten epochs{where}: {percent(numbers[f'last_ten_{split}_accuracy'])}\n"
-        f"- accuracy on the augmented training images, last epoch: {percent(numbers['train_accuracy'])}"
+        f"{last_ten}- accuracy on the augmented training images, last epoch: {percent(numbers['train_accuracy'])}"
     )
 
 

@@ -6,6 +6,7 @@ images are not looked at.
 
 import functools
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,7 +115,7 @@ def text(folder: Path = FOLDER) -> str:
         shown = percent(statistics.mean(accuracies)) if done else "diverged"
         shown += f" ± {100 * statistics.stdev(accuracies):.2f}" if len(done) > 1 else ""
         shown += f", {len(own) - len(done)} of {len(own)} diverged" if done and len(done) < len(own) else ""
-        others = [f"{100 * one:.1f}" for one in done[0]["steps"].values()] if done else ["—"] * (len(LENGTHS) + 1)
+        others = _with_other_steps(done[0]["steps"]) if done else ["—"] * (len(LENGTHS) + 1)
         h_omega = ", ".join(f"{one:.1f}" for one in done[0]["h_omega"]) if done else "—"
         minutes = duration(statistics.mean(row["seconds"] for row in done)) if done else "—"
         changes = "; ".join(f"{key}: {value}" for key, value in changed.items()) or "—"
@@ -126,7 +127,14 @@ def text(folder: Path = FOLDER) -> str:
         "## What each part brings\n\n`resode ablate` trains variants of the recipe, narrower and shorter, on a part of the training images and tests"
         " them on the others; the test images are not looked at.\n\n"
         f"Run `{found['like']}` with {common}; seeds {', '.join(map(str, found['seeds']))}. Accuracy in per cent on the validation images after the last"
-        " epoch, then with other numbers of steps over the same time, and with"
+        " epoch, then with n steps of the same integrator over the same time, and with"
         f" {EXACT[0]} in {EXACT[1]} steps. {found['data']['title']}; {found['hardware']}, {found['backend']}, commit {commit}.\n\n"
         f"{table((*header, EXACT[0]), rows, 'lllll' + 'r' * (len(LENGTHS) + 1))}"
     )
+
+
+def _with_other_steps(accuracies: Mapping[str, float]) -> list[str]:
+    """The cells of `_solved`'s `accuracies`. Where training's integrator is the most exact one, one of them stands in two cells."""
+    own = next(iter(accuracies)).split()[0]
+    pairs = (*((own, length) for length in LENGTHS), EXACT)
+    return [f"{100 * accuracies[f'{integrator} {length}']:.1f}" for integrator, length in pairs]

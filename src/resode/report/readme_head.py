@@ -103,8 +103,7 @@ def section() -> str:
     beside = f" Train accuracy beside the published curve, at its learning rates: {distance}." if distance else ""
     return (
         f"{share_table(found)}\n\n![accuracy and loss of each epoch over the published ones](results/readme/curve.png)"
-        f"\n\n*Accuracy and loss of each epoch of run {found[0].name}; the published run in grey. Vertical lines mark where the learning rate"
-        f" drops.{beside}*"
+        f"\n\n*Accuracy and loss of each epoch of run {found[0].name}; the published run in grey.{beside}*"
     )
 
 
@@ -170,8 +169,7 @@ def _cells(trained: Sequence[Mapping], judged: bool = False) -> dict[str, str]:
     cells = {}
     for figure in read_published()["figures"]:
         values = [verdicts.values(**run).get(figure["id"]) for run in trained]
-        last_ten = figure["id"] == "last_ten_test_accuracy"
-        if None in values or (last_ten and not evaluation.has_last_ten(trained[0]["history"])):
+        if None in values:
             continue
         mean = statistics.mean(values)
         cell = verdicts.shown_value(mean if figure["unit"] != "count" else round(mean), figure["unit"])

@@ -36,9 +36,7 @@ def read_trained(folder: Path) -> dict | None:
     if not (folder / "training" / "history.csv").is_file() or not (folder / "evaluation" / "metrics.json").is_file():
         return None
     found = read_training(folder)
-    # Older evaluations have them among the metrics.
-    if (by_class := folder / "evaluation" / evaluation.CLASS_ACCURACY).is_file():
-        found["metrics"] |= of_training(found["provenance"], by_class)
+    found["metrics"] |= of_training(found["provenance"], folder / "evaluation" / evaluation.CLASS_ACCURACY)
     return found
 
 
@@ -56,14 +54,13 @@ def runs_table(results: Path = paths.RESULTS) -> str:
             key: percent(metrics[key]) if key in metrics else "—"
             for key in ("best_test_accuracy", "last_ten_test_accuracy")
         }
-        last_ten = over["last_ten_test_accuracy"] if evaluation.has_last_ten(run["history"]) else "—"
         rows.append(
             {
                 "Run": name,
                 "Test, last epoch": percent(metrics["test_accuracy"]),
                 "95 % interval": f"{100 * low:.2f} to {100 * high:.2f}",
                 "Test, best epoch": over["best_test_accuracy"],
-                "Test, last ten epochs": last_ten,
+                "Test, last ten epochs": over["last_ten_test_accuracy"],
                 "Train": percent(metrics["train_accuracy"]),
                 "Changes": "; ".join(f"{key}: {shown(value)}" for key, value in changes(provenance, usual).items()),
             }
