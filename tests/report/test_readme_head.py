@@ -127,6 +127,13 @@ def test_fast_training_is_told_with_what_finer_steps_make_of_it(tmp_path):
     ]
     readme_head.draw(tmp_path, tmp_path / "figures")
     assert (tmp_path / "figures" / "fast.png").is_file()
+    # Of several seeds, the means of all or nothing.
+    write_run(make_run(0.92, training=FAST, seed=1), tmp_path / "runs" / "fast-1")
+    told = fast.sentences(tmp_path)[0]
+    assert "reaches **91.00 %** ± 1.41 points over 2 seeds" in told and "steps a unit" not in told
+    other = [row | {"accuracy": row["accuracy"] + 0.02} for row in rows]
+    files.write_json(tmp_path / "runs" / "fast-1" / "stability" / "refinement.json", measured | {"rows": other})
+    assert "in 16 steps a unit, the same weights reach 81.00 %, and by rk4 76.00 %." in fast.sentences(tmp_path)[0]
     files.write_json(folder / "refinement.json", measured | {"training": "another"})
     with pytest.raises(InputError, match="refinement.json is not of the training"):
         fast.sentences(tmp_path)

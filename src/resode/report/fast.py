@@ -52,21 +52,20 @@ def sentences(results: Path = paths.RESULTS) -> list[str]:
     if not found:
         return []
     run, last = found[NAME], read_published_curve()[-1]
-    metrics = run["metrics"]
-    reached = f"**{percent(metrics['test_accuracy'])}**"
+    accuracies = [one["metrics"]["test_accuracy"] for one in found.values()]
+    reached = f"**{percent(statistics.mean(accuracies))}**"
     if len(found) > 1:
-        accuracies = [one["metrics"]["test_accuracy"] for one in found.values()]
-        spread = 100 * statistics.stdev(accuracies)
-        reached = f"**{percent(statistics.mean(accuracies))}** ± {spread:.2f} points over {len(found)} seeds"
+        reached += f" ± {100 * statistics.stdev(accuracies):.2f} points over {len(found)} seeds"
     text = (
-        f"**A fast training** of the same network, {metrics['epochs']} epochs instead of {last['epoch']:.0f}, reaches {reached}:"
+        f"**A fast training** of the same network, {run['metrics']['epochs']} epochs instead of {last['epoch']:.0f}, reaches {reached}:"
         f" `resode run {NAME}`. It decides nothing about the post's training."
     )
-    steps, most = _steps(results, NAME, run["provenance"]), max(LENGTHS)
-    if most in steps and EXACT in steps:
+    steps = [_steps(results, name, one["provenance"]) for name, one in found.items()]
+    finer, exact = ([one[key] for one in steps if key in one] for key in (max(LENGTHS), EXACT))
+    if len(finer) == len(exact) == len(found):
         text += (
-            f" Solved more finely, in {most} steps a unit, the same weights reach {percent(steps[most])}, and by {EXACT[0]}"
-            f" {percent(steps[EXACT])}."
+            f" Solved more finely, in {max(LENGTHS)} steps a unit, the same weights reach {percent(statistics.mean(finer))}, and by"
+            f" {EXACT[0]} {percent(statistics.mean(exact))}."
         )
     return [f"{text} [Recipe, and whether its layers are an ODE's](docs/fast.md)."]
 
