@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -226,9 +227,9 @@ def test_tables_of_the_repository_are_current():
         assert path.read_text(encoding="utf-8") == text, "run: python -m resode readme"
 
 
-def write_other_run(results: Path, name: str | None, accuracy: float, code: str = "", **changes) -> None:
+def write_other_run(results: Path, name: str | None, accuracy: float, made: Mapping = {}, **changes) -> None:
     run = make_run(accuracy, **changes)
-    run.provenance["code"] = code
+    run.provenance.update(made)
     write_run(run, results / "runs" / name if name else results)
 
 
@@ -258,7 +259,9 @@ def test_statistics_over_seeds_are_of_runs_in_which_all_but_the_seed_is_equal(tm
     write_other_run(tmp_path, "verlet", 0.97, seed=8, model={"h": 0.1})
     table = runs_table.runs_table(tmp_path)
     assert said.format(2, "90.50") in table and said.format(2, "96.00") in table
-    write_other_run(tmp_path, "seed-1", 0.91, seed=1, code="other")
+    write_other_run(tmp_path, "seed-1", 0.91, made={"code": "other"}, seed=1)
+    assert said.format(2, "90.50") in runs_table.runs_table(tmp_path)
+    write_other_run(tmp_path, "seed-1", 0.91, made={"backend": "tensorflow"}, seed=1)
     assert said.format(2, "90.50") not in runs_table.runs_table(tmp_path)
 
 

@@ -60,6 +60,7 @@ def test_a_run_has_one_page_and_the_longest_comes_first(conf):
         "Run cpu-quarter",
         "Run sixteenth",
         "Run fast",
+        "Run fast-1",
     ]
     page = conf["whole"](paths.ROOT, conf["RUN"].fullmatch("results/runs/quarter/evaluation/evaluation"))
     heads = re.findall(

@@ -146,12 +146,15 @@ def changes(provenance: Mapping, usual: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seeds(found: Mapping[str | None, dict]) -> list[dict[str | None, dict]]:
-    """The runs `found` in groups in which all but the seed is equal: parameters, data, code, backend and arithmetic; of runs with one seed the first."""
+    """The runs `found` in groups in which all but the seed is equal: parameters, data, backend and precision; of runs with one seed the first.
+
+    Commits may differ: what makes a training another one is a parameter.
+    """
     groups: dict[str, dict] = {}
     for name, run in found.items():
         provenance = run["provenance"]
         params = {key: value for key, value in provenance["params"].items() if key != "seed"}
-        how = [provenance.get(key) for key in ("code", "backend", "precision")]
+        how = [provenance.get(key) for key in ("backend", "precision")]
         group = groups.setdefault(json.dumps([params, provenance["data"], how], sort_keys=True), {})
         if all(provenance["params"]["seed"] != one["provenance"]["params"]["seed"] for one in group.values()):
             group[name] = run
