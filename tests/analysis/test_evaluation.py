@@ -73,6 +73,9 @@ def test_metrics_of_a_small_case():
     text = evaluation.summary(numbers, "pets").data
     assert "**60.00 %** of the test images of pets" in text and "3 of 5" in text
     assert "- mean of the last ten epochs: 54.00 %\n" in text
+    held_out = [{key.replace("test", "validation"): value for key, value in row.items()} for row in rows]
+    found = evaluation.metrics(held_out, PROBABILITIES, LABELS, NAMES)
+    assert found["last_ten_validation_accuracy"] == pytest.approx(0.54) and "last_ten_test_accuracy" not in found
     # Ten of nineteen are no end of a training.
     numbers = evaluation.metrics(rows[1:], PROBABILITIES, LABELS, NAMES)
     assert "last_ten_test_accuracy" not in numbers and "last ten" not in evaluation.summary(numbers, "pets").data

@@ -91,7 +91,7 @@ def _solved(results: Path, trial: Trial, dataset: records.Dataset) -> dict:
     chosen, network = trial.params.model, Network(results)
     _, images, labels = validation.split(dataset, trial.params.data.validation_fraction, trial.params.seed)
     inputs, found = network.inputs(images), {}
-    for integrator, length in (*((chosen.integrator, length) for length in LENGTHS), EXACT):
+    for integrator, length in _tried(chosen.integrator):
         tried = refinement.refined(network.keras, chosen, integrator, length)
         found[f"{integrator} {length}"] = refinement.correct(tried, inputs, labels) / len(labels)
     return {"h_omega": [chosen.h * stability.frequency(unit) for unit in model.units(network.keras)], "steps": found}
@@ -134,7 +134,11 @@ def text(folder: Path = FOLDER) -> str:
 
 
 def _with_other_steps(accuracies: Mapping[str, float]) -> list[str]:
-    """The cells of `_solved`'s `accuracies`. Where training's integrator is the most exact one, one of them stands in two cells."""
+    """The cells of `_solved`'s `accuracies`, in per cent. Of a network trained with the most exact integrator one accuracy stands in two cells."""
     own = next(iter(accuracies)).split()[0]
-    pairs = (*((own, length) for length in LENGTHS), EXACT)
-    return [f"{100 * accuracies[f'{integrator} {length}']:.1f}" for integrator, length in pairs]
+    return [f"{100 * accuracies[f'{integrator} {length}']:.1f}" for integrator, length in _tried(own)]
+
+
+def _tried(integrator: str) -> list[tuple[str, int]]:
+    """The pairs of an integrator and a number of steps whose accuracy is told of a network that was trained with `integrator`."""
+    return [*((integrator, length) for length in LENGTHS), EXACT]
